@@ -1,0 +1,135 @@
+"""The `reconciler` command: a lazy group, one exit table, one way to say that something is wrong.
+
+A command's module is imported when the command runs; the short help stands here, so that `--help` imports none.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import click
+
+from reconciler import VERSION
+from reconciler.cli.option import store_option
+from reconciler.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ManifestError, ReconcilerError
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command lives; `attribute` defaults to the command's name in that module."""
+
+    module: str
+    help: str
+    attribute: str = ""
+
+
+COMMANDS: Final[dict[str, LazyCommand]] = {
+    "validate": LazyCommand("manifest", "Check manifests; report every problem at once."),
+    "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests and events."),
+    "explain": LazyCommand("manifest", "Print a schema as a table."),
+    "plan": LazyCommand("plan", "Show what apply would change."),
+    "apply": LazyCommand("plan", "Bring the store to what the manifests say, all or nothing."),
+    "show": LazyCommand("plan", "Show a saved plan."),
+    "history": LazyCommand("history", "List applied revisions: who, when, from which commit."),
+    "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
+    "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
+    "webhooks": LazyCommand("webhook", "List and show live webhooks."),
+    "send": LazyCommand("event", "Send events from a file to a daemon."),
+    "events": LazyCommand("event", "List and show received events."),
+    "deliveries": LazyCommand("delivery", "List and show deliveries with their attempts."),
+    "run": LazyCommand("daemon", "Run the dispatcher: take events in, deliver them."),
+    "sandbox": LazyCommand("sandbox", "Run a local server that behaves like Okta Workflows."),
+    "demo": LazyCommand("demo", "The whole path on this machine: plan, apply, deliver, look."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        command = COMMANDS.get(name)
+        if command is None:
+            return None
+        module = importlib.import_module(f"reconciler.cli.{command.module}")
+        loaded: click.Command = getattr(module, command.attribute or name)
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="reconciler")
+@store_option
+def cli(**_: Any) -> None:
+    """Terraform for outgoing webhooks, with the delivery engine built in.
+
+    Declare webhooks in YAML, review the plan in a pull request, apply it to the store; the daemon delivers access-request
+    events with the applied configuration.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit by the table of exit codes. Reports are flushed before the exit."""
+    sys.exit(_flushed(run(argv)))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    from reconciler.cli import view
+
+    try:
+        result = cli.main(args=None if argv is None else list(argv), prog_name="reconciler", standalone_mode=False)
+    except click.UsageError as exc:
+        exc.show()
+        return EXIT_USAGE
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        view.say("interrupted")
+        return EXIT_INTERRUPTED
+    except ManifestError as exc:
+        view.say_problems(exc.problems)
+        return exc.exit_code
+    except ReconcilerError as exc:
+        view.say_error(exc.message, hint=exc.hint)
+        return exc.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as exc:
+        view.say_error(f"{exc.strerror or exc}".lower() + (f": {exc.filename}" if exc.filename else ""))
+        return 1
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+if __name__ == "__main__":
+    main()

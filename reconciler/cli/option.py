@@ -1,0 +1,103 @@
+"""Options that several commands share, each with its environment variable. Imported by `--help`: keep it light."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from reconciler.settings import DEFAULT_STORE
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_PATHS: Final = ("manifests/",)
+
+
+def store_option(command: Command) -> Command:
+    """`--store URL`, before or after the command; read it with `store_url`."""
+    return click.option(
+        "--store",
+        metavar="URL",
+        envvar="RECONCILER_STORE",
+        show_envvar=True,
+        help=f"Where the live state is: sqlite:///PATH.  [default: {DEFAULT_STORE}]",
+    )(command)
+
+
+def store_url(ctx: click.Context) -> str:
+    """The store of the command line: the option after the command, before it, the variable, the default."""
+    current: click.Context | None = ctx
+    while current is not None:
+        value = current.params.get("store")
+        if value:
+            return str(value)
+        current = current.parent
+    return DEFAULT_STORE
+
+
+def paths_argument(command: Command) -> Command:
+    """`[PATH…]`: manifest files and folders; together they are the owner's whole desired set."""
+    return click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())(command)
+
+
+def chosen_paths(paths: tuple[str, ...]) -> tuple[Path, ...]:
+    """The given paths, else `manifests/`."""
+    return tuple(Path(path) for path in paths or DEFAULT_PATHS)
+
+
+def format_option(*formats: str) -> Callable[[Command], Command]:
+    """`--format`, the first being the default; `text` and `json` where none are named."""
+    choices = formats or ("text", "json")
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help="How to print the result.",
+    )
+
+
+def var_options(command: Command) -> Command:
+    """`--var NAME=VALUE` and `--var-file FILE`; read them with `manifest.load.read_variables`."""
+    command = click.option(
+        "--var-file", "var_files", multiple=True, type=click.Path(dir_okay=False), help="YAML mapping of variables."
+    )(command)
+    return click.option(
+        "--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable for ${var:NAME}."
+    )(command)
+
+
+def secrets_option(command: Command) -> Command:
+    """`--secrets FILE`: the operator's binding file."""
+    return click.option(
+        "--secrets",
+        "secrets_file",
+        metavar="FILE",
+        envvar="RECONCILER_SECRETS",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="The binding file: where each ${secret:NAME} comes from and which hosts may receive it.",
+    )(command)
+
+
+def egress_options(command: Command) -> Command:
+    """`--secrets`, `--ca` and `--connect-to`: the operator's say over outgoing connections."""
+    command = click.option(
+        "--connect-to",
+        multiple=True,
+        metavar="HOST:PORT:ADDRESS:PORT",
+        envvar="RECONCILER_CONNECT_TO",
+        show_envvar=True,
+        help="Dial ADDRESS:PORT for HOST:PORT, as curl does; TLS still checks HOST. Repeatable.",
+    )(command)
+    command = click.option(
+        "--ca",
+        "ca_file",
+        metavar="FILE",
+        envvar="RECONCILER_CA",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="PEM file of authorities trusted beside the system's.",
+    )(command)
+    return secrets_option(command)

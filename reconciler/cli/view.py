@@ -1,0 +1,83 @@
+"""What people see that no single command owns: problems, errors, tables, JSON. Data on stdout, the rest on stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from reconciler.errors import Problem
+
+
+def has_colour(stream: Any) -> bool:
+    """Whether to colour what goes to `stream`: NO_COLOR, CI, dumb terminals and pipes say no; FORCE_COLOR says yes."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def say(text: str = "", *, err: bool = True) -> None:
+    """A line for people, on stderr unless it is the command's result."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo(text, err=err, color=has_colour(stream))
+
+
+def out(text: str) -> None:
+    """A line of the command's result, on stdout."""
+    say(text, err=False)
+
+
+def out_json(value: Any) -> None:
+    """The command's result as JSON, on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def say_error(message: str, *, hint: str = "") -> None:
+    """`error: …` with its hint on a line of its own."""
+    say(f"{click.style('error', fg='red', bold=True)}: {message}")
+    if hint:
+        say(f"\n{click.style('hint', fg='cyan', bold=True)}: {hint}")
+
+
+def say_problems(problems: Iterable[Problem], *, err: bool = True) -> None:
+    """Each problem as `error: file:line:column: fact` with its path and hint."""
+    for problem in problems:
+        say(format_problem(problem), err=err)
+
+
+def format_problem(problem: Problem) -> str:
+    """One problem as text: `error[code]: file:line:column: fact`, then the path and the hint."""
+    colour = "red" if problem.is_error else "yellow"
+    head = click.style(f"{problem.severity.value}[{problem.code}]", fg=colour, bold=True)
+    where = f"{click.style(problem.where, bold=True)}: " if problem.where else ""
+    lines = [f"{head}: {where}{problem.message}"]
+    if problem.path:
+        lines.append(f"  {click.style('at', fg='cyan')} {problem.path}")
+    if problem.hint:
+        lines.append(f"  {click.style('hint', fg='cyan')}: {problem.hint}")
+    return "\n".join(lines)
+
+
+def out_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """An aligned table on stdout: no wrapping or cutting into a pipe, so that `grep` and `awk` see whole values."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    is_terminal = sys.stdout.isatty()
+    console = Console(
+        no_color=not has_colour(sys.stdout),
+        highlight=False,
+        soft_wrap=not is_terminal,
+        width=None if is_terminal else 10_000,
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(header, no_wrap=True, overflow="fold" if is_terminal else "ignore")
+    for row in rows:
+        table.add_row(*(Text.from_ansi(cell) for cell in row))
+    console.print(table)

@@ -1,0 +1,166 @@
+"""JSON with the digits kept: what an event said as 1795424400.851898000 is sent as 1795424400.851898000.
+
+Called by everything that reads an event or writes one into a body. Not for documents of our own making,
+for which orjson is faster; orjson rounds floats, refuses lone surrogates and integers over 64 bits.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from json.encoder import encode_basestring  # the C scanner where there is one
+from typing import Any, Final
+
+JsonValue = Any  # None | bool | int | Number | str | list[JsonValue] | dict[str, JsonValue]
+
+INT_MAX_DIGITS: Final = 4_000  # CPython refuses int() of more than 4,300 digits; beyond this a number is kept as text
+DEPTH_MAX: Final = 200  # the deepest document we accept; CPython's recursion limit is far above
+
+_FRAGILE: Final = re.compile("[\u2028\u2029\ud800-\udfff]")
+
+
+class Number(float):
+    """A float that remembers the text it was parsed from; computes as the nearest double."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> "Number":
+        self = super().__new__(cls, text)
+        self.text = text
+        return self
+
+    def __reduce__(self) -> tuple[type["Number"], tuple[str]]:
+        return (Number, (self.text,))
+
+
+def _parse_int(text: str) -> int | Number:
+    if len(text) > INT_MAX_DIGITS or text == "-0":
+        return Number(text)
+    return int(text)
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+class DuplicateKeyError(ValueError):
+    """An object has the same key twice; which of the two a receiver takes is anybody's guess (RFC 8259, section 4)."""
+
+
+def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise DuplicateKeyError(f"duplicate key: {key!r:.80}")
+            seen.add(key)
+    return result
+
+
+_DECODER: Final = json.JSONDecoder(
+    parse_float=Number, parse_int=_parse_int, parse_constant=_refuse_constant, object_pairs_hook=_unique
+)
+
+
+def loads(text: str | bytes) -> JsonValue:
+    """Parse one JSON document (RFC 8259), numbers keeping their digits.
+
+    Raises ValueError (json.JSONDecodeError, UnicodeDecodeError, DuplicateKeyError) for what is not JSON in UTF-8 or
+    is nested deeper than DEPTH_MAX.
+    """
+    decoded = text.decode("utf-8") if isinstance(text, bytes) else text
+    try:
+        value = _DECODER.decode(decoded)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {DEPTH_MAX} levels") from None
+    check_depth(value)
+    return value
+
+
+def scan(text: str, start: int) -> tuple[JsonValue, int]:
+    """Parse the JSON value that begins at `start`; returns it with the index after it. Raises ValueError."""
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise ValueError(f"nested deeper than {DEPTH_MAX} levels") from None
+    check_depth(value)
+    return value, end
+
+
+def check_depth(value: JsonValue) -> None:
+    """Raise ValueError for a document nested deeper than DEPTH_MAX levels."""
+    level: list[JsonValue] = [value]
+    for _ in range(DEPTH_MAX + 1):
+        deeper: list[JsonValue] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper.extend(child for child in item.values() if isinstance(child, dict | list))
+            elif isinstance(item, list):
+                deeper.extend(child for child in item if isinstance(child, dict | list))
+        if not deeper:
+            return
+        level = deeper
+    raise ValueError(f"nested deeper than {DEPTH_MAX} levels")
+
+
+def quote(text: str) -> str:
+    """A string as a JSON string, quotes included: UTF-8 stays as it is, except what UTF-8 cannot carry.
+
+    Lone surrogates become `\\udXXX`; U+2028 and U+2029 are escaped too, since JavaScript before 2019 takes them for
+    line ends inside a string.
+    """
+    quoted: str = encode_basestring(text)
+    return quoted if quoted.isascii() else _FRAGILE.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+
+
+def escape(text: str) -> str:
+    """A string as it stands between the quotes of a JSON string."""
+    return quote(text)[1:-1]
+
+
+def dumps(value: JsonValue, *, sort_keys: bool = False) -> str:
+    """A value as compact JSON text; a Number with the digits it came with. Raises TypeError for what is not JSON."""
+    parts: list[str] = []
+    _write(value, parts.append, sort_keys)
+    return "".join(parts)
+
+
+def _write(value: JsonValue, put: Callable[[str], object], sort_keys: bool) -> None:
+    if isinstance(value, str):
+        put(quote(value))
+    elif value is None:
+        put("null")
+    elif value is True:
+        put("true")
+    elif value is False:
+        put("false")
+    elif isinstance(value, dict):
+        separator = "{"
+        for key in sorted(value) if sort_keys else value:
+            put(f"{separator}{quote(key)}:")
+            _write(value[key], put, sort_keys)
+            separator = ","
+        put("{}" if separator == "{" else "}")
+    elif isinstance(value, list | tuple):
+        separator = "["
+        for item in value:
+            put(separator)
+            _write(item, put, sort_keys)
+            separator = ","
+        put("[]" if separator == "[" else "]")
+    else:
+        put(number_text(value))
+
+
+def number_text(value: int | float) -> str:
+    """A number's digits: those of the source where there is one, else the shortest that read back the same."""
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise TypeError(f"{value} is not JSON")
+        return float.__repr__(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

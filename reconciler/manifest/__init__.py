@@ -1,0 +1,1 @@
+"""YAML in, validated webhooks or positioned problems out."""

@@ -1,0 +1,310 @@
+"""A fact received: the Apono access-request payload, its schema, and the triggers its types map onto.
+
+The schema follows Apono's "Webhook Payload Schema Reference" (current revision and that of 2023/24) and is tolerant:
+every field below `data` may be null or missing, unknown fields are kept, times may be numbers or text.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final, NewType
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reconciler import jsontext
+from reconciler.jsontext import JsonValue
+from reconciler.models.webhook import Trigger
+
+EventId = NewType("EventId", str)
+
+# The payload's event_type is the trigger's name with "Access" before it; only AccessRequestCreated is attested, and
+# the reference calls event_type "the webhook trigger", so both spellings are taken.
+TRIGGER_OF_EVENT_TYPE: Final[Mapping[str, Trigger]] = {
+    spelling: trigger
+    for trigger in Trigger
+    if trigger is not Trigger.MANUAL
+    for spelling in (trigger.value, f"Access{trigger.value}")
+}
+
+Text = Annotated[str | int | float, Field(json_schema_extra={"anyOf": None, "type": ["string", "number"]})]
+Time = Annotated[
+    str | int | float,
+    Field(json_schema_extra={"anyOf": None, "type": ["number", "string"], "x-display": "epoch seconds"}),
+]
+
+
+class Tolerant(BaseModel):
+    """What vendors send: unknown fields are kept, nothing is coerced."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+class Requester(Tolerant):
+    """Who asked."""
+
+    id: Text | None = Field(None, description="requester's id")
+    name: Text | None = Field(None, description="requester's full name")
+    email: Text | None = Field(None, description="requester's e-mail address")
+
+
+class Grantee(Tolerant):
+    """Who receives the access; another person than the requester in an on-behalf-of request."""
+
+    id: Text | None = Field(None, description="grantee's id")
+    source_id: Text | None = Field(None, description="grantee's id in the identity source")
+    name: Text | None = Field(None, description="grantee's name")
+    type: Text | None = Field(None, description="kind of identity, such as user or group")
+
+
+class Named(Tolerant):
+    """An id and a name."""
+
+    id: Text | None = Field(None, description="id")
+    name: Text | None = Field(None, description="name")
+
+
+class Integration(Tolerant):
+    """The integrated system that the access is for."""
+
+    id: Text | None = Field(None, description="integration's id")
+    type: Text | None = Field(None, description="integration's type, such as Postgresql")
+    name: Text | None = Field(None, description="integration's name")
+
+
+class ResourceType(Tolerant):
+    """The kind of a resource."""
+
+    id: Text | None = Field(None, description="resource type's id, such as postgresql-database")
+    name: Text | None = Field(None, description="resource type's name, such as Database")
+    display_path: Text | None = Field(None, description="resource type's path as shown, such as Postgresql/Database")
+
+
+class Resource(Tolerant):
+    """What is accessed."""
+
+    id: Text | None = Field(None, description="resource's id")
+    name: Text | None = Field(None, description="resource's name")
+    path: Text | None = Field(None, description="resource's path, such as prod db/res-1")
+    type: ResourceType | None = Field(None, description="kind of the resource")
+
+
+class AccessUnit(Tolerant):
+    """One resource with one permission."""
+
+    resource: Resource | None = Field(None, description="what is accessed")
+    permission: Named | None = Field(None, description="what may be done with it")
+
+
+class AccessGroup(Tolerant):
+    """The part of a request that concerns one integration."""
+
+    integration: Integration | None = Field(None, description="the integrated system")
+    resource_types: tuple[ResourceType, ...] | None = Field(None, description="kinds of resource in this group")
+    access_units: tuple[AccessUnit, ...] | None = Field(None, description="resources with their permissions")
+
+
+class Approver(Tolerant):
+    """The person who acted."""
+
+    id: Text | None = Field(None, description="approver's id")
+    name: Text | None = Field(None, description="approver's full name")
+    email: Text | None = Field(None, description="approver's e-mail address")
+
+
+class Approval(Tolerant):
+    """One approver entry of the flow."""
+
+    name: Text | None = Field(None, description="name of the approving person or group")
+    type: Text | None = Field(None, description="kind of approver, such as user or group")
+    status: Text | None = Field(None, description="Approved, Rejected or Pending")
+    approver: Approver | None = Field(None, description="the person who acted, if anyone has")
+
+
+class AccessRequest(Tolerant):
+    """The request as it stands when the event fires."""
+
+    id: Text | None = Field(None, description="request's id; events of one request are delivered in order")
+    friendly_id: Text | None = Field(None, description="request's id as shown to people, such as AR-123")
+    requester: Requester | None = Field(None, description="who asked")
+    grantee: Grantee | None = Field(None, description="who receives the access", json_schema_extra={"x-since": "2024"})
+    justification: Text | None = Field(None, description="free text by the requester")
+    creation_date: Time | None = Field(None, description="when the request was made")
+    revocation_date: Time | None = Field(None, description="when the access ends or ended; planned while it lives")
+    access_flow: Named | None = Field(None, description="the access flow used")
+    access_bundle: Named | None = Field(None, description="the bundle used, when any")
+    access_duration_in_seconds: Text | None = Field(
+        None, description="requested duration", json_schema_extra={"x-since": "2024"}
+    )
+    access_groups: tuple[AccessGroup, ...] | None = Field(None, description="one entry per integration")
+    approvals_logical_relation: Text | None = Field(None, description="AnyOf: one approver suffices; AllOf: all must")
+    approvals: tuple[Approval, ...] | None = Field(None, description="approver entries; empty when automatic")
+    custom_fields: dict[str, Any] | None = Field(
+        None, description="request fields defined by the administrator", json_schema_extra={"x-since": "2024"}
+    )
+
+
+class AccessRequestEvent(Tolerant):
+    """An Apono access-request event."""
+
+    event_type: str = Field(description="which transition fired, such as AccessRequestCreated", min_length=1)
+    event_time: Time | None = Field(None, description="when it happened")
+    data: AccessRequest | None = Field(None, description="the access request")
+
+
+class AnyEvent(Tolerant):
+    """An event of a type we do not know: taken, stored, matched by nothing."""
+
+    event_type: str = Field(min_length=1)
+    event_time: Time | None = None
+    data: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One accepted event. `payload` keeps the digits of numbers; `raw` is what was received; `data_id` orders the
+    events of one access request and is None for events that have none."""
+
+    id: EventId
+    event_type: str
+    data_id: str | None
+    event_time: str | None
+    payload: dict[str, JsonValue]
+    raw: bytes
+    fingerprint: str  # SHA-256 of the canonical JSON, hex: two events with the same say the same
+
+    @property
+    def trigger(self) -> Trigger | None:
+        """The trigger that wants this event, if any can."""
+        return TRIGGER_OF_EVENT_TYPE.get(self.event_type)
+
+
+class EventProblem(ValueError):
+    """An item that the schema cannot take; the message says what and where."""
+
+
+def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
+    """The payload if it is an event. Raises EventProblem naming the first field that is wrong."""
+    if not isinstance(payload, dict):
+        raise EventProblem(f"an event must be a JSON object: {_short(payload)}")
+    model = AccessRequestEvent if payload.get("event_type") in TRIGGER_OF_EVENT_TYPE else AnyEvent
+    try:
+        model.model_validate(_as_python(payload))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        path = ".".join(
+            f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"] if part not in _UNION_TAGS
+        )
+        raise EventProblem(f"`{path}` {_wording(first['type'], first['msg'])}: {_short(first['input'])}") from None
+    for path, text in (("event_type", payload["event_type"]), ("data.id", (payload.get("data") or {}).get("id"))):
+        if isinstance(text, str) and not _is_utf8(text):
+            raise EventProblem(f"`{path}` holds a lone surrogate, which UTF-8 cannot carry: {text!r:.60}")
+    return payload
+
+
+_UNION_TAGS: Final = frozenset({"str", "int", "float"})
+
+
+def _as_python(value: JsonValue) -> Any:
+    """Lists as tuples, since strict pydantic tells them apart."""
+    if isinstance(value, dict):
+        return {key: _as_python(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_as_python(item) for item in value)
+    return value
+
+
+def _wording(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind in ("string_type", "int_type", "float_type"):
+        return "must be a string or a number" if kind != "string_type" else "must be a string"
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        return "must be an object"
+    if kind == "tuple_type":
+        return "must be a list"
+    if kind == "string_too_short":
+        return "must not be empty"
+    return message[:1].lower() + message[1:]
+
+
+def _short(value: object) -> str:
+    text = "null" if value is None else f"{value!r}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def make_event(payload: dict[str, JsonValue], raw: bytes, *, given_id: str | None = None) -> Event:
+    """The event of a judged payload; its id is the given one, else the SHA-256 of what it says."""
+    data = payload.get("data")
+    data_id = _text(data.get("id")) if isinstance(data, dict) else None
+    event_time = _text(payload.get("event_time"))
+    canonical = jsontext.dumps(payload, sort_keys=True).encode("utf-8")
+    fingerprint = hashlib.sha256(canonical).hexdigest()
+    return Event(
+        id=EventId(given_id if given_id is not None else f"evt_{fingerprint[:32]}"),
+        event_type=payload["event_type"],
+        data_id=data_id,
+        event_time=event_time,
+        payload=payload,
+        raw=raw,
+        fingerprint=fingerprint,
+    )
+
+
+def _text(value: JsonValue) -> str | None:
+    """A scalar as the text that names it; None for null."""
+    if value is None or isinstance(value, str):
+        return value
+    return jsontext.dumps(value)
+
+
+@cache
+def event_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of an access-request event, as published in `schemas/event.schema.json` and as
+    templates and filters are checked against."""
+    schema = AccessRequestEvent.model_json_schema(mode="validation")
+    _tidy(schema)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "event.schema.json",
+        **schema,
+        "title": "Apono access-request event",
+    }
+
+
+def _tidy(node: Any) -> None:
+    """Drop what pydantic adds for Python's sake: titles, null defaults, unions of scalars spelt as anyOf."""
+    if isinstance(node, list):
+        for item in node:
+            _tidy(item)
+        return
+    if not isinstance(node, dict):
+        return
+    if not isinstance(node.get("properties"), dict) or "type" in node:
+        node.pop("title", None)
+    if node.get("default", 0) is None:
+        node.pop("default")
+    scalars = [
+        item.get("type") for item in node.get("anyOf") or () if set(item) <= {"type"} and isinstance(item["type"], str)
+    ]
+    if node.get("anyOf") is None:
+        node.pop("anyOf", None)
+    elif len(scalars) == len(node["anyOf"]) and scalars:
+        node.pop("anyOf")
+        node["type"] = list(dict.fromkeys("number" if kind == "integer" else kind for kind in scalars))
+    for key, item in list(node.items()):
+        if key == "properties":
+            for field in item.values():
+                _tidy(field)
+        elif key not in ("type", "required", "description"):
+            _tidy(item)
+    if "x-display" in node and isinstance(node.get("type"), list) and "null" not in node["type"]:
+        node["type"] = [*node["type"], "null"]

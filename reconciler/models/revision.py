@@ -1,0 +1,90 @@
+"""One applied state of the store, and the webhooks live in it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.models.delivery import iso_time
+from reconciler.models.webhook import Policy, Webhook, WebhookUid
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWebhook:
+    """A webhook as the store holds it.
+
+    `uid` outlives renames, so history and pending deliveries follow it. `is_protected` is held in the store and
+    lifted only by an applied explicit `protect: false`. `revision` is the one that last changed it.
+    """
+
+    uid: WebhookUid
+    owner: str
+    webhook: Webhook
+    digest: str
+    is_protected: bool
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """Everything a plan compares with and the dispatcher matches by; revision 0 is a store never applied to."""
+
+    lineage: str  # UUID made with the store; "" where no store exists
+    revision: int
+    commit: str | None
+    webhooks: tuple[LiveWebhook, ...]  # sorted by name
+    policies: dict[str, Policy] = field(default_factory=dict)  # by owner
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Who applied what, when and from which commit. `changes` are the plan's resource changes as JSON."""
+
+    number: int
+    applied_at: int
+    applied_by: str
+    commit: str | None
+    owner: str
+    created: int
+    updated: int
+    renamed: int
+    deleted: int
+    changes: tuple[dict[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of `history --format json`."""
+        return {
+            "revision": self.number,
+            "applied_at": iso_time(self.applied_at),
+            "applied_by": self.applied_by,
+            "commit": self.commit,
+            "owner": self.owner,
+            "created": self.created,
+            "updated": self.updated,
+            "renamed": self.renamed,
+            "deleted": self.deleted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """What one apply writes, all or nothing, if the store still stands at `lineage` and `base_revision`.
+
+    `upserts` hold created, updated and renamed webhooks with their uids (`LiveWebhook.revision` is ignored: the new
+    one is written); names may move among them in any way, swaps included. `policy` None leaves the owner's policy as
+    it is. `plan_id` is usable once. `lineage` "" applies only to a store that was never applied to.
+    """
+
+    lineage: str
+    base_revision: int
+    plan_id: str
+    applied_at: int
+    applied_by: str
+    commit: str | None
+    owner: str
+    upserts: tuple[LiveWebhook, ...]
+    deletes: tuple[WebhookUid, ...]
+    policy: Policy | None
+    created: int
+    updated: int
+    renamed: int
+    deleted: int
+    changes: tuple[dict[str, Any], ...]

@@ -1,0 +1,1 @@
+"""Two values in, a plan out. Pure: no I/O, no clock."""

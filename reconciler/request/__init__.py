@@ -1,0 +1,1 @@
+"""Which webhooks want an event, and what each is sent. Pure."""

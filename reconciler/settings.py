@@ -1,0 +1,60 @@
+"""The operator's settings as values: read by `cli` only, passed inward as arguments."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reconciler.errors import ReconcilerError
+
+DEFAULT_STORE: Final = "sqlite:///reconciler.db"
+DEFAULT_LISTEN: Final = "127.0.0.1:8420"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectTo:
+    """Dial `address:target_port` where `host:port` is wanted, as curl's --connect-to does.
+
+    The operator's target is exempt from the judgement of addresses and recorded with every attempt; TLS still checks
+    `host`.
+    """
+
+    host: str
+    port: int
+    address: str
+    target_port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}:{self.address}:{self.target_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSettings:
+    """How the one door out is set up."""
+
+    secrets_file: Path | None = None
+    ca_file: Path | None = None
+    connect_to: tuple[ConnectTo, ...] = ()
+
+
+def parse_connect_to(text: str) -> ConnectTo:
+    """`HOST:PORT:ADDRESS:PORT`; an IPv6 ADDRESS stands in brackets. Raises ReconcilerError."""
+    hint = "write HOST:PORT:ADDRESS:PORT, like acme.workflows.okta.com:443:127.0.0.1:9443"
+    try:
+        head, target_port = text.rsplit(":", 1)
+        host, port, address = head.split(":", 2)
+        parsed = ConnectTo(
+            host.lower().rstrip("."), int(port), address.removeprefix("[").removesuffix("]"), int(target_port)
+        )
+    except ValueError:
+        raise ReconcilerError(f"`--connect-to` cannot be read: {text}", hint=hint) from None
+    if not parsed.host or not parsed.address or not (0 < parsed.port < 65536 and 0 < parsed.target_port < 65536):
+        raise ReconcilerError(f"`--connect-to` cannot be read: {text}", hint=hint)
+    return parsed
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`ADDRESS:PORT`; port 0 lets the system choose. Raises ReconcilerError."""
+    address, _, port = text.rpartition(":")
+    if not address or not port.isdigit() or int(port) > 65535:
+        raise ReconcilerError(f"`--listen` cannot be read: {text}", hint="write ADDRESS:PORT, like 127.0.0.1:8420")
+    return address.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,1 @@
+"""State: revisions, events, deliveries."""

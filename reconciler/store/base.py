@@ -1,0 +1,279 @@
+"""The store as three protocols, each of about a dozen verbs, the same contract for every engine.
+
+Implemented beside this file, one module an engine; judged by one conformance suite (`tests/store/`). Times are
+integer milliseconds since the epoch, given by the caller. Every verb is one transaction, durable when it returns.
+Read verbs never wait for writers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, Self
+
+from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
+from reconciler.models.event import EventId
+from reconciler.models.revision import ChangeSet, LiveState, Revision
+from reconciler.models.webhook import WebhookUid
+
+
+class EventStatus(StrEnum):
+    """What intake made of one item."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One row of an event's fan-out. `order_key` None: unordered. A delivery that waits for its predecessor is
+    released at `hold_until`."""
+
+    id: DeliveryId
+    webhook_uid: WebhookUid
+    order_key: str | None
+    due_at: int
+    hold_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """One item of an intake. With `problem` set it is quarantined and has no deliveries."""
+
+    id: EventId
+    event_type: str
+    data_id: str | None
+    event_time: str | None
+    source: str
+    raw: bytes
+    fingerprint: str
+    received_at: int
+    problem: str | None = None
+    deliveries: tuple[NewDelivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as people see it."""
+
+    id: EventId
+    event_type: str
+    data_id: str | None
+    event_time: str | None
+    source: str
+    received_at: int
+    status: EventStatus  # accepted or quarantined
+    problem: str | None
+    revision: int
+    deliveries: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What the store must know of a live, active webhook to claim its deliveries.
+
+    `pace_key` shares its tokens and its blocking among all webhooks that have it. `per_second` None: unlimited. A
+    lane that is not open is not claimed from, and `note` says why, in words for people.
+    """
+
+    webhook_uid: WebhookUid
+    pace_key: str
+    per_second: float | None
+    burst: int
+    max_concurrency: int
+    is_open: bool = True
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery under lease, its attempt `number` already recorded as started.
+
+    `counted` attempts before this one count toward max_attempts. `give_up_at` is None before the first attempt; the
+    claim has moved it by the time the delivery stood due without being claimed (pacing, blocking, pause).
+    """
+
+    delivery_id: DeliveryId
+    seq: int
+    token: int
+    number: int
+    counted: int
+    webhook_uid: WebhookUid
+    pace_key: str
+    event_id: EventId
+    raw: bytes
+    accepted_at: int
+    started_at: int
+    give_up_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished attempt with what follows from it.
+
+    `result` is `AttemptResult.to_json()`. `state` is delivered, dead, cancelled or pending; pending has
+    `next_attempt_at`. `is_counted` tells whether the attempt counts toward max_attempts. `blocked_until` holds back
+    the whole pace key.
+    """
+
+    seq: int
+    token: int
+    number: int
+    finished_at: int
+    outcome: Outcome
+    result: Mapping[str, Any]
+    state: State
+    reason: Reason | None = None
+    next_attempt_at: int | None = None
+    is_counted: bool = True
+    give_up_at: int | None = None
+    blocked_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a listing, newest first: at most `limit` rows, older than the row with id `before`."""
+
+    limit: int = 50
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries; None means any. `webhook` is a live webhook's name."""
+
+    webhook: str | None = None
+    state: State | None = None
+    event_id: str | None = None
+
+
+class RevisionMovedError(Exception):
+    """The live revision is not the one that the caller matched with; match again and retry."""
+
+    def __init__(self, live_revision: int) -> None:
+        super().__init__(f"the live revision is {live_revision}")
+        self.live_revision = live_revision
+
+
+class RevisionStore(Protocol):
+    """Desired configuration: applied states, numbered from 1."""
+
+    async def live_revision(self) -> int:
+        """The number of the live revision; 0 before the first apply. Cheap: polled every second."""
+        ...
+
+    async def live_state(self, revision: int | None = None) -> LiveState:
+        """Every webhook live now, or at `revision`. Raises StoreError for a revision that never was."""
+        ...
+
+    async def publish(self, change_set: ChangeSet) -> Revision:
+        """Compare the base revision and set the new one.
+
+        Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used. Pending
+        deliveries of webhooks deleted or made inactive are cancelled in the same transaction; those in flight are
+        cancelled when they come back undelivered.
+        """
+        ...
+
+    async def revisions(self, page: Page = Page()) -> tuple[Revision, ...]:
+        """The history, newest first, without `changes`."""
+        ...
+
+    async def revision(self, number: int) -> Revision | None:
+        """One revision with its `changes`."""
+        ...
+
+    async def unfinished(self) -> Mapping[WebhookUid, int]:
+        """How many deliveries of each webhook are pending or in flight."""
+        ...
+
+
+class EventStore(Protocol):
+    """Facts received."""
+
+    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
+        """Store events with their fan-out; one status an item, in order.
+
+        Same id and fingerprint as a stored event (or an earlier item): duplicate; same id, other fingerprint:
+        conflict; neither stores anything. A delivery whose id exists is not added again. Raises RevisionMovedError,
+        with nothing stored, if `revision` is not live.
+        """
+        ...
+
+    async def events(self, page: Page = Page(), *, status: EventStatus | None = None) -> tuple[StoredEvent, ...]:
+        """Stored events, newest first."""
+        ...
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        """One stored event."""
+        ...
+
+
+class DeliveryStore(Protocol):
+    """The work: what is due, what is leased, what became of it."""
+
+    async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
+        """Set the lanes of all live, active webhooks. A revision older than the last one set is ignored; the same one
+        may be set again (a secret was bound). Webhooks without a lane are not claimed from."""
+        ...
+
+    async def claim(
+        self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
+    ) -> tuple[Claimed, ...]:
+        """Lease due deliveries, at most `limit`, recording attempt N of each as started.
+
+        Lanes are served by how long they have been waiting; each gives at most what its free concurrency and its
+        pace key's tokens allow, and no lane starves another. Within a lane: by due time, then acceptance order; of
+        one order key only the head. Deliveries held past `hold_until` become heads.
+        """
+        ...
+
+    async def finish(self, finished: Sequence[Finished]) -> tuple[int, ...]:
+        """Record finished attempts; returns the `seq` of those whose lease was lost (nothing is written for them).
+        What becomes final releases the next delivery of its order key."""
+        ...
+
+    async def release(self, claimed: Sequence[Claimed], *, due_at: int) -> None:
+        """Give claims back as if they had never been made: the started attempts vanish. For what was never written."""
+        ...
+
+    async def extend(self, claimed: Sequence[Claimed], *, lease_until: int) -> None:
+        """Renew leases that are still held."""
+        ...
+
+    async def expired(self, *, now: int | None) -> tuple[Claimed, ...]:
+        """Deliveries in flight whose lease ended before `now`, to be closed by `finish`; None: every one in flight
+        (the caller has just taken the daemon's lock, so their holder is gone)."""
+        ...
+
+    async def next_wake_at(self) -> int | None:
+        """When `claim` may next have something to give; None: only after new events, results or configuration."""
+        ...
+
+    async def deliveries(
+        self, page: Page = Page(), *, where: DeliveryFilter = DeliveryFilter()
+    ) -> tuple[Delivery, ...]:
+        """Deliveries, newest first."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
+        """One delivery with its attempts in order."""
+        ...
+
+    async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
+        """How many deliveries each webhook has in each state."""
+        ...
+
+
+class Store(RevisionStore, EventStore, DeliveryStore, Protocol):
+    """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    def take_daemon_lock(self) -> None:
+        """Become the store's daemon until closed or killed. Raises StoreBusyError naming the holder."""
+        ...

@@ -1,0 +1,1 @@
+"""The daemon's HTTP face: intake, the API and the page people look at."""
