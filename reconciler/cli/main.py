@@ -82,8 +82,8 @@ class LazyGroup(click.Group):
 def cli(**_: Any) -> None:
     """Terraform for outgoing webhooks, with the delivery engine built in.
 
-    Declare webhooks in YAML, review the plan in a pull request, apply it to the store; the daemon delivers access-request
-    events with the applied configuration.
+    Declare webhooks in YAML, review the plan in a pull request, apply it to the store; the daemon delivers
+    access-request events with the applied configuration.
     """
 
 

@@ -1,12 +1,12 @@
 """Options that several commands share, each with its environment variable. Imported by `--help`: keep it light."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from reconciler.settings import DEFAULT_STORE
+from reconciler.settings import DEFAULT_STORE, EgressSettings, parse_connect_to
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -101,3 +101,13 @@ def egress_options(command: Command) -> Command:
         help="PEM file of authorities trusted beside the system's.",
     )(command)
     return secrets_option(command)
+
+
+def egress_settings(options: Mapping[str, Any]) -> EgressSettings:
+    """The value of `egress_options`; several `--connect-to` in the variable are separated by spaces."""
+    connect_to = [item for value in options["connect_to"] for item in value.split()]
+    return EgressSettings(
+        secrets_file=Path(options["secrets_file"]) if options["secrets_file"] else None,
+        ca_file=Path(options["ca_file"]) if options["ca_file"] else None,
+        connect_to=tuple(parse_connect_to(item) for item in connect_to),
+    )

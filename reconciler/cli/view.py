@@ -2,13 +2,19 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from reconciler.errors import Problem
+
+# C0 and C1 controls, line and paragraph separators, bidi controls, zero-width and byte-order marks, lone surrogates
+_HARMFUL: Final = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
+)
 
 
 def has_colour(stream: Any) -> bool:
@@ -81,3 +87,13 @@ def out_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text.from_ansi(cell) for cell in row))
     console.print(table)
+
+
+def visible(text: str) -> str:
+    """Text from outside, harmless on a terminal: control, bidi and line-breaking characters are spelt out.
+
+    Lone surrogates, which no terminal takes, too.
+    """
+    return _HARMFUL.sub(
+        lambda match: f"\\u{ord(match[0]):04x}" if match[0] >= "\x80" else f"\\x{ord(match[0]):02x}", text
+    )

@@ -196,7 +196,12 @@ def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
             f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"] if part not in _UNION_TAGS
         )
         raise EventProblem(f"`{path}` {_wording(first['type'], first['msg'])}: {_short(first['input'])}") from None
-    for path, text in (("event_type", payload["event_type"]), ("data.id", (payload.get("data") or {}).get("id"))):
+    named = {
+        "event_type": payload["event_type"],
+        "event_time": payload.get("event_time"),
+        "data.id": (payload.get("data") or {}).get("id"),
+    }
+    for path, text in named.items():
         if isinstance(text, str) and not _is_utf8(text):
             raise EventProblem(f"`{path}` holds a lone surrogate, which UTF-8 cannot carry: {text!r:.60}")
     return payload
@@ -239,6 +244,24 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_cloudevent(value: JsonValue) -> bool:
+    """Whether a JSON value is a CloudEvents 1.0 envelope in structured mode (CloudEvents JSON format, section 3)."""
+    return isinstance(value, dict) and isinstance(value.get("specversion"), str) and "id" in value
+
+
+def payload_of(value: JsonValue) -> JsonValue:
+    """The event that a received JSON value carries: itself, or what a CloudEvents envelope wraps.
+
+    An envelope's `data` is the event when it says what type it is; else the envelope's `type` and `time` do.
+    """
+    if not is_cloudevent(value):
+        return value
+    data = value.get("data")
+    if isinstance(data, dict) and "event_type" in data:
+        return data
+    return {"event_type": value.get("type"), "event_time": value.get("time"), "data": data}
 
 
 def make_event(payload: dict[str, JsonValue], raw: bytes, *, given_id: str | None = None) -> Event:

@@ -1,9 +1,10 @@
 """One applied state of the store, and the webhooks live in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.models.delivery import iso_time
+from reconciler.models.delivery import State, iso_time
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 
 
@@ -21,6 +22,25 @@ class LiveWebhook:
     digest: str
     is_protected: bool
     revision: int
+
+    def to_json(self, counts: Mapping[State, int], *, note: str | None = None) -> dict[str, Any]:
+        """The shape of `webhooks list|show --format json` and of the API; `note` says why nothing is sent."""
+        return {
+            "name": self.webhook.name,
+            "title": self.webhook.metadata.title,
+            "status": self.webhook.spec.status.value,
+            "method": self.webhook.spec.method.value,
+            "url": self.webhook.spec.url,
+            "triggers": [trigger.value for trigger in self.webhook.spec.triggers],
+            "labels": self.webhook.metadata.labels,
+            "owner": self.owner,
+            "uid": self.uid,
+            "protected": self.is_protected,
+            "revision": self.revision,
+            "note": note,
+            "deliveries": {state.value: counts.get(state, 0) for state in State},
+            "spec": self.webhook.document()["spec"],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""`deliveries list|show`: what was sent, what came back, what happens next."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from reconciler.cli import view
+from reconciler.cli.option import format_option, store_option, store_url
+from reconciler.cli.state import reading
+from reconciler.cli.view_attempt import delivery_row, out_delivery
+from reconciler.errors import ReconcilerError
+from reconciler.models.delivery import Attempt, Delivery, State
+from reconciler.store.base import DeliveryFilter, Page
+
+HEADERS = ("ID", "WEBHOOK", "EVENT", "STATE", "ATTEMPTS", "OUTCOME", "NEXT ATTEMPT", "REVISION")
+
+
+@click.group()
+def deliveries() -> None:
+    """List and show deliveries with their attempts."""
+
+
+@deliveries.command("list")
+@store_option
+@format_option()
+@click.option("--webhook", metavar="NAME", help="Only this webhook's.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only those in this state.")
+@click.option("--event", "event_id", metavar="ID", help="Only this event's.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many.")
+@click.option("--before", metavar="ID", help="Only those older than this delivery, for the next page.")
+@click.pass_context
+def list_(
+    ctx: click.Context,
+    output_format: str,
+    webhook: str | None,
+    state: str | None,
+    event_id: str | None,
+    limit: int,
+    before: str | None,
+    **_: Any,
+) -> None:
+    """List deliveries, newest first."""
+    where = DeliveryFilter(webhook, State(state) if state else None, event_id)
+    found = asyncio.run(_list(store_url(ctx), Page(limit, before), where))
+    if output_format == "json":
+        view.out_json([delivery.to_json() for delivery in found])
+        return
+    view.out_table(HEADERS, [delivery_row(delivery) for delivery in found])
+
+
+@deliveries.command()
+@store_option
+@format_option()
+@click.argument("delivery_id", metavar="ID")
+@click.pass_context
+def show(ctx: click.Context, output_format: str, delivery_id: str, **_: Any) -> None:
+    """Show one delivery with the invocation data of every attempt."""
+    delivery, attempts = asyncio.run(_show(store_url(ctx), delivery_id))
+    if output_format == "json":
+        view.out_json({**delivery.to_json(), "attempt_log": [attempt.to_json() for attempt in attempts]})
+        return
+    out_delivery(delivery, attempts)
+
+
+async def _list(url: str, page: Page, where: DeliveryFilter) -> tuple[Delivery, ...]:
+    async with reading(url) as store:
+        return await store.deliveries(page, where=where)
+
+
+async def _show(url: str, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]]:
+    async with reading(url) as store:
+        found = await store.delivery(delivery_id)
+    if found is None:
+        raise ReconcilerError(f"no such delivery: {delivery_id}", hint="list them with `reconciler deliveries list`")
+    return found

@@ -1,0 +1,239 @@
+"""`webhooks list|show`, `render` and `test`: what is live, what would be sent, and one send to see it work."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reconciler.cli import view
+from reconciler.cli.option import (
+    egress_options,
+    egress_settings,
+    format_option,
+    paths_argument,
+    store_option,
+    store_url,
+    var_options,
+)
+from reconciler.cli.state import reading
+from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
+from reconciler.models.delivery import State
+from reconciler.models.revision import LiveState, LiveWebhook
+from reconciler.models.webhook import Status, Webhook
+
+HEADERS: Final = ("", "NAME", "METHOD", "URL", "TRIGGERS", "PENDING", "DELIVERED", "DEAD", "NOTE")
+UNFINISHED: Final = (State.PENDING, State.IN_FLIGHT)
+
+
+@click.group()
+def webhooks() -> None:
+    """List and show live webhooks."""
+
+
+@webhooks.command("list")
+@store_option
+@format_option()
+@click.pass_context
+def list_(ctx: click.Context, output_format: str, **_: Any) -> None:
+    """List live webhooks: a green dot is active, a white one inactive."""
+    state, counts = asyncio.run(_live(store_url(ctx)))
+    if output_format == "json":
+        view.out_json([live.to_json(counts.get(live.uid, {}), note=note_of(live)) for live in state.webhooks])
+        return
+    view.out_table(HEADERS, [_row(live, counts.get(live.uid, {})) for live in state.webhooks])
+
+
+@webhooks.command()
+@store_option
+@format_option()
+@click.argument("name", metavar="NAME")
+@click.pass_context
+def show(ctx: click.Context, output_format: str, name: str, **_: Any) -> None:
+    """Show one live webhook as it is applied, with its deliveries counted."""
+    state, counts = asyncio.run(_live(store_url(ctx)))
+    live = find_live(state, name)
+    if output_format == "json":
+        view.out_json(live.to_json(counts.get(live.uid, {}), note=note_of(live)))
+        return
+    from reconciler.cli.view_webhook import out_webhook
+
+    out_webhook(live, counts.get(live.uid, {}), note=note_of(live))
+
+
+@click.command()
+@store_option
+@var_options
+@format_option()
+@click.option(
+    "--event", "event_file", metavar="FILE", required=True, help="The event, a JSON file; - is standard input."
+)
+@click.argument("name", metavar="NAME")
+@paths_argument
+@click.pass_context
+def render(
+    ctx: click.Context, output_format: str, event_file: str, name: str, paths: tuple[str, ...], **options: Any
+) -> None:
+    """Show the request that webhook NAME would send for an event, secrets masked.
+
+    NAME is the live webhook, or with PATH the one that the manifests say. Nothing is sent.
+    """
+    from reconciler.cli.render import render_event
+
+    webhook = choose_webhook(store_url(ctx), name, paths, options, may_fall_back=True)
+    shown, notes = render_event(webhook, read_event(event_file))
+    for note in notes:
+        view.say(f"{click.style('note', fg='cyan', bold=True)}: {note}")
+    if output_format == "json":
+        view.out_json(shown.to_json())
+        return
+    from reconciler.cli.view_attempt import request_lines
+
+    for line in request_lines(shown.to_json()):
+        view.out(line)
+
+
+@click.command()
+@store_option
+@var_options
+@egress_options
+@format_option()
+@click.option(
+    "--event", "event_file", metavar="FILE", help="Send this event instead of a mock one; - is standard input."
+)
+@click.argument("name", metavar="NAME")
+@paths_argument
+@click.pass_context
+def test(
+    ctx: click.Context, output_format: str, event_file: str | None, name: str, paths: tuple[str, ...], **options: Any
+) -> int:
+    """Send one test event through webhook NAME, the live one or with PATH the one about to be saved.
+
+    The same code as in production sends it, once; nothing is stored. The request carries `x-reconciler-test: 1` and a
+    request id that begins with `test-`. Prints the invocation data and, on failure, what to check.
+    """
+    from reconciler.dispatch.sample import as_test_event, sample_event
+
+    webhook = choose_webhook(store_url(ctx), name, paths, options, may_fall_back=False)
+    if event_file is None:
+        payload = sample_event(webhook.spec.triggers[0], now_seconds=time.time())
+    else:
+        payload = as_test_event(read_event(event_file).payload)
+    report = asyncio.run(_probe(webhook, payload, options))
+    if output_format == "json":
+        view.out_json(report.to_json())
+    else:
+        from reconciler.cli.view_webhook import out_report
+
+        out_report(report)
+    return EXIT_OK if report.is_successful else EXIT_FAILED
+
+
+def read_event(name: str) -> Any:
+    """The event in a JSON file. Raises ReconcilerError saying what is wrong with it."""
+    from reconciler import jsontext
+    from reconciler.models.event import EventProblem, judge_payload, make_event, payload_of
+
+    raw = click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+    try:
+        return make_event(judge_payload(payload_of(jsontext.loads(raw))), raw)
+    except EventProblem as exc:
+        raise ReconcilerError(
+            f"{name} is not an event: {exc}", hint="`reconciler explain event` shows the schema"
+        ) from exc
+    except ValueError as exc:
+        raise ReconcilerError(f"{name} is not JSON: {exc}", hint="the file must hold one event") from exc
+
+
+def choose_webhook(
+    url: str, name: str, paths: tuple[str, ...], options: Mapping[str, Any], *, may_fall_back: bool
+) -> Webhook:
+    """Webhook NAME of the manifests if PATHs are given, else the live one, else (if allowed) that of `manifests/`."""
+    if paths:
+        return _from_manifests(name, paths, options)
+    try:
+        return find_live(asyncio.run(_live_state(url)), name).webhook
+    except ReconcilerError:
+        if not may_fall_back or not Path("manifests").is_dir():
+            raise
+    return _from_manifests(name, ("manifests/",), options)
+
+
+def _from_manifests(name: str, paths: tuple[str, ...], options: Mapping[str, Any]) -> Webhook:
+    from reconciler.manifest.load import load_manifests, read_variables
+
+    variables = read_variables(options["variables"], tuple(Path(file) for file in options["var_files"]))
+    manifests = load_manifests(tuple(Path(path) for path in paths), variables=variables)
+    manifests.require_valid()
+    for webhook in manifests.webhooks:
+        if webhook.name == name:
+            return webhook
+    raise _no_such(name, [webhook.name for webhook in manifests.webhooks], "declared")
+
+
+def find_live(state: LiveState, name: str) -> LiveWebhook:
+    """The live webhook NAME. Raises ReconcilerError with a near name."""
+    for live in state.webhooks:
+        if live.webhook.name == name:
+            return live
+    raise _no_such(name, [live.webhook.name for live in state.webhooks], "live")
+
+
+def _no_such(name: str, names: list[str], kind: str) -> ReconcilerError:
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"{kind} are: {', '.join(names) or 'none'}"
+    if kind == "live" and not close:
+        hint += "; give the manifests' PATH for a webhook that is not applied yet"
+    return ReconcilerError(f"no webhook of this name is {kind}: {name}", hint=hint)
+
+
+async def _probe(webhook: Webhook, payload: dict[str, Any], options: Mapping[str, Any]) -> Any:
+    from reconciler.dispatch.probe import probe
+    from reconciler.egress.deliver import Deliverer
+    from reconciler.egress.secrets import SecretResolver
+
+    settings = egress_settings(options)
+    resolver = SecretResolver.load(settings.secrets_file)
+    async with Deliverer(settings, masker=resolver.masker) as deliverer:
+        return await probe(webhook, payload, deliverer=deliverer, resolver=resolver)
+
+
+async def _live_state(url: str) -> LiveState:
+    async with reading(url) as store:
+        return await store.live_state()
+
+
+async def _live(url: str) -> tuple[LiveState, Mapping[Any, Mapping[State, int]]]:
+    async with reading(url) as store:
+        return await store.live_state(), await store.counts()
+
+
+def note_of(live: LiveWebhook) -> str | None:
+    """Why nothing is sent for a webhook in this version."""
+    if not live.webhook.ineffective:
+        return None
+    return f"nothing is sent: {', '.join(live.webhook.ineffective)} has no effect yet"
+
+
+def dot(webhook: Webhook) -> str:
+    """The green and the white dot of the vendor's table, told apart without colour too."""
+    return click.style("●", fg="green") if webhook.spec.status is Status.ACTIVE else "○"
+
+
+def _row(live: LiveWebhook, counts: Mapping[State, int]) -> list[str]:
+    webhook = live.webhook
+    return [
+        dot(webhook),
+        webhook.name,
+        webhook.spec.method.value,
+        view.visible(webhook.spec.url),
+        ",".join(trigger.value.removeprefix("Request") for trigger in webhook.spec.triggers),
+        str(sum(counts.get(state, 0) for state in UNFINISHED)),
+        str(counts.get(State.DELIVERED, 0)),
+        str(counts.get(State.DEAD, 0)),
+        note_of(live) or "",
+    ]

@@ -1,0 +1,118 @@
+"""The retry policy: what an attempt's result means, and when the delivery is tried again. Pure.
+
+The one home of the table and the arithmetic. `now` and `rand` are arguments; times are milliseconds since the epoch.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from reconciler.models.delivery import AttemptResult, Fault, Outcome, Reason, State
+from reconciler.models.webhook import Retry
+
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})  # beside every 5xx
+DESTINATION_STATUSES: Final = frozenset({401, 403, 404, 410})  # the destination is wrong, not the event: worth a retry
+THROTTLE_STATUSES: Final = frozenset({429, 503})  # with these a Retry-After holds back the whole pace key
+THROTTLED_SECONDS: Final = 1.0  # hold of a pace key after a 429 that names no time; Okta's window is one second
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an attempt; the fields are those of `store.base.Finished`."""
+
+    state: State
+    reason: Reason | None = None
+    next_attempt_at: int | None = None
+    is_counted: bool = True
+    give_up_at: int | None = None
+    blocked_until: int | None = None
+
+
+def judge(result: AttemptResult) -> AttemptResult:
+    """The result with its outcome, by status, fault and whether anything was written."""
+    return replace(result, outcome=_outcome(result))
+
+
+def _outcome(result: AttemptResult) -> Outcome:
+    # 1. no fault: a 2xx  2. an answer that is not 2xx: by its status  3. no answer: by phase
+    if result.fault is None:
+        return Outcome.DELIVERED
+    match result.fault:
+        case Fault.STATUS:
+            return _outcome_of_status(result.status or 0)
+        case Fault.DNS | Fault.REFUSED_ADDRESS | Fault.CONNECT | Fault.CONNECT_TIMEOUT | Fault.TLS | Fault.SECRET:
+            return Outcome.RETRYABLE
+        case Fault.TIMEOUT | Fault.RESET | Fault.PROTOCOL | Fault.SHUTDOWN:
+            return Outcome.UNKNOWN if result.wrote else Outcome.RETRYABLE
+        case Fault.LEASE_EXPIRED:
+            return Outcome.UNKNOWN
+        case Fault.RENDER:
+            return Outcome.PERMANENT
+        case _:
+            assert_never(result.fault)
+
+
+def _outcome_of_status(status: int) -> Outcome:
+    if status >= 500 or status in RETRYABLE_STATUSES or status in DESTINATION_STATUSES:
+        return Outcome.RETRYABLE
+    return Outcome.PERMANENT
+
+
+def decide(
+    retry: Retry, result: AttemptResult, *, counted: int, started_at: int, give_up_at: int | None, now: int, rand: float
+) -> Decision:
+    """What becomes of the delivery after a judged attempt.
+
+    `counted` attempts before this one count toward max_attempts; `give_up_at` is None at the first attempt; `rand` is
+    uniform in [0, 1).
+    """
+    deadline = give_up_at if give_up_at is not None else started_at + milliseconds(retry.give_up_after.total_seconds())
+    match result.outcome:
+        case Outcome.DELIVERED:
+            return Decision(State.DELIVERED, give_up_at=deadline)
+        case Outcome.PERMANENT:
+            reason = Reason.RENDER if result.fault is Fault.RENDER else Reason.PERMANENT
+            return Decision(State.DEAD, reason, give_up_at=deadline)
+        case Outcome.UNKNOWN if not retry.retry_unknown:
+            return Decision(State.DEAD, Reason.UNKNOWN, give_up_at=deadline)
+        case Outcome.UNKNOWN | Outcome.RETRYABLE:
+            return _try_again(retry, result, counted=counted, deadline=deadline, now=now, rand=rand)
+        case None:
+            raise ValueError("an attempt is judged before anything follows from it")
+        case _:
+            assert_never(result.outcome)
+
+
+def _try_again(retry: Retry, result: AttemptResult, *, counted: int, deadline: int, now: int, rand: float) -> Decision:
+    is_counted = result.status != 429
+    counted += is_counted
+    blocked_until = _blocked_until(result, now)
+    if counted >= retry.max_attempts:
+        return Decision(State.DEAD, Reason.EXHAUSTED, give_up_at=deadline, blocked_until=blocked_until)
+    delay = milliseconds(delay_seconds(retry, max(counted, 1), rand))
+    next_attempt_at = now + max(delay, milliseconds(result.retry_after_seconds or 0.0))
+    if not is_counted:
+        # a throttled delivery waits for the receiver, not for its own schedule; its clock stands still meanwhile
+        next_attempt_at = blocked_until if blocked_until is not None else next_attempt_at
+        deadline += next_attempt_at - now
+    elif next_attempt_at > deadline:
+        return Decision(State.DEAD, Reason.EXPIRED, give_up_at=deadline, blocked_until=blocked_until)
+    return Decision(State.PENDING, None, next_attempt_at, is_counted, deadline, blocked_until)
+
+
+def _blocked_until(result: AttemptResult, now: int) -> int | None:
+    if result.status not in THROTTLE_STATUSES:
+        return None
+    if result.retry_after_seconds is not None:
+        return now + milliseconds(result.retry_after_seconds)
+    return now + milliseconds(THROTTLED_SECONDS) if result.status == 429 else None
+
+
+def delay_seconds(retry: Retry, counted: int, rand: float) -> float:
+    """The wait after `counted` attempts (from 1): the schedule's entry, the last one repeating, spread by ± jitter."""
+    base = retry.schedule[min(counted, len(retry.schedule)) - 1].total_seconds()
+    return base * (1 + retry.jitter * (2 * rand - 1))
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds."""
+    return round(seconds * 1000)
