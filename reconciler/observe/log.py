@@ -1,0 +1,80 @@
+"""The daemon's log: one canonical line per fact, the event's name first, the facts as fields.
+
+Called by every room below the command line; `configure` is called once, by the command that starts something
+long-lived; until then nothing is written. Never the place for a secret or a whole body: values are cut at 256
+characters.
+"""
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO
+
+Format = Literal["text", "json"]
+
+VALUE_MAX_CHARACTERS: Final = 256
+NUMBER_LIMIT: Final = 2**63  # beyond it readers of JSON disagree; such a number is written as text
+_NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]|^$')
+
+_write: Callable[[str, dict[str, Any]], None] | None = None
+
+
+def configure(format: Format, stream: TextIO, *, clock: Callable[[], int] = time.time_ns) -> None:
+    """Write from now on to `stream`, as JSON lines or as `time event key=value …`. `clock` gives nanoseconds."""
+    global _write
+    render = _json_line if format == "json" else _text_line
+
+    def write(event: str, facts: dict[str, Any]) -> None:
+        at = datetime.fromtimestamp(clock() / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        with contextlib.suppress(OSError, ValueError):  # a log that cannot be written must not stop deliveries
+            stream.write(render(at, event, facts) + "\n")
+            stream.flush()
+
+    _write = write
+
+
+def silence() -> None:
+    """Write nothing from now on."""
+    global _write
+    _write = None
+
+
+def log(event: str, **facts: Any) -> None:
+    """One fact: `log("delivery.attempted", id=…, attempt=1)`. Never raises for the values it is given."""
+    if _write is not None:
+        _write(event, facts)
+
+
+def _json_line(at: str, event: str, facts: dict[str, Any]) -> str:
+    values = {key: _scalar(value) for key, value in facts.items()}
+    return json.dumps({"event": event, "at": at, **values}, ensure_ascii=True)
+
+
+def _text_line(at: str, event: str, facts: dict[str, Any]) -> str:
+    fields = [f"{key}={_quoted(_scalar(value))}" for key, value in facts.items() if value is not None]
+    return " ".join((at, event, *fields))
+
+
+def _scalar(value: Any) -> str | int | float | bool | None:
+    """A value a log line can hold: scalars as they are, anything else as text, cut."""
+    # Four cases: nothing and truth; numbers that JSON readers take; text; anything else as text.
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and abs(value) < NUMBER_LIMIT:
+        return value
+    text = value if isinstance(value, str) else repr(value) if isinstance(value, float) else f"{value}"
+    return text if len(text) <= VALUE_MAX_CHARACTERS else f"{text[: VALUE_MAX_CHARACTERS - 1]}…"
+
+
+def _quoted(value: str | int | float | bool | None) -> str:
+    """A value without line breaks, control or bidi characters; in quotes where it would not stay one word."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = f"{value}"
+    if text.isprintable() and not _NEEDS_QUOTES.search(text):
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in quoted)

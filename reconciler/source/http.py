@@ -1,0 +1,236 @@
+"""`POST /v1/events`: a request's bytes to intake, intake's answer to the sender.
+
+Mounted by `web.app`. Bounds what a sender can make us hold (bytes, requests, seconds); judges nothing that an event
+says. A 202 means: stored, durable.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reconciler.dispatch.intake import BadIdError, Intake, IntakeAnswer, IntakeClosedError
+from reconciler.dispatch.item import REQUEST_MAX_BYTES, PayloadTooLargeError
+from reconciler.errors import StoreError
+from reconciler.observe.log import log
+from reconciler.source.problem import problem_response
+
+SOURCE: Final = "http"
+EVENTS_PATH: Final = "/v1/events"
+BUSY_RETRY_SECONDS: Final = 1  # intake drains in milliseconds
+AWAY_RETRY_SECONDS: Final = 5  # a store that failed, or a daemon that restarts
+CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so the connection cannot be used again
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What all senders together, and one sender, can make the daemon hold."""
+
+    body_seconds: float = 30.0  # for one body to arrive
+    waiting_max_requests: int = 256  # read, and waiting for the store
+    waiting_max_bytes: int = 64 * 1024 * 1024  # of bodies being read or waiting
+
+
+class _RefusedError(Exception):
+    """The request gets this answer instead of being taken."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
+
+
+class HttpSource:
+    """The endpoint, with the account of what is waiting."""
+
+    def __init__(self, intake: Intake, *, limits: HttpLimits = HttpLimits()) -> None:
+        self._intake = intake
+        self._limits = limits
+        self._requests = 0
+        self._bytes = 0
+
+    def routes(self) -> list[Route]:
+        """What to mount."""
+        return [Route(EVENTS_PATH, self.post, methods=["POST"], name="intake")]
+
+    async def post(self, request: Request) -> Response:
+        """Take the events of one request: 202 once they are stored, 409 for a single one that conflicts."""
+        began = time.monotonic()
+        try:
+            answer, size = await self._take(request)
+        except _RefusedError as exc:
+            log("intake.refused", source=SOURCE, status=exc.response.status_code)
+            return exc.response
+        except ClientDisconnect:
+            log("intake.refused", source=SOURCE, status="disconnected")
+            return Response(status_code=400, headers=CLOSE)  # nobody is there to read it
+        response = _answer(answer)
+        duration_ms = round((time.monotonic() - began) * 1000, 1)
+        log(
+            "intake.answered",
+            source=SOURCE,
+            status=response.status_code,
+            **answer.counts(),
+            bytes=size,
+            duration_ms=duration_ms,
+        )
+        return response
+
+    async def _take(self, request: Request) -> tuple[IntakeAnswer, int]:
+        if self._intake.is_closed:
+            raise _RefusedError(_draining())
+        head = _head_of(request)
+        with self._account() as hold:
+            body = await self._read(request, hold)
+            return await self._store(body, head), len(body)
+
+    @contextlib.contextmanager
+    def _account(self) -> Iterator[Callable[[int], None]]:
+        """Counts the bytes of one request among all that are held, until it is answered."""
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._bytes += size
+            self._check_room()
+
+        try:
+            yield hold
+        finally:
+            self._bytes -= held
+
+    def _check_room(self) -> None:
+        if self._bytes > self._limits.waiting_max_bytes or self._requests >= self._limits.waiting_max_requests:
+            raise _RefusedError(_busy())
+
+    async def _read(self, request: Request, hold: Callable[[int], None]) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_seconds), contextlib.aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    hold(len(chunk))
+                    body += chunk
+                    if len(body) > REQUEST_MAX_BYTES:
+                        raise _RefusedError(_too_large())
+        except TimeoutError:
+            raise _RefusedError(_too_slow(self._limits.body_seconds)) from None
+        return bytes(body)
+
+    async def _store(self, body: bytes, head: "_Head") -> IntakeAnswer:
+        self._check_room()
+        self._requests += 1
+        try:
+            return await self._intake.take(
+                body,
+                source=SOURCE,
+                content_type=head.content_type,
+                idempotency_key=head.idempotency_key,
+                ce_id=head.ce_id,
+            )
+        except PayloadTooLargeError as exc:
+            raise _RefusedError(problem_response(413, exc.message, hint=exc.hint, index=exc.index)) from exc
+        except BadIdError as exc:
+            raise _RefusedError(problem_response(400, exc.message, hint=exc.hint)) from exc
+        except IntakeClosedError as exc:
+            raise _RefusedError(_draining()) from exc
+        except StoreError as exc:
+            log("intake.failed", source=SOURCE, error=exc.message)
+            raise _RefusedError(_away()) from exc
+        finally:
+            self._requests -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the headers say of the body."""
+
+    content_type: str | None
+    idempotency_key: str | None
+    ce_id: str | None
+
+
+def _head_of(request: Request) -> _Head:
+    """The headers, or a refusal before a byte of the body is read."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise _RefusedError(_encoded(encoding))
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > REQUEST_MAX_BYTES:
+        raise _RefusedError(_too_large())
+    return _Head(request.headers.get("content-type"), _idempotency_key(request), _ce_id(request))
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = _single(request, "idempotency-key")
+    if key is not None and not key.isascii():
+        raise _RefusedError(problem_response(400, "`Idempotency-Key` must be ASCII", headers=CLOSE))
+    return key
+
+
+def _ce_id(request: Request) -> str | None:
+    """`ce-id`: CloudEvents HTTP binding, section 3.1.3: percent-encoded UTF-8."""
+    ce_id = _single(request, "ce-id")
+    try:
+        return None if ce_id is None else unquote(ce_id, errors="strict")
+    except UnicodeDecodeError:
+        raise _RefusedError(problem_response(400, "`ce-id` is not percent-encoded UTF-8", headers=CLOSE)) from None
+
+
+def _single(request: Request, name: str) -> str | None:
+    """The value of a header that may stand once, without the quotes of a structured field (RFC 9651)."""
+    values = request.headers.getlist(name)
+    if len(values) > 1:
+        raise _RefusedError(problem_response(400, f"`{name}` stands {len(values)} times", headers=CLOSE))
+    if not values:
+        return None
+    value = values[0].strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+def _answer(answer: IntakeAnswer) -> Response:
+    if answer.is_lone_conflict:
+        return problem_response(
+            409, answer.items[0].problem or "", hint="send another event under another id", **answer.to_json()
+        )
+    return Response(orjson.dumps(answer.to_json()), 202, media_type="application/json")
+
+
+def _encoded(encoding: str) -> Response:
+    return problem_response(
+        415,
+        f"the body has a content-encoding: {encoding:.40}",
+        hint="send it as it is",
+        headers={**CLOSE, "accept-encoding": "identity"},
+    )
+
+
+def _too_large() -> Response:
+    return problem_response(
+        413, f"the request has more than {REQUEST_MAX_BYTES} bytes", hint="send fewer events at a time", headers=CLOSE
+    )
+
+
+def _too_slow(seconds: float) -> Response:
+    return problem_response(408, f"the body did not arrive within {seconds:g} s", headers=CLOSE)
+
+
+def _busy() -> Response:
+    return problem_response(
+        429, "too many requests are waiting", headers={**CLOSE, "retry-after": f"{BUSY_RETRY_SECONDS}"}
+    )
+
+
+def _draining() -> Response:
+    return problem_response(503, "the daemon is draining", headers={**CLOSE, "retry-after": f"{AWAY_RETRY_SECONDS}"})
+
+
+def _away() -> Response:
+    return problem_response(503, "the store does not answer", headers={"retry-after": f"{AWAY_RETRY_SECONDS}"})
