@@ -1,19 +1,33 @@
 """The declared resource: what a manifest says and what the store keeps, frozen, unchanged from the border inward.
 
-Built by `manifest.load` from YAML and by the stores from their canonical document. The rules that need no more than
-one document live here; those that need the event schema or the other documents live in `manifest.validate`.
+Built by `manifest.validate` from YAML and by the stores from their canonical document. Shapes, ranges and the texts of
+the JSON Schema live here; the rules on what a text may say live in `models.rule`, so that a stored webhook stays
+readable when a rule becomes stricter. No I/O.
 """
 
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, NewType, Self
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, NewType, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 WebhookName = NewType("WebhookName", str)
 WebhookUid = NewType("WebhookUid", str)
@@ -23,37 +37,77 @@ OKTA_DOMAINS: Final = (".workflows.okta.com", ".workflows.oktapreview.com")
 OKTA_PER_SECOND: Final = 9.0  # Okta closes with 429 at 10 invocations per second and flow
 OKTA_TIMEOUT_SECONDS: Final = 65  # Okta closes the connection at 60 s; a little more lets its answer arrive
 DEFAULT_TIMEOUT_SECONDS: Final = 15
+DURATION_MAX: Final = timedelta(days=366)  # longer than any retry makes sense; keeps sums far from overflow
 SECRET_REFERENCE: Final = re.compile(r"\$\$\{|\$\{secret:([a-z][a-z0-9_]*)\}")  # `$${` is a literal `${`
+NAME_PATTERN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # no hyphen at the ends: a name is also an argument
+DURATION_PATTERN: Final = r"[0-9]{1,12}(\.[0-9]{1,6})?(s|m|h)"
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_NAME: Final = re.compile(NAME_PATTERN)
+_DURATION: Final = re.compile(DURATION_PATTERN)
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+Item = TypeVar("Item")
 
 
 def parse_duration(value: object) -> timedelta:
-    """A number and s, m or h, as a timedelta. Raises ValueError for anything else."""
+    """A number and s, m or h, as a timedelta of at most DURATION_MAX. Raises ValueError for anything else."""
     if isinstance(value, timedelta):
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("must be a number and s, m or h, like 30s")
-    return timedelta(seconds=float(match[1]) * _UNIT_SECONDS[match[2]])
+    unit = match[2]
+    microseconds = Decimal(value[:-1]) * _UNIT_SECONDS[unit] * 1_000_000  # type: ignore[index]  # a match is text
+    duration = timedelta(microseconds=int(microseconds))
+    if duration > DURATION_MAX:
+        raise ValueError(f"must be at most {format_duration(DURATION_MAX)}")
+    return duration
 
 
 def format_duration(value: timedelta) -> str:
     """The shortest spelling that reads back the same: 5m, not 300s."""
-    seconds = value.total_seconds()
+    microseconds = value // _MICROSECOND
     for unit in ("h", "m"):
-        if seconds and seconds % _UNIT_SECONDS[unit] == 0:
-            return f"{seconds / _UNIT_SECONDS[unit]:g}{unit}"
-    return f"{seconds:g}s"
+        length = _UNIT_SECONDS[unit] * 1_000_000
+        if microseconds and microseconds % length == 0:
+            return f"{microseconds // length}{unit}"
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{seconds}.{rest:06}".rstrip("0") + "s" if rest else f"{seconds}s"
+
+
+def _read_duration(value: object) -> timedelta:
+    try:
+        return parse_duration(value)
+    except ValueError as exc:
+        raise PydanticCustomError("duration", "{reason}", {"reason": str(exc)}) from None
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise PydanticCustomError("duration", "{reason}", {"reason": "must be longer than 0s"})
+    return value
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise PydanticCustomError("name", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
+    return value
 
 
 Duration = Annotated[
     timedelta,
-    BeforeValidator(parse_duration),
+    BeforeValidator(_read_duration),
+    AfterValidator(_positive),
     PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "pattern": r"^\d+(\.\d+)?(s|m|h)$", "examples": ["30s", "5m", "96h"]}),
+    Field(json_schema_extra={"type": "string", "pattern": f"^{DURATION_PATTERN}$", "examples": ["30s", "5m", "96h"]}),
 ]
+Name = Annotated[
+    WebhookName, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME_PATTERN}$", "maxLength": 63})
+]
+Line = Annotated[str, Field(min_length=1)]
+Many = Annotated[tuple[Item, ...], Field(strict=False)]  # YAML and JSON have lists, strict pydantic wants tuples
+Globs = Many[Line]
 
 
 class Model(BaseModel):
@@ -110,144 +164,247 @@ class Approval(StrEnum):
     AUTOMATIC = "automatic"
 
 
-Globs = tuple[str, ...]
-
-
 class IntegrationFilter(Model):
     """Each list holds if it has no positive glob or one matches, and no negative one (`!x`) matches."""
 
-    id: Globs = ()
-    name: Globs = ()
-    type: Globs = ()
+    id: Globs = Field((), description="Globs on the integration's id.")
+    name: Globs = Field((), description='Globs on the integration\'s name, like ["*-prod"].')
+    type: Globs = Field((), description="Globs on the integration's type, like [Postgresql].")
+
+
+def _none_if_empty(value: IntegrationFilter | None) -> IntegrationFilter | None:
+    return None if value == IntegrationFilter() else value
+
+
+def _without_empty_lists(value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {key: globs for key, globs in value.items() if globs}
 
 
 class Filters(Model):
-    """ANDed across names; integration and resource lists must hold in the same access group."""
+    """Which of the triggered events are wanted. All filters must hold; those on integration and resource in the same
+    access group, those on resource and permission in the same access unit. A list of globs holds if it has no positive
+    glob or one matches, and no negative one ("!x", quoted) matches. Globs are case-sensitive and match the whole text;
+    `*` crosses `/`. Default: every event, since the triggers choose already."""
 
-    integration: IntegrationFilter | None = None
-    resource_type: Globs = ()
-    resource: Globs = ()
-    permission: Globs = ()
-    requester: Globs = ()
-    grantee: Globs = ()
-    access_flow: Globs = ()
-    access_bundle: Globs = ()
-    approval: Approval | None = None
-    custom_fields: dict[str, Globs] = Field(default_factory=dict)
+    integration: Annotated[IntegrationFilter | None, AfterValidator(_none_if_empty)] = Field(
+        None, description="Globs on the integrated system; id, name and type must hold in the same access group."
+    )
+    resource_type: Globs = Field((), description="Globs on a resource type's id or name, like [postgresql-*].")
+    resource: Globs = Field((), description="Globs on a resource's id, name or path.")
+    permission: Globs = Field((), description="Globs on a permission's id or name.")
+    requester: Globs = Field((), description="Globs on the requester's id, name or e-mail address.")
+    grantee: Globs = Field((), description="Globs on the grantee's id or name.")
+    access_flow: Globs = Field((), description="Globs on the access flow's id or name.")
+    access_bundle: Globs = Field((), description="Globs on the access bundle's id or name.")
+    approval: Annotated[Approval, Field(strict=False)] | None = Field(
+        None, description="`automatic`: the event's approvals are empty or null; `manual`: they are not."
+    )
+    custom_fields: Annotated[dict[str, Globs], AfterValidator(_without_empty_lists)] = Field(
+        default_factory=dict, description="Globs on request fields that the administrator defined, by their key."
+    )
 
 
 class OAuth2(Model):
     """OAuth 2.0 client credentials (RFC 6749, section 4.4), by client secret or private_key_jwt (RFC 7523)."""
 
-    token_url: str
-    client_id: str
-    scopes: tuple[str, ...] = ()
-    client_secret: str | None = None
-    private_key: str | None = None
-    key_id: str | None = None
-    algorithm: Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"] | None = None
+    token_url: Line = Field(description="HTTPS URL of the token endpoint; obeys the rules of `url`.")
+    client_id: Line = Field(description="The client's id at the authorization server.")
+    scopes: Many[Line] = Field((), description="Scopes to ask for; Okta Workflows wants okta.workflows.invoke.manage.")
+    client_secret: Line | None = Field(
+        None, description='"${secret:NAME}". Okta takes no client secret for its own scopes: use a private key there.'
+    )
+    private_key: Line | None = Field(
+        None, description='"${secret:NAME}" of a PEM or JWK key that signs the assertion; wants key_id and algorithm.'
+    )
+    key_id: Line | None = Field(None, description="The key's id (`kid`) at the authorization server.")
+    algorithm: Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"] | None = Field(
+        None, description="How the assertion is signed (RFC 7518)."
+    )
 
 
 class Bearer(Model):
     """`Authorization: Bearer` (RFC 6750)."""
 
-    token: str
+    token: Line = Field(description='"${secret:NAME}" of the token.')
 
 
 class Basic(Model):
     """HTTP basic authentication (RFC 7617)."""
 
-    username: str
-    password: str
+    username: Line = Field(description="The user's name, without a colon.")
+    password: Line = Field(description='"${secret:NAME}" of the password.')
 
 
 class MutualTls(Model):
     """A client certificate, PEM."""
 
-    certificate: str
-    private_key: str
+    certificate: Line = Field(description="The certificate chain in PEM, usually by ${secret:NAME}.")
+    private_key: Line = Field(description='"${secret:NAME}" of the private key in PEM.')
 
 
 class Auth(Model):
-    """Exactly one of these."""
+    """How the receiver knows us, beside headers and query: exactly one kind. Default: none, since most receivers take
+    a token in a header."""
 
-    oauth2: OAuth2 | None = None
-    bearer: Bearer | None = None
-    basic: Basic | None = None
-    mtls: MutualTls | None = None
+    oauth2: OAuth2 | None = Field(None, description="OAuth 2.0 client credentials.")
+    bearer: Bearer | None = Field(None, description="A bearer token.")
+    basic: Basic | None = Field(None, description="User name and password.")
+    mtls: MutualTls | None = Field(None, description="A client certificate.")
 
 
 class ResponseValidator(Model):
     """An answer counts as delivered only if the value at `json_path` is one of `expected_values`."""
 
-    json_path: str
-    expected_values: tuple[Any, ...]
+    json_path: Line = Field(description="Where to look in the JSON answer, beginning with `$`.")
+    expected_values: Many[str | int | float | bool | None] = Field(
+        min_length=1, description="One of these must stand there."
+    )
 
 
 class Retry(Model):
-    """When a failed delivery is tried again; the last delay repeats up to `max_attempts`."""
+    """When a failed delivery is tried again."""
 
-    schedule: tuple[Duration, ...] = tuple(
-        timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+    schedule: Many[Duration] = Field(
+        tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)),
+        min_length=1,
+        max_length=1000,
+        description="Delays between attempts; the last repeats up to max_attempts. Default: "
+        "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, which bridges a long weekend of the receiver's.",
     )
-    jitter: float = 0.2
-    max_attempts: int = 10
-    give_up_after: Duration = timedelta(hours=96)
-    retry_unknown: bool = True
+    jitter: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="The share of each delay that is random, 0 to 1, so that failed deliveries do not come back "
+        "together. Default: 0.2.",
+    )
+    max_attempts: int = Field(
+        10, ge=1, le=1000, description="Attempts in all, the first included. Default: 10, the schedule's nine delays."
+    )
+    give_up_after: Duration = Field(
+        timedelta(hours=96),
+        description="How long after its first attempt a delivery is given up. Default: 96h, the schedule's length.",
+    )
+    retry_unknown: bool = Field(
+        True,
+        description="Whether to try again when the receiver may have run the request (timeout or reset after "
+        "sending). Default: true, since an event lost is worse than one that comes twice with the same webhook-id.",
+    )
 
 
 class RateLimit(Model):
     """A token bucket: `per_second` tokens flow in, `burst` fit."""
 
-    per_second: float
-    burst: int = 1
+    per_second: float = Field(gt=0, le=100_000, description="Requests per second on average.")
+    burst: int = Field(1, ge=1, le=100_000, description="Requests that may go at once. Default: 1, evenly spaced.")
 
 
 class SigningKey(Model):
     """One key with the window in which it signs; windows may overlap."""
 
-    key: str
-    not_before: str | None = None
-    not_after: str | None = None
+    key: Line = Field(description='"${secret:NAME}" of the key: whsec_ or whsk_ and base64.')
+    not_before: str | None = Field(None, description="When it begins to sign, RFC 3339, quoted. Default: at once.")
+    not_after: str | None = Field(None, description="When it ends to sign, RFC 3339, quoted. Default: never.")
 
 
 class Signing(Model):
-    """Standard Webhooks signatures."""
+    """Standard Webhooks signatures. Default: none; webhook-id is sent all the same."""
 
-    keys: tuple[SigningKey, ...]
+    keys: Many[SigningKey] = Field(min_length=1, description="Every key whose window is open signs.")
 
 
 class Metadata(Model):
     """Who the webhook is."""
 
-    name: WebhookName
-    title: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    protect: bool | None = None
-    renamed_from: WebhookName | None = None
+    name: Name = Field(description="The identity: unique in a store; 1 to 63 of a-z, 0-9 and inner hyphens.")
+    title: str | None = Field(None, description="Free text for people.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Free texts to select and to require by policy.")
+    protect: bool | None = Field(
+        None,
+        description="`true` refuses deletion. Held in the store: lifted only by an applied explicit `false`, so that "
+        "deleting the line does not lift it.",
+    )
+    renamed_from: Name | None = Field(
+        None, description="The webhook's former name: it keeps its uid, history and pending deliveries."
+    )
+
+
+def _shape(value: object) -> str:
+    """Which member of a union of text and mapping a value belongs to."""
+    return "mapping" if isinstance(value, Mapping | BaseModel) else "text"
 
 
 class Spec(Model):
     """What the webhook does; every default is filled in, so that a plan compares what will really happen."""
 
-    status: Status = Status.ACTIVE
-    method: Method = Method.POST
-    url: str
-    headers: dict[str, str] = Field(default_factory=dict)
-    triggers: tuple[Trigger, ...]
+    status: Annotated[Status, Field(strict=False)] = Field(
+        Status.ACTIVE, description="`inactive` keeps the webhook without sending. Default: active."
+    )
+    method: Annotated[Method, Field(strict=False)] = Field(
+        Method.POST, description="HTTP method; Okta Workflows takes GET and POST only. Default: POST."
+    )
+    url: Line = Field(
+        description="Where to send: HTTPS, no port, no user info, no fragment, no IP address. ${secret:NAME} may stand "
+        "in path and query.",
+        json_schema_extra={"pattern": "^[hH][tT][tT][pP][sS]://[^/?#@:]+([/?][^#]*)?$"},
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Request headers; tokens as ${secret:NAME}. Default: none of your own."
+    )
+    triggers: Many[Annotated[Trigger, Field(strict=False)]] = Field(
+        min_length=1, description="Which kinds of event the webhook wants, at least one."
+    )
     filters: Filters = Filters()
-    body_template: str | dict[str, Any] | None = None
-    query: dict[str, str] = Field(default_factory=dict)
-    content_type: str = "application/json"
+    body_template: (
+        Annotated[
+            Annotated[str, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
+            Discriminator(_shape),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Handlebars, as text or as a mapping whose leaves are templates; JSON-safe where content_type is "
+        "JSON. Default: the event itself is the body. Not with GET and DELETE, which have none.",
+    )
+    query: dict[str, str] = Field(
+        default_factory=dict, description="Query parameters, added to those of the url. Default: none."
+    )
+    content_type: Line = Field(
+        "application/json",
+        description="Media type of the body; decides how templates escape. Default: application/json.",
+    )
     auth: Auth | None = None
-    when: str | None = None
-    timeout_in_sec: int = DEFAULT_TIMEOUT_SECONDS
-    response_validators: tuple[ResponseValidator, ...] = ()
+    when: Line | None = Field(None, description="A condition in CEL on the event. Default: every event that matches.")
+    timeout_in_sec: int = Field(
+        DEFAULT_TIMEOUT_SECONDS,
+        ge=1,
+        le=65,
+        description="Seconds until a request without an answer counts as unknown, 1 to 65. Default: 15; 65 on Okta "
+        "hosts, which close at 60 s, so that their answer still arrives.",
+    )
+    response_validators: Many[ResponseValidator] = Field(
+        (), description="What a 2xx answer must say to count as delivered; a failed one is retried. Default: nothing."
+    )
     retry: Retry = Retry()
-    rate_limit: RateLimit | Literal["unlimited"] = "unlimited"
-    max_concurrency: int = 16
-    ordering: Ordering = Ordering.REQUEST
-    max_hold: Duration = timedelta(hours=1)
+    rate_limit: Annotated[
+        Annotated[RateLimit, Tag("mapping")] | Annotated[Literal["unlimited"], Tag("text")], Discriminator(_shape)
+    ] = Field(
+        "unlimited",
+        description="Requests per second to this host and path, over all daemons; or unlimited. Default: unlimited; "
+        "9 per second on Okta hosts, which answer 429 from 10.",
+    )
+    max_concurrency: int = Field(
+        16, ge=1, le=10_000, description="Requests in flight at once. Default: 16, enough for a slow receiver."
+    )
+    ordering: Annotated[Ordering, Field(strict=False)] = Field(
+        Ordering.REQUEST,
+        description="`request`: the events of one access request start in the order they were accepted, each after its "
+        "predecessor is finished; `none`: as they come. Default: request, so that a grant never overtakes its request.",
+    )
+    max_hold: Duration = Field(
+        timedelta(hours=1),
+        description="How long an event waits for its predecessor under `ordering: request`. Default: 1h.",
+    )
     signing: Signing | None = None
 
     @model_validator(mode="before")
@@ -287,6 +444,20 @@ class Webhook(Model):
         """Whether events are matched against it."""
         return self.spec.status is Status.ACTIVE
 
+    @cached_property
+    def ineffective(self) -> tuple[str, ...]:
+        """The paths of fields that are kept but have no effect in this version, sorted. While there is one, nothing is
+        sent: a request without its signature, condition or credentials would be worse than none."""
+        spec = self.spec
+        fields = {
+            "spec.auth": spec.auth is not None,
+            "spec.body_template": spec.body_template is not None and not _has_effect(spec.body_template),
+            "spec.response_validators": bool(spec.response_validators),
+            "spec.signing": spec.signing is not None,
+            "spec.when": spec.when is not None,
+        }
+        return tuple(path for path, is_set in fields.items() if is_set)
+
     @property
     def host(self) -> str:
         """The receiver's host in lower case, without a trailing dot."""
@@ -307,7 +478,7 @@ class Webhook(Model):
             "apiVersion": API_VERSION,
             "kind": "Webhook",
             "metadata": _without_empty(raw["metadata"]),
-            "spec": {key: item for key, item in spec.items() if item not in ({}, [])},
+            "spec": {key: item for key, item in spec.items() if key == "body_template" or item not in ({}, [])},
         }
 
     def canonical(self) -> bytes:
@@ -332,6 +503,12 @@ class Webhook(Model):
             token_host = host_of(self.spec.auth.oauth2.token_url) if self.spec.auth.oauth2 else self.host
             pairs |= {(name, token_host) for name in secret_names(self.spec.auth.model_dump(mode="json"))}
         return tuple(sorted(pairs))
+
+
+def _has_effect(body: str | dict[str, Any]) -> bool:
+    from reconciler.template import has_effect
+
+    return has_effect(body)
 
 
 def _without_auth(spec: Spec) -> dict[str, Any]:
@@ -395,21 +572,43 @@ def fill_secrets(text: str, values: Mapping[str, str]) -> str:
 class Policy(Model):
     """Limits on plans; a plan is judged by the stricter of live and desired."""
 
-    allowed_hosts: tuple[str, ...] | None = None
-    required_labels: tuple[str, ...] = ()
-    max_delete_percent: int | None = None
+    allowed_hosts: Many[Line] | None = Field(
+        None,
+        description="Hosts a webhook may send to, exact or like `*.example.com`. Default: any that may be reached.",
+    )
+    required_labels: Many[Line] = Field((), description="Labels that every webhook must carry. Default: none.")
+    max_delete_percent: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="The share of owned webhooks that one apply may delete. Default: 30 once ten are owned.",
+    )
 
 
 class ProjectSpec(Model):
     """What holds for every webhook of an owner."""
 
-    owner: str = ""
-    defaults: dict[str, Any] = Field(default_factory=dict)
+    owner: str = Field("", description="Whose these webhooks are: deletion touches only what this owner applied.")
+    defaults: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Merged under the spec of every webhook: mappings merged, lists replaced; `null` in a webhook "
+        "lifts a default.",
+    )
     policy: Policy = Policy()
-    partials: str | None = None
+    partials: Line | None = Field(
+        None, description="A folder of Handlebars partials, relative to this file. Default: none."
+    )
+
+
+class ProjectMetadata(Model):
+    """Who the project is; for people only."""
+
+    name: Name | None = Field(None, description="The project's name.")
+    title: str | None = Field(None, description="Free text for people.")
 
 
 class Project(Model):
     """At most one in a set of manifests."""
 
+    metadata: ProjectMetadata = ProjectMetadata()
     spec: ProjectSpec = ProjectSpec()
