@@ -6,7 +6,7 @@ for which orjson is faster; orjson rounds floats, refuses lone surrogates and in
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring  # the C scanner where there is one
 from typing import Any, Final
 
@@ -151,6 +151,27 @@ def _write(value: JsonValue, put: Callable[[str], object], sort_keys: bool) -> N
         put("[]" if separator == "[" else "]")
     else:
         put(number_text(value))
+
+
+def pretty(value: JsonValue) -> str:
+    """A value as indented JSON text for people; a Number with the digits it came with."""
+    return "".join(_pretty(value, "\n"))
+
+
+def _pretty(value: JsonValue, line: str) -> Iterator[str]:
+    inner = f"{line}  "
+    if isinstance(value, dict) and value:
+        for index, (key, item) in enumerate(value.items()):
+            yield f"{',' if index else '{'}{inner}{quote(key)}: "
+            yield from _pretty(item, inner)
+        yield f"{line}}}"
+    elif isinstance(value, list | tuple) and value:
+        for index, item in enumerate(value):
+            yield f"{',' if index else '['}{inner}"
+            yield from _pretty(item, inner)
+        yield f"{line}]"
+    else:
+        yield dumps(value)
 
 
 def number_text(value: int | float) -> str:

@@ -58,7 +58,7 @@ def show(ctx: click.Context, output_format: str, delivery_id: str, **_: Any) -> 
     """Show one delivery with the invocation data of every attempt."""
     delivery, attempts = asyncio.run(_show(store_url(ctx), delivery_id))
     if output_format == "json":
-        view.out_json({**delivery.to_json(), "attempt_log": [attempt.to_json() for attempt in attempts]})
+        view.out_json(delivery.in_full(attempts))
         return
     out_delivery(delivery, attempts)
 

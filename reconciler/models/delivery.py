@@ -5,6 +5,7 @@ in every field that ends in `_at`; durations name their unit.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -222,6 +223,10 @@ class Delivery:
             "revision": self.revision,
             "commit": self.commit,
         }
+
+    def in_full(self, attempts: Sequence[Attempt]) -> dict[str, Any]:
+        """The shape of `deliveries show --format json` and of the API: with every attempt, in order."""
+        return {**self.to_json(), "attempt_log": [attempt.to_json() for attempt in attempts]}
 
 
 def delivery_id(event_id: str, webhook_uid: str) -> DeliveryId:

@@ -5,12 +5,15 @@ integer milliseconds since the epoch, given by the caller. Every verb is one tra
 Read verbs never wait for writers.
 """
 
+import base64
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
-from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
+from reconciler import jsontext
+from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State, iso_time
 from reconciler.models.event import EventId
 from reconciler.models.revision import ChangeSet, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
@@ -68,6 +71,43 @@ class StoredEvent:
     revision: int
     deliveries: int
     raw: bytes
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of `events list --format json` and of the API."""
+        return {
+            "id": self.id,
+            "event_type": self.event_type,
+            "data_id": self.data_id,
+            "event_time": self.event_time,
+            "source": self.source,
+            "received_at": iso_time(self.received_at),
+            "status": self.status.value,
+            "problem": self.problem,
+            "revision": self.revision,
+            "deliveries": self.deliveries,
+        }
+
+    def in_full(self, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+        """The shape of `events show --format json`: `raw` is the text as received, `raw_base64` its bytes where they
+        are not UTF-8, `parsed` the JSON value with the digits of its numbers (write it with `jsontext.dumps`)."""
+        text, parsed = self.text, None
+        with contextlib.suppress(ValueError):
+            parsed = jsontext.loads(self.raw)
+        return {
+            **self.to_json(),
+            "raw": text,
+            "raw_base64": base64.b64encode(self.raw).decode("ascii") if text is None else None,
+            "parsed": parsed,
+            "delivery_log": [delivery.to_json() for delivery in deliveries],
+        }
+
+    @property
+    def text(self) -> str | None:
+        """What was received as text; None where it is not UTF-8."""
+        try:
+            return self.raw.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
