@@ -1,0 +1,129 @@
+"""A plan into the store, all or nothing; and the file in which a plan waits for its apply.
+
+Called by the command line (and by whatever else applies). Decides nothing about webhooks: what changes is the plan's
+business, that nothing moved meanwhile the store's.
+"""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import RefusedError, StalePlanError
+from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
+from reconciler.models.webhook import WebhookUid
+from reconciler.plan.plan import Action, Plan
+from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
+from reconciler.plan.schema import history_json
+from reconciler.store.base import RevisionStore
+
+REPLAN_HINT = "run `reconciler plan` again and review what it says now"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who applies, when (milliseconds since the epoch) and which commit the manifests came from."""
+
+    applied_by: str
+    applied_at: int
+    commit: str | None
+
+
+async def read_live(store: RevisionStore | None) -> tuple[LiveState, Mapping[WebhookUid, int]]:
+    """What a plan compares with: the live state and each webhook's unfinished deliveries. None: no store yet."""
+    if store is None:
+        return LiveState(lineage="", revision=0, commit=None, webhooks=()), {}
+    return await store.live_state(), await store.unfinished()
+
+
+async def apply_plan(
+    store: RevisionStore, plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[], str] | None = None
+) -> Revision | None:
+    """Publish the plan as a new revision; None, and nothing written, where it changes nothing.
+
+    Raises RefusedError for a refused plan and StalePlanError, with the store as it was, if the store is not at the
+    plan's base any more or the plan was applied before.
+    """
+    if plan.refusals:
+        raise RefusedError(plan.refusals[0].message, hint=plan.refusals[0].hint)
+    if not plan.has_changes:
+        await _check_base(store, plan)
+        return None
+    return await store.publish(change_set(plan, plan_id=plan_id, by=by, new_uid=new_uid or new_id))
+
+
+def change_set(plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[], str]) -> ChangeSet:
+    """What the store must write; created webhooks get their uid here."""
+    summary = plan.summary
+    return ChangeSet(
+        lineage=plan.lineage,
+        base_revision=plan.base_revision,
+        plan_id=plan_id,
+        applied_at=by.applied_at,
+        applied_by=by.applied_by,
+        commit=by.commit,
+        owner=plan.owner,
+        upserts=tuple(_upserts(plan, new_uid)),
+        deletes=tuple(
+            change.before.uid for change in plan.changes if change.action is Action.DELETE and change.before is not None
+        ),
+        policy=plan.policy_after if plan.has_policy_change else None,
+        created=summary.add,
+        updated=summary.change,
+        renamed=summary.rename,
+        deleted=summary.destroy,
+        changes=history_json(plan),
+    )
+
+
+def new_id() -> str:
+    """A UUID as 32 hex digits."""
+    return uuid.uuid4().hex
+
+
+def write_plan(path: Path, saved: SavedPlan) -> None:
+    """Write the plan's file whole or not at all, readable by its owner only. Raises OSError."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(dump_plan(saved))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_plan(path: Path) -> SavedPlan:
+    """The plan of a file. Raises PlanFileError and OSError."""
+    return load_plan(path.read_bytes())
+
+
+def _upserts(plan: Plan, new_uid: Callable[[], str]) -> list[LiveWebhook]:
+    return [
+        LiveWebhook(
+            uid=change.before.uid if change.before is not None else WebhookUid(new_uid()),
+            owner=plan.owner,
+            webhook=change.after,
+            digest=change.after.digest(),
+            is_protected=change.is_protected_after,
+            revision=0,
+        )
+        for change in plan.changes
+        if change.after is not None and change.action is not Action.NO_OP
+    ]
+
+
+async def _check_base(store: RevisionStore, plan: Plan) -> None:
+    live = await store.live_state()
+    if live.lineage != plan.lineage or live.revision != plan.base_revision:
+        raise StalePlanError(
+            f"the plan was made from revision {plan.base_revision}, the store is at revision {live.revision}",
+            base_revision=plan.base_revision,
+            live_revision=live.revision,
+            hint=REPLAN_HINT,
+        )
