@@ -1,0 +1,277 @@
+"""One HTTP try: a prepared request in, an `AttemptResult` out, whatever the receiver or the network does.
+
+Called by the worker for deliveries and by the probe for `test`. It classifies by exception type and phase, never by
+text; what an attempt means for its delivery is decided in `dispatch.retry`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Self
+
+import httpx
+
+from reconciler import VERSION
+from reconciler.egress.dial import Dialer, Exchange, Phase, RefusedAddressError, Resolve, ResolveError, TlsError
+from reconciler.egress.mask import Masker
+from reconciler.egress.retry_after import retry_after_seconds
+from reconciler.egress.transport import DeliveryTransport
+from reconciler.models.delivery import AttemptResult, Fault, ReceivedResponse, SentRequest, Timings
+from reconciler.request.render import Prepared
+from reconciler.settings import EgressSettings
+
+BODY_KEPT_MAX: Final = 16 * 1024  # of a response, as shown to people
+HEADERS_KEPT_MAX: Final = 16 * 1024  # characters of names and values together
+DETAIL_MAX: Final = 256
+
+_ADDED_HEADERS: Final = (
+    ("accept", "*/*"),
+    ("accept-encoding", "identity"),  # nothing is decompressed here, so nothing can blow up
+    ("user-agent", f"reconciler/{VERSION}"),
+)
+_FAULTS: Final[tuple[tuple[type[Exception], Fault], ...]] = (  # the first that matches, so subclasses come first
+    (RefusedAddressError, Fault.REFUSED_ADDRESS),
+    (ResolveError, Fault.DNS),
+    (TlsError, Fault.TLS),
+    (httpx.ConnectTimeout, Fault.CONNECT_TIMEOUT),
+    (httpx.ConnectError, Fault.CONNECT),
+    (httpx.TimeoutException, Fault.TIMEOUT),
+    (httpx.NetworkError, Fault.RESET),
+    (httpx.LocalProtocolError, Fault.RENDER),  # a header or a target that HTTP cannot carry
+    (httpx.UnsupportedProtocol, Fault.RENDER),
+    (httpx.TransportError, Fault.PROTOCOL),
+)
+_TIMEOUTS: Final = {
+    Phase.RESOLVE: (Fault.DNS, "the name server did not answer"),
+    Phase.CONNECT: (Fault.CONNECT_TIMEOUT, "no connection"),
+    Phase.HANDSHAKE: (Fault.CONNECT_TIMEOUT, "no TLS handshake"),
+    Phase.EXCHANGE: (Fault.TIMEOUT, "no complete answer"),
+}
+
+
+class Deliverer:
+    """The door out. An async context manager; `send` may be called by many tasks at once.
+
+    `now` is the wall clock in seconds since the epoch, for answers that name a date. `transport` replaces the network.
+    """
+
+    def __init__(
+        self,
+        settings: EgressSettings,
+        *,
+        masker: Masker,
+        resolve: Resolve | None = None,
+        now: Callable[[], float] = time.time,  # noqa: TID251  the default of an injected clock
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._masker = masker
+        self._now = now
+        self._transport = transport or DeliveryTransport(Dialer(settings, resolve=resolve))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._transport.aclose()
+
+    async def send(
+        self,
+        prepared: Prepared,
+        shown: Prepared,
+        *,
+        timeout_seconds: float,
+        before_write: Callable[[], Awaitable[None]] | None = None,
+    ) -> AttemptResult:
+        """Send `prepared` once and tell what came of it, with `shown` as its request; `outcome` stays None.
+
+        `before_write` is awaited when the connection stands and nothing has been written; the time it takes counts
+        neither toward the timeout nor in the timings. What it raises, and cancellation, pass through and close the
+        connection.
+        """
+        exchange = Exchange()
+        response = _Response(self._masker)
+        fault, detail = await self._try(prepared, exchange, response, timeout_seconds, before_write)
+        if response.status is not None and not 200 <= response.status < 300:
+            fault, detail = Fault.STATUS, f"the receiver answered {response.status} {response.reason_phrase}".rstrip()
+        return AttemptResult(
+            fault=fault,
+            detail=_one_line(self._masker.mask(detail)),
+            status=response.status,
+            retry_after_seconds=retry_after_seconds(response.status, response.headers, now=self._now()),
+            wrote=exchange.wrote,
+            request=self._shown(shown),
+            response=response.to_received(),
+            timings=_timings(exchange),
+            address=exchange.address,
+            tls=exchange.tls,
+            connect_to=exchange.connect_to,
+        )
+
+    async def _try(
+        self,
+        prepared: Prepared,
+        exchange: Exchange,
+        response: "_Response",
+        timeout_seconds: float,
+        before_write: Callable[[], Awaitable[None]] | None,
+    ) -> tuple[Fault | None, str]:
+        """Fills in `exchange` and `response` as far as it comes; the fault with a line on it, or (None, "")."""
+        try:
+            request = _to_request(prepared, exchange)
+        except (httpx.InvalidURL, UnicodeError) as exc:
+            return Fault.RENDER, f"the request cannot be sent: {exc}"
+        deadline = asyncio.timeout(timeout_seconds)
+        if before_write is not None:
+            exchange.before_write = _outside(deadline, before_write, exchange)
+        try:
+            async with deadline:
+                await response.read(await self._transport.handle_async_request(request))
+        except TimeoutError:
+            if not deadline.expired():
+                raise  # ours, from before_write
+            fault, text = _TIMEOUTS[exchange.phase]
+            return fault, f"{text} within {timeout_seconds:g} s"
+        except httpx.TransportError as exc:
+            return _classify(exc, exchange)
+        return None, ""
+
+    def _shown(self, shown: Prepared) -> SentRequest:
+        mask = self._masker.mask
+        return SentRequest(
+            method=shown.method,
+            url=mask(shown.url),
+            headers=tuple((name, mask(value)) for name, value in complete_headers(shown.headers)),
+            body=mask((shown.body or b"").decode("utf-8", "replace")),
+        )
+
+
+class _Response:
+    """What arrived of a response, bounded; still of use when the connection broke on the way."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self._body = bytearray()
+        self._is_truncated = False
+        self.status: int | None = None
+        self.reason_phrase = ""
+        self.headers: tuple[tuple[str, str], ...] = ()
+
+    async def read(self, response: httpx.Response) -> None:
+        """Take the head and up to BODY_KEPT_MAX of the body; what is longer is cut and its connection closed."""
+        self.status = response.status_code
+        self.reason_phrase = response.reason_phrase
+        self.headers = tuple(
+            (name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in response.headers.raw
+        )
+        # a secret that begins before the cut must be seen whole to be masked
+        enough = BODY_KEPT_MAX + 4 * self._masker.longest
+        self._is_truncated = True
+        try:
+            if self.status >= 200 and isinstance(response.stream, httpx.AsyncByteStream):
+                async for part in response.stream:
+                    self._body += part[: enough + 1 - len(self._body)]
+                    if len(self._body) > enough:
+                        return
+            self._is_truncated = len(self._body) > BODY_KEPT_MAX
+        finally:
+            await response.aclose()
+
+    def to_received(self) -> ReceivedResponse | None:
+        """The response as shown to people, masked before it is cut; None if none came."""
+        if self.status is None:
+            return None
+        return ReceivedResponse(
+            status=self.status,
+            reason_phrase=_one_line(self._masker.mask(self.reason_phrase)),
+            headers=self._shown_headers(),
+            body=self._shown_body(),
+            body_bytes=len(self._body),
+            truncated=self._is_truncated,
+        )
+
+    def _shown_headers(self) -> tuple[tuple[str, str], ...]:
+        kept: list[tuple[str, str]] = []
+        left = HEADERS_KEPT_MAX
+        for name, value in self.headers:
+            left -= len(name) + len(value)
+            if left < 0:
+                break
+            kept.append((self._masker.mask(name), self._masker.mask(value)))
+        return tuple(kept)
+
+    def _shown_body(self) -> str:
+        encoding = next((value for name, value in self.headers if name.lower() == "content-encoding"), "identity")
+        if encoding.lower() != "identity" and self._body:
+            # not even as bytes: a secret inside could not be masked
+            return f"({len(self._body)} bytes, content-encoding {_one_line(self._masker.mask(encoding))}, not shown)"
+        head = self._body[:BODY_KEPT_MAX].decode("utf-8", "replace")
+        return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head))
+
+
+def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The headers with those that every request of ours carries, where the webhook does not set them."""
+    names = {name.lower() for name, _ in headers}
+    return headers + tuple(item for item in _ADDED_HEADERS if item[0] not in names)
+
+
+def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
+    """Raises httpx.InvalidURL and UnicodeError."""
+    return httpx.Request(
+        prepared.method,
+        httpx.URL(prepared.url),
+        headers=[(name.encode("ascii"), value.encode("utf-8")) for name, value in complete_headers(prepared.headers)],
+        content=prepared.body,
+        extensions={"exchange": exchange},
+    )
+
+
+def _outside(
+    deadline: asyncio.Timeout, before_write: Callable[[], Awaitable[None]], exchange: Exchange
+) -> Callable[[], Awaitable[None]]:
+    """`before_write` with the deadline and the timings standing still meanwhile."""
+
+    async def hold() -> None:
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        ends_at = deadline.when()
+        deadline.reschedule(None)
+        try:
+            await before_write()
+        finally:
+            held = loop.time() - began_at
+            exchange.held_seconds += held
+            if ends_at is not None:
+                deadline.reschedule(ends_at + held)
+
+    return hold
+
+
+def _classify(exc: httpx.TransportError, exchange: Exchange) -> tuple[Fault, str]:
+    fault = next(fault for kind, fault in _FAULTS if isinstance(exc, kind))
+    if fault is Fault.PROTOCOL and exchange.was_closed:
+        fault = Fault.RESET
+    match fault:
+        case Fault.RESET:
+            return fault, "the receiver closed the connection before its answer was complete"
+        case Fault.PROTOCOL:
+            return fault, f"the answer is not HTTP/1.1: {exc}"
+        case Fault.RENDER:
+            return fault, f"the request cannot be sent: {exc}"
+        case _:
+            return fault, str(exc)
+
+
+def _timings(exchange: Exchange) -> Timings:
+    return Timings(
+        dns_ms=exchange.resolved_ms,
+        connect_ms=exchange.connected_ms,
+        tls_ms=exchange.secured_ms,
+        first_byte_ms=exchange.first_byte_ms,
+        total_ms=exchange.mark(),
+    )
+
+
+def _one_line(text: str) -> str:
+    """Printable, on one line, at most DETAIL_MAX characters."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    return line if len(line) <= DETAIL_MAX else f"{line[: DETAIL_MAX - 1]}…"

@@ -1,0 +1,316 @@
+"""From a name to a verified connection: resolve, judge every address, dial only a judged one, check the certificate.
+
+Called by `egress.transport` for each new connection, so that a name that changes its address is judged again.
+Nothing here can turn verification off; only the operator's `--connect-to` exempts a target from judgement.
+"""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from reconciler.address import judge_address, judge_host
+from reconciler.errors import ReconcilerError
+from reconciler.settings import ConnectTo, EgressSettings
+
+RESOLVE_TIMEOUT_SECONDS: Final = 5.0  # one try of the usual resolver; its own default is two or more
+CONNECT_TIMEOUT_SECONDS: Final = 5.0  # TCP over all addresses of a name; the handshake has the same again
+ADDRESSES_MAX: Final = 8  # dialled per connection; every address is judged
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # (host, port) to IP addresses; raises OSError
+
+
+class ResolveError(httpx.ConnectError):
+    """The name has no address, or the name server does not answer."""
+
+
+class RefusedAddressError(httpx.ConnectError):
+    """The host as written, or one of its addresses, must not be reached."""
+
+
+class TlsError(httpx.ConnectError):
+    """The handshake failed or the certificate does not hold for the name."""
+
+
+class Phase(StrEnum):
+    """How far an exchange has come."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    HANDSHAKE = "handshake"
+    EXCHANGE = "exchange"
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What one attempt meets on the wire; travels in the request's extensions and is filled in on the way.
+
+    Marks are milliseconds since `started_at`, without the time spent in `before_write`.
+    """
+
+    before_write: Callable[[], Awaitable[None]] | None = None
+    started_at: float = field(default_factory=_loop_time)  # the loop's clock, seconds
+    held_seconds: float = 0.0
+    phase: Phase = Phase.RESOLVE
+    is_reused: bool = False
+    wrote: bool = False
+    was_closed: bool = False  # the receiver ended the connection
+    address: str | None = None
+    connect_to: str | None = None
+    tls: str | None = None
+    resolved_ms: float | None = None
+    connected_ms: float | None = None
+    secured_ms: float | None = None
+    first_byte_ms: float | None = None
+
+    def mark(self) -> float:
+        """Milliseconds since the start."""
+        return (_loop_time() - self.started_at - self.held_seconds) * 1000
+
+
+class Stream(httpcore.AsyncNetworkStream):
+    """One verified TLS connection; notes in the exchange it serves when the first byte goes out and comes in.
+
+    Closing never waits for the other side. Deadlines are the caller's: the timeouts of httpcore's interface are unused.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, exchange: Exchange) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.exchange = exchange
+        self.address = exchange.address
+        self.connect_to = exchange.connect_to
+        self.tls = exchange.tls
+
+    def serve(self, exchange: Exchange) -> None:
+        """Go over to another exchange, which reuses this connection."""
+        self.exchange = exchange
+        exchange.is_reused = True
+        exchange.phase = Phase.EXCHANGE
+        exchange.address, exchange.connect_to, exchange.tls = self.address, self.connect_to, self.tls
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            data = await self._reader.read(max_bytes)
+        except (OSError, ssl.SSLError) as exc:
+            self.exchange.was_closed = True
+            raise httpcore.ReadError(describe_os_error(exc)) from exc
+        if not data:
+            self.exchange.was_closed = True
+        elif self.exchange.first_byte_ms is None:
+            self.exchange.first_byte_ms = self.exchange.mark()
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.exchange.wrote = True
+        try:
+            self._writer.write(buffer)
+            await self._writer.drain()
+        except (OSError, ssl.SSLError) as exc:
+            raise httpcore.WriteError(describe_os_error(exc)) from exc
+
+    async def aclose(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._writer.transport.abort()
+
+    def is_ended(self) -> bool:
+        """Whether the other side has closed, as far as the loop has seen."""
+        return self._reader.at_eof() or self._reader.exception() is not None or self._writer.transport.is_closing()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._writer.get_extra_info(info)
+
+
+class Dialer:
+    """Opens connections to names. `resolve` replaces the system's resolver; what it answers is judged all the same."""
+
+    def __init__(self, settings: EgressSettings, *, resolve: Resolve | None = None) -> None:
+        self._context = make_context(settings.ca_file)
+        self._targets = {(item.host, item.port): item for item in settings.connect_to}
+        self._resolve = resolve or SystemResolver()
+
+    async def connect(self, host: str, port: int, exchange: Exchange) -> Stream:
+        """A connection whose certificate holds for `host` (lower case, no trailing dot).
+
+        Raises RefusedAddressError, ResolveError, httpx.ConnectError, httpx.ConnectTimeout or TlsError.
+        """
+        target = self._targets.get((host, port))
+        exchange.phase = Phase.RESOLVE
+        exchange.connect_to = str(target) if target else None
+        addresses = await (self._addresses_of_target(target) if target else self._judged_addresses(host, port))
+        exchange.resolved_ms = exchange.mark()
+        exchange.phase = Phase.CONNECT
+        sock = await _connect_any(addresses, target.target_port if target else port, exchange)
+        exchange.connected_ms = exchange.mark()
+        exchange.phase = Phase.HANDSHAKE
+        return await self._secure(sock, host, exchange)
+
+    async def _judged_addresses(self, host: str, port: int) -> Sequence[str]:
+        if reason := judge_host(host):
+            raise RefusedAddressError(reason)
+        addresses = await self._look_up(host, port)
+        for address in addresses:
+            if reason := judge_address(address):
+                raise RefusedAddressError(f"{host} resolves to a {reason}")
+        return addresses
+
+    async def _addresses_of_target(self, target: ConnectTo) -> Sequence[str]:
+        try:
+            return [str(ip_address(target.address))]
+        except ValueError:
+            return await self._look_up(target.address, target.target_port)
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
+                addresses = await self._resolve(host, port)
+        except TimeoutError:
+            raise ResolveError(f"the name server does not answer for {host}") from None
+        except (OSError, UnicodeError) as exc:
+            raise ResolveError(f"{host} cannot be resolved: {describe_os_error(exc)}") from exc
+        if not addresses:
+            raise ResolveError(f"{host} has no address")
+        return addresses
+
+    async def _secure(self, sock: socket.socket, host: str, exchange: Exchange) -> Stream:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                reader, writer = await asyncio.open_connection(sock=sock, ssl=self._context, server_hostname=host)
+        except TimeoutError:
+            raise httpx.ConnectTimeout(f"no TLS handshake with {exchange.address} in time") from None
+        except ssl.SSLCertVerificationError as exc:
+            raise TlsError(f"certificate verify failed: {_lower_first(exc.verify_message)}") from exc
+        except (OSError, ssl.SSLError) as exc:
+            raise TlsError(f"TLS handshake failed: {describe_os_error(exc)}") from exc
+        exchange.secured_ms = exchange.mark()
+        exchange.phase = Phase.EXCHANGE
+        ssl_object = writer.get_extra_info("ssl_object")
+        exchange.tls = f"{ssl_object.version()} {ssl_object.cipher()[0]}"
+        return Stream(reader, writer, exchange)
+
+
+class SystemResolver:
+    """The system's `getaddrinfo`, one look-up per name at a time, each in a daemon thread of its own.
+
+    A name server that hangs thus holds one thread per name instead of filling the loop's shared pool, and never keeps
+    the process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of a name in the system's order. Raises OSError (socket.gaierror)."""
+        key = (host, port)
+        future = self._pending.get(key)
+        if future is None:
+            future = self._pending[key] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda done: self._forget(key, done))
+            threading.Thread(target=_look_up_in_thread, args=(host, port, future), daemon=True, name="resolve").start()
+        return await asyncio.shield(future)
+
+    def _forget(self, key: tuple[str, int], done: asyncio.Future[Sequence[str]]) -> None:
+        del self._pending[key]
+        if not done.cancelled():
+            done.exception()  # who asked may have given up
+
+
+def make_context(ca_file: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or later, the system's roots and the operator's, certificate and name checked. Raises ReconcilerError."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as exc:  # ssl.SSLError is one
+            raise ReconcilerError(
+                f"`--ca` cannot be used: {ca_file}: {describe_os_error(exc)}", hint="give a file of certificates in PEM"
+            ) from exc
+    return context
+
+
+def describe_os_error(exc: BaseException) -> str:
+    """What the system says, in lower case and without numbers."""
+    if isinstance(exc, ssl.SSLError) and exc.reason:
+        return exc.reason.lower().replace("_", " ")
+    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    return _lower_first(text)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".") if text[1:2].islower() else text.rstrip(".")
+
+
+def _look_up_in_thread(host: str, port: int, future: "asyncio.Future[Sequence[str]]") -> None:
+    loop = future.get_loop()
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except Exception as exc:
+        _settle(loop, functools.partial(future.set_exception, exc))
+    else:
+        addresses = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
+        _settle(loop, functools.partial(future.set_result, addresses))
+
+
+def _settle(loop: asyncio.AbstractEventLoop, settle: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed while the name server was silent
+        loop.call_soon_threadsafe(settle)
+
+
+async def _connect_any(addresses: Sequence[str], port: int, exchange: Exchange) -> socket.socket:
+    """A socket connected to the first address that answers; the time is shared between those that are left."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + CONNECT_TIMEOUT_SECONDS
+    candidates = _alternate(addresses)[:ADDRESSES_MAX]
+    failure: httpx.TransportError = httpx.ConnectError("no address to dial")
+    for index, address in enumerate(candidates):
+        exchange.address = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        share = (ends_at - loop.time()) / (len(candidates) - index)
+        try:
+            async with asyncio.timeout(share):
+                return await _connect(address, port)
+        except TimeoutError:
+            failure = httpx.ConnectTimeout(f"no answer from {exchange.address}")
+        except OSError as exc:
+            failure = httpx.ConnectError(f"no connection to {exchange.address}: {describe_os_error(exc)}")
+    raise failure
+
+
+async def _connect(address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _alternate(addresses: Sequence[str]) -> list[str]:
+    """The addresses with families taking turns (RFC 8305, section 4), so that a dead family costs one share."""
+    first = [item for item in addresses if (":" in item) == (":" in addresses[0])]
+    second = [item for item in addresses if item not in first]
+    pairs = itertools.zip_longest(first, second)
+    return [item for pair in pairs for item in pair if item is not None]

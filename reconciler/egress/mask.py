@@ -1,0 +1,110 @@
+"""Hides secrets in what people see: raw, and in the forms in which receivers give them back.
+
+Fed by `egress.secrets` with every value that is read, used by `egress.deliver` on each text it hands out. It never
+forgets a value, so that one that was rotated away stays hidden.
+"""
+
+import base64
+import html
+import json
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+from reconciler import jsontext
+
+MASK: Final = "***"
+
+
+class Masker:
+    """Every secret read so far, in all its forms."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._forms: tuple[str, ...] = ()
+        self.longest = 0  # characters of the longest form
+
+    def add(self, value: str) -> None:
+        """Hide this value from now on."""
+        if value in self._values or not value:
+            return
+        self._values.add(value)
+        self._forms = tuple(sorted({*self._forms, *forms_of(value)}, key=len, reverse=True))
+        self.longest = len(self._forms[0])
+
+    def mask(self, text: str, *, limit: int | None = None) -> str:
+        """The text with each secret replaced by `***`, where secrets overlap by one for all of them.
+
+        With a limit only the first `limit` characters are kept, judged with what follows them: a secret that is cut
+        by the limit is hidden as a whole, provided that the text goes on for `longest` characters.
+        """
+        end = len(text) if limit is None else min(limit, len(text))
+        parts: list[str] = []
+        position = 0
+        for start, stop in _merge(self._spans(text)):
+            if start >= end:
+                break
+            parts += (text[position:start], MASK)
+            position = stop
+        parts.append(text[position:end])
+        return "".join(parts)
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        for form in self._forms:
+            start = text.find(form)
+            while start >= 0:
+                yield start, start + len(form)
+                start = text.find(form, start + 1)
+
+
+def forms_of(value: str) -> frozenset[str]:
+    """The spellings that are hidden: raw, JSON (also inside JSON), URL, HTML and Base64 at each alignment."""
+    raw = value.encode("utf-8", "surrogatepass")
+    escaped = (jsontext.escape(value), json.dumps(value)[1:-1])
+    urls = (quote(raw, safe=""), quote(raw), quote_plus(raw))
+    return frozenset(
+        (
+            value,
+            *escaped,
+            *(item.replace("/", "\\/") for item in escaped),
+            *(jsontext.escape(item) for item in escaped),
+            *urls,
+            *(_lower_hex(item) for item in urls),
+            html.escape(value),
+            *_base64_forms(raw),
+        )
+    )
+
+
+def _base64_forms(raw: bytes) -> Iterator[str]:
+    """Base64 of the value, and of the value inside something longer: the characters that depend on it alone.
+
+    Of the text that begins k bytes before the value, the first characters also hold bits of what precedes (none, 2 or
+    3 characters for k = 0, 1, 2), and the last one bits of what follows.
+    """
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(raw).decode("ascii")
+        for shift, mixed in ((0, 0), (1, 2), (2, 3)):
+            whole = (shift + len(raw)) * 8 // 6
+            yield encode(bytes(shift) + raw).decode("ascii")[mixed:whole]
+
+
+def _lower_hex(text: str) -> str:
+    """`%2F` as `%2f`."""
+    head, *rest = text.split("%")
+    return "%".join((head, *(item[:2].lower() + item[2:] for item in rest)))
+
+
+def _merge(spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Overlapping spans as one, from left to right."""
+    current: tuple[int, int] | None = None
+    for start, stop in sorted(spans):
+        if current is None:
+            current = (start, stop)
+        elif start < current[1]:
+            current = (current[0], max(current[1], stop))
+        else:
+            yield current
+            current = (start, stop)
+    if current is not None:
+        yield current
