@@ -1,0 +1,153 @@
+"""The reading API under /v1: what the reading commands print with `--format json`, for programs.
+
+Mounted by `web.app`. Lists are JSON arrays, newest first, with `limit` and `before`; where there may be more, a `Link`
+header (RFC 8288) leads to the next page. Errors are problem details.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reconciler import jsontext
+from reconciler.dispatch.live import Live
+from reconciler.errors import ReconcilerError
+from reconciler.models.delivery import State
+from reconciler.source.problem import problem_response
+from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store
+from reconciler.web.query import waiting_notes
+
+LIMIT_DEFAULT: Final = 50
+LIMIT_MAX: Final = 1000
+DETAIL_DELIVERIES_MAX: Final = 1000  # of one event, in its detail
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class BadQueryError(ReconcilerError):
+    """A query parameter cannot be read."""
+
+
+class Api:
+    """The endpoints over one store."""
+
+    def __init__(self, *, store: Store, live: Live) -> None:
+        self._store = store
+        self._live = live
+
+    def routes(self) -> list[Route]:
+        """What to mount; each answers GET and HEAD."""
+        endpoints: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/v1/webhooks": self.webhooks,
+            "/v1/webhooks/{name}": self.webhook,
+            "/v1/events": self.events,
+            "/v1/events/{id:path}": self.event,
+            "/v1/deliveries": self.deliveries,
+            "/v1/deliveries/{id:path}": self.delivery,
+            "/v1/revisions": self.revisions,
+        }
+        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
+
+    async def webhooks(self, request: Request) -> Response:
+        """Every live webhook, by name."""
+        await self._live.refresh()
+        lives = tuple(self._live.snapshot.webhooks.values())
+        counts = await self._store.counts()
+        notes = await waiting_notes(self._store, lives, counts)
+        return _json([live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)) for live in lives])
+
+    async def webhook(self, request: Request) -> Response:
+        """One live webhook."""
+        await self._live.refresh()
+        for live in self._live.snapshot.webhooks.values():
+            if live.webhook.name == request.path_params["name"]:
+                counts = await self._store.counts()
+                notes = await waiting_notes(self._store, (live,), counts)
+                return _json(live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)))
+        return _missing("webhook")
+
+    async def events(self, request: Request) -> Response:
+        """Events, newest first; `status` accepted or quarantined."""
+        page = page_of(request.query_params)
+        status = choice_of(request.query_params, "status", EventStatus)
+        found = await self._store.events(page, status=status)
+        return _listed(request, page, [event.to_json() for event in found], key="id")
+
+    async def event(self, request: Request) -> Response:
+        """One event: as received, parsed, and with its deliveries."""
+        event = await self._store.event(request.path_params["id"])
+        if event is None:
+            return _missing("event")
+        where = DeliveryFilter(event_id=event.id)
+        return _json(event.in_full(await self._store.deliveries(Page(DETAIL_DELIVERIES_MAX), where=where)))
+
+    async def deliveries(self, request: Request) -> Response:
+        """Deliveries, newest first; of one `webhook`, in one `state`, of one `event`."""
+        page = page_of(request.query_params)
+        found = await self._store.deliveries(page, where=filter_of(request.query_params))
+        return _listed(request, page, [delivery.to_json() for delivery in found], key="id")
+
+    async def delivery(self, request: Request) -> Response:
+        """One delivery with the invocation data of every attempt."""
+        found = await self._store.delivery(request.path_params["id"])
+        return _missing("delivery") if found is None else _json(found[0].in_full(found[1]))
+
+    async def revisions(self, request: Request) -> Response:
+        """The history, newest first."""
+        page = page_of(request.query_params)
+        found = await self._store.revisions(page)
+        return _listed(request, page, [revision.to_json() for revision in found], key="revision")
+
+
+def page_of(query: Mapping[str, str], *, limit: int = LIMIT_DEFAULT) -> Page:
+    """`limit` and `before`. Raises BadQueryError."""
+    text = query.get("limit") or f"{limit}"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LIMIT_MAX):
+        raise BadQueryError(f"`limit` must be a whole number from 1 to {LIMIT_MAX}: {text:.40}")
+    return Page(int(text), query.get("before") or None)
+
+
+def filter_of(query: Mapping[str, str]) -> DeliveryFilter:
+    """`webhook`, `state` and `event`. Raises BadQueryError."""
+    return DeliveryFilter(
+        webhook=query.get("webhook") or None,
+        state=choice_of(query, "state", State),
+        event_id=query.get("event") or None,
+    )
+
+
+def choice_of(query: Mapping[str, str], key: str, choices: type[E]) -> E | None:
+    """A parameter that is one of a closed set, or absent. Raises BadQueryError."""
+    text = query.get(key)
+    if not text:
+        return None
+    try:
+        return choices(text)
+    except ValueError:
+        known = ", ".join(choice.value for choice in choices)
+        raise BadQueryError(f"`{key}` must be one of {known}: {text:.40}") from None
+
+
+def next_query(query: Mapping[str, str], page: Page, rows: Sequence[Any], before: str) -> str | None:
+    """The query string of the next page, or None where this one is not full."""
+    if len(rows) < page.limit:
+        return None
+    return urlencode({**query, "limit": page.limit, "before": before}, errors="replace")
+
+
+def _listed(request: Request, page: Page, rows: list[dict[str, Any]], *, key: str) -> Response:
+    following = next_query(request.query_params, page, rows, f"{rows[-1][key]}") if rows else None
+    return _json(rows, {} if following is None else {"link": f'<{request.url.path}?{following}>; rel="next"'})
+
+
+def _json(value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """Through jsontext, which keeps digits and survives what UTF-8 cannot carry."""
+    return Response(jsontext.dumps(value).encode("utf-8"), media_type="application/json", headers=headers)
+
+
+def _missing(kind: str) -> Response:
+    return problem_response(404, f"no such {kind}")

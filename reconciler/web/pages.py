@@ -1,0 +1,164 @@
+"""The page people look at: webhooks with their dots, deliveries with their invocation data, events, revisions.
+
+Mounted by `web.app`. Reads only; plain HTML and one style sheet, no script, everything escaped.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from reconciler import jsontext
+from reconciler.dispatch.live import Live
+from reconciler.models.delivery import State
+from reconciler.models.revision import LiveWebhook
+from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store
+from reconciler.web.api import choice_of, filter_of, next_query, page_of
+from reconciler.web.present import environment
+from reconciler.web.query import waiting_notes
+
+RECENT: Final = 15
+WEBHOOKS_A_PAGE: Final = 100
+REFRESH_SECONDS: Final = 5
+LIMIT: Final = 50
+
+
+class Pages:
+    """The pages over one store; `now` gives milliseconds since the epoch."""
+
+    def __init__(self, *, store: Store, live: Live, now: Callable[[], int]) -> None:
+        self._store = store
+        self._live = live
+        self._now = now
+        self._templates = environment(Path(__file__).parent / "templates")
+
+    def routes(self) -> list[Route]:
+        """What to mount."""
+        endpoints: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/": self.webhooks,
+            "/webhooks/{name}": self.webhook,
+            "/deliveries": self.deliveries,
+            "/deliveries/{id:path}": self.delivery,
+            "/events": self.events,
+            "/events/{id:path}": self.event,
+            "/revisions": self.revisions,
+        }
+        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
+
+    async def webhooks(self, request: Request) -> Response:
+        """The Webhooks table, and what was delivered last."""
+        await self._live.refresh()
+        wanted = request.query_params.get("q", "").strip().lower()
+        after = request.query_params.get("after", "")
+        found = [
+            live
+            for live in self._live.snapshot.webhooks.values()
+            if live.webhook.name > after and wanted in f"{live.webhook.name} {live.webhook.metadata.title}".lower()
+        ]
+        shown = found[:WEBHOOKS_A_PAGE]
+        counts = await self._store.counts()
+        return self._page(
+            request,
+            "webhooks.html",
+            lives=shown,
+            counts=counts,
+            notes=await waiting_notes(self._store, shown, counts),
+            totals={state: sum(of.get(state, 0) for of in counts.values()) for state in State},
+            live_count=len(self._live.snapshot.webhooks),
+            wanted=request.query_params.get("q", ""),
+            after=shown[-1].webhook.name if len(found) > len(shown) else None,
+            recent=await self._store.deliveries(Page(RECENT)),
+        )
+
+    async def webhook(self, request: Request) -> Response:
+        """One webhook as it is applied."""
+        await self._live.refresh()
+        live = self._find(request.path_params["name"])
+        counts = await self._store.counts()
+        recent = await self._store.deliveries(Page(RECENT), where=DeliveryFilter(webhook=live.webhook.name))
+        return self._page(
+            request,
+            "webhook.html",
+            live=live,
+            counts=counts.get(live.uid, {}),
+            note=(await waiting_notes(self._store, (live,), counts)).get(live.uid),
+            document=jsontext.pretty(live.webhook.document()),
+            recent=recent,
+        )
+
+    def _find(self, name: str) -> LiveWebhook:
+        for live in self._live.snapshot.webhooks.values():
+            if live.webhook.name == name:
+                return live
+        raise HTTPException(404)
+
+    async def deliveries(self, request: Request) -> Response:
+        """Deliveries, newest first."""
+        page = page_of(request.query_params, limit=LIMIT)
+        where = filter_of(request.query_params)
+        found = await self._store.deliveries(page, where=where)
+        following = next_query(request.query_params, page, found, found[-1].id) if found else None
+        return self._page(request, "deliveries.html", found=found, where=where, following=following)
+
+    async def delivery(self, request: Request) -> Response:
+        """One delivery with the invocation data of its attempts, the last one first."""
+        found = await self._store.delivery(request.path_params["id"])
+        if found is None:
+            raise HTTPException(404)
+        return self._page(request, "delivery.html", delivery=found[0], attempts=tuple(reversed(found[1])))
+
+    async def events(self, request: Request) -> Response:
+        """Events, newest first."""
+        page = page_of(request.query_params, limit=LIMIT)
+        status = choice_of(request.query_params, "status", EventStatus)
+        found = await self._store.events(page, status=status)
+        following = next_query(request.query_params, page, found, found[-1].id) if found else None
+        return self._page(request, "events.html", found=found, status=status, following=following)
+
+    async def event(self, request: Request) -> Response:
+        """One event: what was received, and what became of it."""
+        event = await self._store.event(request.path_params["id"])
+        if event is None:
+            raise HTTPException(404)
+        return self._page(
+            request,
+            "event.html",
+            event=event,
+            text=event.text if event.text is not None else event.raw.decode("utf-8", "backslashreplace"),
+            found=await self._store.deliveries(Page(LIMIT), where=DeliveryFilter(event_id=event.id)),
+        )
+
+    async def revisions(self, request: Request) -> Response:
+        """Who applied what, when, from which commit."""
+        page = page_of(request.query_params, limit=LIMIT)
+        found = await self._store.revisions(page)
+        following = next_query(request.query_params, page, found, f"{found[-1].number}") if found else None
+        return self._page(request, "revisions.html", found=found, following=following)
+
+    def error(
+        self, request: Request, status: int, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """A page that says what went wrong, without our insides."""
+        return self._page(request, "error.html", status, headers, status=status, detail=detail)
+
+    def _page(
+        self,
+        request: Request,
+        template: str,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        /,
+        **context: Any,
+    ) -> Response:
+        html = self._templates.get_template(template).render(
+            **context,
+            now=self._now(),
+            snapshot=self._live.snapshot,
+            path=request.url.path,
+            refresh=REFRESH_SECONDS if request.query_params.get("refresh") else None,
+        )
+        return HTMLResponse(html, status_code, headers=headers)
