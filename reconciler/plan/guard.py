@@ -127,7 +127,7 @@ def _labels(plan: Plan) -> Iterator[Refusal]:
     if found:
         yield Refusal(
             "label_missing",
-            f"{_webhooks(len(found))} without the {len(required)} labels that the policy requires "
+            f"{_webhooks(len(found))} without labels that the policy requires "
             f"({', '.join(required)}): {', '.join(found)}",
             "add the labels; to require fewer, apply the policy first, on its own",
         )

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from reconciler.errors import Problem, ReconcilerError, Severity
 from reconciler.models.revision import LiveWebhook
-from reconciler.models.webhook import Policy, Webhook, WebhookUid, canonical_document
+from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.plan.diff import ABSENT, FieldChange
 from reconciler.plan.plan import Action, Change, NewSecret, Plan, Refusal
 from reconciler.plan.redact import shown, shown_document
@@ -178,4 +178,4 @@ def _live(content: Mapping[str, Any]) -> LiveWebhook:
 
 
 def _webhook(document: Mapping[str, Any]) -> Webhook:
-    return Webhook.from_document(canonical_document(document))
+    return Webhook.from_document(orjson.dumps(document))  # as it was, not canonical: the order of keys is kept

@@ -6,8 +6,11 @@ plan gives the same bytes.
 
 from typing import Any, Final, assert_never
 
+import orjson
+
 from reconciler import VERSION
 from reconciler.errors import Problem
+from reconciler.models.webhook import Webhook
 from reconciler.plan.plan import Action, Change, Plan
 from reconciler.plan.redact import shown_document
 
@@ -52,8 +55,8 @@ def change_json(change: Change) -> dict[str, Any]:
     result |= {"mode": "managed", "type": "webhook", "name": change.name}
     if change.action_reason is not None:
         result["action_reason"] = change.action_reason
-    before = shown_document(change.before.webhook.document()) if change.before is not None else None
-    after = shown_document(change.after.document()) if change.after is not None else None
+    before = _document(change.before.webhook) if change.before is not None else None
+    after = _document(change.after) if change.after is not None else None
     result["change"] = {"actions": [action_word(change)], "before": before, "after": after}
     result["cancels"] = change.cancels
     return result
@@ -85,6 +88,11 @@ def history_json(plan: Plan) -> tuple[dict[str, Any], ...]:
     if policy is not None:
         changes.append({"address": "policy", "mode": "managed", "type": "policy", "name": plan.owner, "change": policy})
     return tuple(changes)
+
+
+def _document(webhook: Webhook) -> dict[str, Any]:
+    """By way of the canonical bytes: equal webhooks show equally, in whatever order their headers were written."""
+    return shown_document(orjson.loads(webhook.canonical()))
 
 
 def _warning_json(warning: Problem) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""What people and machines read, as files: every action and every refusal. RECONCILER_GOLDEN=write rewrites them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from plan_samples import CASES
+
+from reconciler.cli.view_plan import plan_lines
+from reconciler.plan.plan import Plan
+from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
+from reconciler.plan.schema import plan_json
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def text_of(plan: Plan) -> str:
+    """The report without colour, followed by what goes to stderr."""
+    lines = [line.plain for line in plan_lines(plan)]
+    lines += [f"warning: {warning.path}: {warning.message}; {warning.hint}" for warning in plan.warnings]
+    lines += [f"refused: {refusal.message}; {refusal.hint}" for refusal in plan.refusals]
+    return "\n".join(lines) + "\n"
+
+
+def json_of(plan: Plan) -> str:
+    """The document as it is printed."""
+    return json.dumps(plan_json(plan), indent=2) + "\n"
+
+
+def check(name: str, text: str) -> None:
+    """Compare with the file of that name."""
+    file = GOLDEN / name
+    if os.environ.get("RECONCILER_GOLDEN") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_text_is_what_the_golden_file_shows(name: str) -> None:
+    """Every action and refusal reads as reviewed."""
+    check(f"{name}.txt", text_of(CASES[name].plan()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_json_is_what_the_golden_file_shows(name: str) -> None:
+    """Terraform's keys, in the same bytes every time."""
+    check(f"{name}.json", json_of(CASES[name].plan()))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_saved_plan_shows_what_the_plan_showed(name: str) -> None:
+    """`show --plan` and `plan` print the same, in both formats."""
+    plan = CASES[name].plan()
+
+    loaded = load_plan(dump_plan(SavedPlan(plan, "id", 0, "0", None))).plan
+
+    assert text_of(loaded) == text_of(plan)
+    assert json_of(loaded) == json_of(plan)
+
+
+def test_golden_folder_holds_nothing_else() -> None:
+    """A case that was renamed leaves no file behind."""
+    expected = {f"{name}.{kind}" for name in CASES for kind in ("txt", "json")}
+
+    assert {file.name for file in GOLDEN.iterdir()} == expected
