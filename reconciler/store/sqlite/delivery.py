@@ -1,0 +1,116 @@
+"""Deliveries as people see them: listings, one with its attempts, counts. Reads only."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import apsw
+
+from reconciler.errors import StoreError
+from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
+from reconciler.models.webhook import WebhookUid
+from reconciler.store.base import DeliveryFilter, Page
+from reconciler.store.sqlite.connection import Row, array, row, rows, value
+from reconciler.store.sqlite.text import load, storable
+
+_DELIVERY: Final = """
+SELECT d.id, e.id,
+    coalesce((SELECT name FROM webhook_versions WHERE uid = l.webhook_uid ORDER BY revision DESC LIMIT 1),
+        l.webhook_uid),
+    l.webhook_uid, d.state, d.reason, d.attempts, d.outcome,
+    CASE WHEN d.state = 'pending' AND l.is_open = 0 THEN l.note END, d.accepted_at,
+    CASE WHEN d.state = 'pending' THEN d.due_at END, coalesce(d.claim_revision, d.revision),
+    CASE WHEN d.state = 'in_flight' THEN d.claim_commit ELSE d.git_commit END
+FROM deliveries d JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id
+"""
+_ATTEMPTS: Final = """
+SELECT number, started_at, finished_at, revision, git_commit, result FROM attempts
+WHERE delivery_seq = :seq ORDER BY number
+"""
+_UNDER_WAY: Final = """
+SELECT attempts, started_at, NULL, claim_revision, claim_commit, NULL FROM deliveries
+WHERE seq = :seq AND state = 'in_flight'
+"""
+_COUNTS: Final = """
+SELECT json_group_array(json_array(webhook_uid, pending, in_flight, delivered, dead, cancelled)) FROM lanes
+WHERE pending + in_flight + delivered + dead + cancelled > 0
+"""
+_UNFINISHED: Final = """
+SELECT json_group_array(json_array(webhook_uid, pending + in_flight)) FROM lanes WHERE pending + in_flight > 0
+"""
+
+
+def deliveries(db: apsw.Connection, page: Page, where: DeliveryFilter) -> tuple[Delivery, ...]:
+    """Deliveries, newest first."""
+    terms = ["true"]
+    if page.before is not None:
+        terms.append("d.seq < :before")
+    if where.state is not None:
+        terms.append(f"d.state = '{where.state.value}'")  # spelt out, so that the partial indexes apply
+    if where.webhook is not None:
+        uid = "SELECT uid FROM live_webhooks WHERE name = :webhook"
+        terms.append(f"d.lane_id = (SELECT id FROM lanes WHERE webhook_uid = ({uid}))")
+    if where.event_id is not None:
+        terms.append("d.event_seq = (SELECT seq FROM events WHERE id = :event_id)")
+    found = rows(
+        db,
+        f"{_DELIVERY} WHERE {' AND '.join(terms)} ORDER BY d.seq DESC LIMIT :limit",
+        before=_seq(db, page.before),
+        webhook=where.webhook,
+        event_id=None if where.event_id is None else storable(where.event_id),
+        limit=page.limit,
+    )
+    return tuple(_delivery(item) for item in found)
+
+
+def delivery(db: apsw.Connection, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
+    """One delivery with its attempts in order, the one under way at the end."""
+    found = row(db, f"{_DELIVERY} WHERE d.id = :id", id=delivery_id)
+    if found is None:
+        return None
+    seq = value(db, "SELECT seq FROM deliveries WHERE id = :id", id=delivery_id)
+    attempts = rows(db, _ATTEMPTS, seq=seq) + rows(db, _UNDER_WAY, seq=seq)
+    return _delivery(found), tuple(_attempt(item) for item in attempts)
+
+
+def counts(db: apsw.Connection) -> Mapping[WebhookUid, Mapping[State, int]]:
+    """How many deliveries each webhook has in each state, from the lanes' counters."""
+    return {uid: dict(zip(State, numbers, strict=True)) for uid, *numbers in array(db, _COUNTS)}
+
+
+def unfinished(db: apsw.Connection) -> Mapping[WebhookUid, int]:
+    """How many deliveries of each webhook are pending or in flight."""
+    return dict(array(db, _UNFINISHED))
+
+
+def _seq(db: apsw.Connection, delivery_id: str | None) -> int | None:
+    if delivery_id is None:
+        return None
+    seq = value(db, "SELECT seq FROM deliveries WHERE id = :id", id=delivery_id)
+    if seq is None:
+        raise StoreError(f"there is no delivery to continue from: {delivery_id}", hint="list again from the start")
+    return int(seq)
+
+
+def _delivery(found: Row) -> Delivery:
+    delivery_id, event_id, webhook, uid, state, reason, attempts, outcome, note, *rest = found
+    accepted_at, next_attempt_at, revision, commit = rest
+    return Delivery(
+        id=DeliveryId(delivery_id),
+        event_id=event_id,
+        webhook=webhook,
+        webhook_uid=uid,
+        state=State(state),
+        reason=None if reason is None else Reason(reason),
+        attempts=attempts,
+        outcome=None if outcome is None else Outcome(outcome),
+        note=note,
+        accepted_at=accepted_at,
+        next_attempt_at=next_attempt_at,
+        revision=revision,
+        commit=commit,
+    )
+
+
+def _attempt(found: Row) -> Attempt:
+    number, started_at, finished_at, revision, commit, result = found
+    return Attempt(number, started_at, finished_at, revision, commit, None if result is None else load(result))

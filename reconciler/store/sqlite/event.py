@@ -1,0 +1,173 @@
+"""The verbs of EventStore on a connection: facts received, stored with their fan-out in one transaction."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import apsw
+
+from reconciler.errors import StoreError
+from reconciler.models.event import EventId
+from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError, StoredEvent
+from reconciler.store.sqlite.connection import array, pack, row, rows, run, value
+from reconciler.store.sqlite.lane import refresh
+from reconciler.store.sqlite.text import storable, storable_or_none
+
+_KNOWN: Final = """
+SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SELECT value FROM json_each(:ids))
+"""
+# JSON cannot carry bytes: the raw events come as one blob of which each takes its slice.
+_INSERT_EVENTS: Final = """
+INSERT INTO events (seq, id, event_type, data_id, event_time, source, fingerprint, received_at, problem,
+    raw, revision, git_commit)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+    value ->> 8, substr(:raw, value ->> 9, value ->> 10), :revision, :git_commit
+FROM jsonb_each(:events)
+"""
+_INSERT_LANES: Final = """
+INSERT INTO lanes (webhook_uid) SELECT DISTINCT value ->> 2 FROM jsonb_each(:deliveries) WHERE true
+ON CONFLICT (webhook_uid) DO NOTHING
+"""
+# The head of an order key is its oldest unfinished delivery: the first of this batch if none is stored.
+_INSERT_DELIVERIES: Final = """
+WITH new AS (
+    SELECT d.key AS position, d.value ->> 0 AS id, d.value ->> 1 AS event_seq, l.id AS lane_id,
+        d.value ->> 3 AS order_key, d.value ->> 4 AS due_at, d.value ->> 5 AS hold_until, d.value ->> 6 AS accepted_at
+    FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2
+    WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = d.value ->> 0)
+)
+INSERT INTO deliveries (id, event_seq, lane_id, order_key, state, is_head, due_at, hold_until, revision, git_commit,
+    accepted_at)
+SELECT id, event_seq, lane_id, order_key, 'pending',
+    order_key IS NULL OR (row_number() OVER (PARTITION BY lane_id, order_key ORDER BY position) = 1
+        AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.lane_id = new.lane_id AND o.order_key = new.order_key
+            AND o.state IN ('pending', 'in_flight'))),
+    due_at, hold_until, :revision, :git_commit, accepted_at
+FROM new WHERE true ORDER BY position
+ON CONFLICT (id) DO NOTHING
+"""
+_LANES_OF: Final = """
+SELECT json_group_array(id) FROM lanes WHERE webhook_uid IN (SELECT value ->> 2 FROM jsonb_each(:deliveries))
+"""
+_EVENT: Final = """
+SELECT e.id, e.event_type, e.data_id, e.event_time, e.source, e.received_at, e.problem, e.revision,
+    (SELECT count(*) FROM deliveries WHERE event_seq = e.seq), e.raw
+FROM events e
+"""
+
+
+def accept(db: apsw.Connection, events: Sequence[NewEvent], revision: int) -> tuple[EventStatus, ...]:
+    """Store new events with their deliveries; one status an item. Raises RevisionMovedError."""
+    live, commit = row(
+        db, "SELECT live_revision, (SELECT git_commit FROM revisions WHERE number = live_revision) FROM store"
+    ) or (0, None)
+    if live != revision:
+        raise RevisionMovedError(live)
+    statuses, new = _judge(db, events)
+    if new:
+        _insert(db, new, revision, commit)
+    return statuses
+
+
+def _judge(db: apsw.Connection, events: Sequence[NewEvent]) -> tuple[tuple[EventStatus, ...], list[NewEvent]]:
+    """One status an item, and the items to be stored; earlier items of the batch count as stored."""
+    ids = [storable(event.id) for event in events]
+    known: dict[str, str] = dict(array(db, _KNOWN, ids=pack(ids)))
+    statuses, new = [], []
+    for event_id, event in zip(ids, events, strict=True):
+        fingerprint = known.get(event_id)
+        if fingerprint == event.fingerprint:
+            statuses.append(EventStatus.DUPLICATE)
+        elif fingerprint is not None:
+            statuses.append(EventStatus.CONFLICT)
+        else:
+            known[event_id] = event.fingerprint
+            statuses.append(EventStatus.ACCEPTED if event.problem is None else EventStatus.QUARANTINED)
+            new.append(event)
+    return tuple(statuses), new
+
+
+def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, commit: str | None) -> None:
+    last = value(db, "SELECT coalesce(max(seq), 0) FROM events")
+    start = 1  # substr counts from 1
+    facts: list[list[Any]] = []
+    fan_out: list[list[Any]] = []
+    for seq, event in enumerate(events, last + 1):
+        facts.append([seq, *_facts(event), start, len(event.raw)])
+        start += len(event.raw)
+        if event.problem is None:
+            fan_out += _fan_out(event, seq)
+    raw = events[0].raw if len(events) == 1 else b"".join(event.raw for event in events)
+    stamp = {"revision": revision, "git_commit": commit}
+    run(db, _INSERT_EVENTS, events=pack(facts), raw=raw, **stamp)
+    if fan_out:
+        packed = pack(fan_out)
+        run(db, _INSERT_LANES, deliveries=packed)
+        run(db, _INSERT_DELIVERIES, deliveries=packed, **stamp)
+        refresh(db, array(db, _LANES_OF, deliveries=packed))
+
+
+def _facts(event: NewEvent) -> list[Any]:
+    return [
+        storable(event.id),
+        storable(event.event_type),
+        storable_or_none(event.data_id),
+        storable_or_none(event.event_time),
+        storable(event.source),
+        event.fingerprint,
+        event.received_at,
+        storable_or_none(event.problem),
+    ]
+
+
+def _fan_out(event: NewEvent, seq: int) -> list[list[Any]]:
+    return [
+        [new.id, seq, new.webhook_uid, storable_or_none(new.order_key), new.due_at, new.hold_until, event.received_at]
+        for new in event.deliveries
+    ]
+
+
+def events(db: apsw.Connection, page: Page, status: EventStatus | None) -> tuple[StoredEvent, ...]:
+    """Stored events, newest first."""
+    where = ["true"]
+    if page.before is not None:
+        where.append("e.seq < :before")
+    if status is EventStatus.QUARANTINED:
+        where.append("e.problem IS NOT NULL")
+    elif status is EventStatus.ACCEPTED:
+        where.append("e.problem IS NULL")
+    elif status is not None:
+        return ()  # duplicates and conflicts are answered, not stored
+    sql = f"{_EVENT} WHERE {' AND '.join(where)} ORDER BY e.seq DESC LIMIT :limit"
+    return tuple(_stored(found) for found in rows(db, sql, before=_seq(db, page.before), limit=page.limit))
+
+
+def event(db: apsw.Connection, event_id: str) -> StoredEvent | None:
+    """One stored event."""
+    found = row(db, f"{_EVENT} WHERE e.id = :id", id=storable(event_id))
+    return None if found is None else _stored(found)
+
+
+def _seq(db: apsw.Connection, event_id: str | None) -> int | None:
+    if event_id is None:
+        return None
+    seq = value(db, "SELECT seq FROM events WHERE id = :id", id=storable(event_id))
+    if seq is None:
+        raise StoreError(f"there is no event to continue from: {event_id}", hint="list again from the start")
+    return int(seq)
+
+
+def _stored(found: tuple[Any, ...]) -> StoredEvent:
+    event_id, event_type, data_id, event_time, source, received_at, problem, revision, deliveries, raw = found
+    return StoredEvent(
+        id=EventId(event_id),
+        event_type=event_type,
+        data_id=data_id,
+        event_time=event_time,
+        source=source,
+        received_at=received_at,
+        status=EventStatus.ACCEPTED if problem is None else EventStatus.QUARANTINED,
+        problem=problem,
+        revision=revision,
+        deliveries=deliveries,
+        raw=raw,
+    )

@@ -1,0 +1,156 @@
+"""What becomes of a lease: finished, given back, renewed, expired. Every write is fenced by the claim's token."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import apsw
+
+from reconciler.store.base import Claimed, Finished
+from reconciler.store.sqlite.claim import CLAIMED, unpack
+from reconciler.store.sqlite.connection import array, pack, row, run, value
+from reconciler.store.sqlite.lane import refresh, refresh_paces
+from reconciler.store.sqlite.text import dump
+
+_HELD_BY: Final = "d.seq = f.value ->> 0 AND d.token = f.value ->> 1"
+
+_STILL_HELD: Final = f"""
+SELECT json_group_array(d.seq) FROM jsonb_each(:leases) f CROSS JOIN deliveries d ON {_HELD_BY}
+"""
+_RECORD: Final = """
+INSERT INTO attempts (delivery_seq, number, started_at, finished_at, revision, git_commit, result)
+SELECT d.seq, d.attempts, d.started_at, f.value ->> 2, d.claim_revision, d.claim_commit, f.value ->> 3
+FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
+"""
+_END_LEASE: Final = """token = NULL, lease_until = NULL, started_at = NULL, pace_id = NULL, claim_revision = NULL,
+    claim_commit = NULL, cancel_reason = NULL"""
+# What comes back undelivered of a webhook deleted or made inactive is cancelled.
+_FINISH: Final = f"""
+UPDATE deliveries SET
+    state = iif(f.value ->> 3 = 'pending' AND cancel_reason IS NOT NULL, 'cancelled', f.value ->> 3),
+    reason = iif(f.value ->> 3 = 'pending', cancel_reason, f.value ->> 4),
+    is_head = (f.value ->> 3 = 'pending' AND cancel_reason IS NULL),
+    outcome = f.value ->> 2,
+    due_at = coalesce(f.value ->> 5, due_at),
+    counted = counted + (f.value ->> 6),
+    give_up_at = coalesce(f.value ->> 7, give_up_at),
+    revision = claim_revision, git_commit = claim_commit, {_END_LEASE}
+FROM jsonb_each(:finished) f WHERE deliveries.seq = f.value ->> 0
+"""
+# The next of its order key, by acceptance, becomes the head. One in flight is a head already (it outlived its hold).
+_NEXT_HEADS: Final = """
+UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND seq IN (
+    SELECT (SELECT min(n.seq) FROM deliveries n WHERE n.lane_id = d.lane_id AND n.order_key = d.order_key
+        AND n.state IN ('pending', 'in_flight') AND n.seq > d.seq)
+    FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value
+    WHERE d.order_key IS NOT NULL AND d.state NOT IN ('pending', 'in_flight'))
+"""
+_BLOCK: Final = """
+UPDATE paces SET blocked_until = max(blocked_until, b.until)
+FROM (SELECT d.pace_id AS id, max(f.value ->> 1) AS until
+    FROM jsonb_each(:blocks) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0 GROUP BY d.pace_id) b
+WHERE paces.id = b.id
+"""
+_LANES_OF: Final = """
+SELECT json_group_array(DISTINCT d.lane_id) FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value
+"""
+_PACES_OF: Final = """
+SELECT json_group_array(DISTINCT d.pace_id) FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value
+"""
+# A token is given back only if nothing was taken since: then the bucket is exactly as it was.
+_RETURN_TOKENS: Final = """
+UPDATE paces SET full_at_us = full_at_us - interval_us * b.number
+FROM (SELECT d.pace_id AS id, d.started_at AS taken_at, count(*) AS number
+    FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value GROUP BY d.pace_id, d.started_at) b
+WHERE paces.id = b.id AND paces.taken_at = b.taken_at AND interval_us IS NOT NULL
+"""
+_RELEASE: Final = f"""
+UPDATE deliveries SET
+    state = iif(cancel_reason IS NULL, 'pending', 'cancelled'), reason = cancel_reason,
+    is_head = (cancel_reason IS NULL), due_at = :due_at, attempts = attempts - 1, {_END_LEASE}
+WHERE seq IN (SELECT value FROM json_each(:seqs))
+"""
+_EXTEND: Final = """
+UPDATE deliveries SET lease_until = :lease_until
+FROM jsonb_each(:leases) f WHERE deliveries.seq = f.value ->> 0 AND deliveries.token = f.value ->> 1
+"""
+_EXPIRED: Final = f"""
+SELECT {CLAIMED} FROM deliveries d
+JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id JOIN paces p ON p.id = d.pace_id
+WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
+"""
+
+
+def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]:
+    """Record finished attempts; returns the `seq` of those whose lease was lost, for which nothing is written."""
+    held = _still_held(db, finished)
+    kept = [item for item in finished if item.seq in held]
+    if kept:
+        seqs = pack([item.seq for item in kept])
+        run(db, _RECORD, finished=pack([[item.seq, None, item.finished_at, dump(item.result)] for item in kept]))
+        _block(db, kept)
+        run(db, _FINISH, finished=pack([_columns(item) for item in kept]))
+        _settle(db, seqs)
+    return tuple(item.seq for item in finished if item.seq not in held)
+
+
+def release(db: apsw.Connection, claimed: Sequence[Claimed], due_at: int) -> None:
+    """Give claims back as if they had never been made."""
+    held = list(_still_held(db, claimed))
+    if held:
+        seqs = pack(held)
+        paces = array(db, _PACES_OF, seqs=seqs)
+        run(db, _RETURN_TOKENS, seqs=seqs)
+        run(db, _RELEASE, seqs=seqs, due_at=due_at)
+        _settle(db, seqs)
+        refresh_paces(db, paces)
+
+
+def extend(db: apsw.Connection, claimed: Sequence[Claimed], lease_until: int) -> None:
+    """Renew leases that are still held."""
+    run(db, _EXTEND, leases=pack([[item.seq, item.token] for item in claimed]), lease_until=lease_until)
+
+
+def expired(db: apsw.Connection, now: int | None) -> tuple[Claimed, ...]:
+    """Deliveries in flight whose lease ended before `now`; None: every one in flight."""
+    return tuple(sorted(unpack(row(db, _EXPIRED, now=now)), key=lambda claimed: claimed.seq))
+
+
+def next_wake_at(db: apsw.Connection) -> int | None:
+    """When a claim may next have something to give, or must release a hold."""
+    wake_at: int | None = value(
+        db,
+        "SELECT min(at) FROM (SELECT min(wake_at) AS at FROM paces WHERE wake_at IS NOT NULL UNION ALL"
+        " SELECT min(hold_until) FROM deliveries WHERE state = 'pending' AND is_head = 0)",
+    )
+    return wake_at
+
+
+def _still_held(db: apsw.Connection, leases: Iterable[Finished | Claimed]) -> set[int]:
+    return set(array(db, _STILL_HELD, leases=pack([[item.seq, item.token] for item in leases])))
+
+
+def _columns(item: Finished) -> list[object]:
+    return [
+        item.seq,
+        None,
+        item.outcome.value,
+        item.state.value,
+        None if item.reason is None else item.reason.value,
+        item.next_attempt_at,
+        int(item.is_counted),
+        item.give_up_at,
+    ]
+
+
+def _block(db: apsw.Connection, finished: Sequence[Finished]) -> None:
+    """Hold back the pace keys that were asked to wait: those the attempts were made on."""
+    blocks = [(item.seq, item.blocked_until) for item in finished if item.blocked_until is not None]
+    if blocks:
+        run(db, _BLOCK, blocks=pack(blocks))
+        refresh_paces(db, array(db, _PACES_OF, seqs=pack([seq for seq, _ in blocks])))
+
+
+def _settle(db: apsw.Connection, seqs: str) -> None:
+    """Deliveries have left their lease: let their successors come, and their lanes know."""
+    run(db, _NEXT_HEADS, seqs=seqs)
+    refresh(db, array(db, _LANES_OF, seqs=seqs))

@@ -1,0 +1,110 @@
+"""Lanes and paces: what may be claimed when. `refresh` keeps the two wake times by which a claim finds its work.
+
+A lane's `wake_at` says since when its first head has been waiting, a pace's when a claim may next find something in
+any of its lanes. Whatever changes a due time, a counter or a pace ends with `refresh` of the lanes it touched.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import apsw
+
+from reconciler.store.base import Lane
+from reconciler.store.sqlite.connection import array, pack, run, value
+from reconciler.store.sqlite.text import storable, storable_or_none
+
+MICROSECONDS: Final = 1_000_000
+
+_REFRESH_LANES: Final = """
+UPDATE lanes SET wake_at = CASE
+    WHEN pace_id IS NULL OR is_open = 0 OR in_flight >= max_concurrency THEN NULL
+    ELSE max(served_at, (SELECT due_at FROM deliveries
+        WHERE lane_id = lanes.id AND state = 'pending' AND is_head = 1 ORDER BY due_at, seq LIMIT 1)) END
+WHERE id IN (SELECT value FROM json_each(:lanes))
+"""
+_REFRESH_PACES: Final = """
+UPDATE paces SET wake_at = max(ready_at, (SELECT wake_at FROM lanes
+    WHERE pace_id = paces.id AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1))
+WHERE id IN (SELECT value FROM json_each(:paces))
+"""
+_PACES_OF: Final = """
+SELECT json_group_array(DISTINCT pace_id) FROM lanes
+WHERE id IN (SELECT value FROM json_each(:lanes)) AND pace_id IS NOT NULL
+"""
+
+# A pace whose rate changes keeps the tokens it lacks, at most a full bucket of them.
+_SET_PACES: Final = """
+INSERT INTO paces (key, interval_us, burst)
+SELECT value ->> 0, value ->> 1, value ->> 2 FROM jsonb_each(:paces) WHERE true
+ON CONFLICT (key) DO UPDATE SET interval_us = excluded.interval_us, burst = excluded.burst, full_at_us = CASE
+    WHEN interval_us IS NULL OR excluded.interval_us IS NULL THEN full_at_us
+    ELSE taken_at * 1000 + CAST(ceil(excluded.interval_us *
+        min(excluded.burst, (full_at_us - taken_at * 1000) * 1.0 / interval_us)) AS INTEGER) END
+WHERE interval_us IS NOT excluded.interval_us OR burst <> excluded.burst
+"""
+_SET_LANES: Final = """
+INSERT INTO lanes (webhook_uid, pace_id, max_concurrency, is_open, note)
+SELECT value ->> 0, (SELECT id FROM paces WHERE key = value ->> 1), value ->> 2, value ->> 3, value ->> 4
+FROM jsonb_each(:lanes) WHERE true
+ON CONFLICT (webhook_uid) DO UPDATE SET pace_id = excluded.pace_id, max_concurrency = excluded.max_concurrency,
+    is_open = excluded.is_open, note = excluded.note
+"""
+_UNSET_LANES: Final = """
+UPDATE lanes SET pace_id = NULL, is_open = 0, note = NULL, wake_at = NULL
+WHERE pace_id IS NOT NULL AND webhook_uid NOT IN (SELECT value ->> 0 FROM jsonb_each(:lanes))
+"""
+
+
+def configure(db: apsw.Connection, revision: int, lanes: Sequence[Lane]) -> None:
+    """Set the lanes of all live, active webhooks; ignored if a newer revision has set them."""
+    last = value(db, "SELECT lanes_revision FROM store")
+    if last > revision:
+        return
+    run(db, "UPDATE store SET lanes_revision = :revision", revision=revision)
+    packed = pack(
+        [
+            [
+                lane.webhook_uid,
+                storable(lane.pace_key),
+                lane.max_concurrency,
+                int(lane.is_open),
+                storable_or_none(lane.note),
+            ]
+            for lane in lanes
+        ]
+    )
+    run(db, _SET_PACES, paces=pack(_paces(lanes)))
+    run(db, _UNSET_LANES, lanes=packed)
+    run(db, _SET_LANES, lanes=packed)
+    run(db, _REFRESH_LANES, lanes=value(db, "SELECT json_group_array(id) FROM lanes WHERE pace_id IS NOT NULL"))
+    refresh_paces(db, array(db, "SELECT json_group_array(id) FROM paces"))
+
+
+def refresh(db: apsw.Connection, lanes: Iterable[int]) -> None:
+    """Recompute the wake times of lanes and of their paces, in time proportional to how many they are."""
+    packed = pack(list(lanes))
+    run(db, _REFRESH_LANES, lanes=packed)
+    run(db, _REFRESH_PACES, paces=value(db, _PACES_OF, lanes=packed))
+
+
+def refresh_paces(db: apsw.Connection, paces: Iterable[int]) -> None:
+    """Recompute the wake times of paces alone."""
+    run(db, _REFRESH_PACES, paces=pack(list(paces)))
+
+
+def _paces(lanes: Sequence[Lane]) -> list[list[object]]:
+    """(key, interval, burst) of each pace key; among lanes that share one, the strictest rate and burst hold."""
+    found: dict[str, tuple[int | None, int]] = {}
+    for lane in lanes:
+        interval = None if lane.per_second is None else max(1, math.ceil(MICROSECONDS / lane.per_second))
+        burst = max(1, lane.burst)
+        key = storable(lane.pace_key)
+        other_interval, other_burst = found.get(key, (None, burst))
+        if interval is None:
+            found.setdefault(key, (None, 1))
+        elif other_interval is None:
+            found[key] = (interval, burst)
+        else:
+            found[key] = (max(interval, other_interval), min(burst, other_burst))
+    return [[key, interval, burst] for key, (interval, burst) in found.items()]

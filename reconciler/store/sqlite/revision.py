@@ -1,0 +1,260 @@
+"""The verbs of RevisionStore on a connection: applied states, and the compare-and-set that adds one.
+
+Bulky rows (documents, changes) are staged in small transactions before; staged rows that no revision names are
+invisible and harmless. The flip writes small rows only, so a serving daemon hardly waits for it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import apsw
+from pydantic import ValidationError
+
+from reconciler.errors import StalePlanError, StoreError
+from reconciler.models.delivery import Reason
+from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
+from reconciler.models.webhook import Policy, Webhook, WebhookUid
+from reconciler.store.base import Page
+from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
+from reconciler.store.sqlite.lane import refresh
+from reconciler.store.sqlite.text import dump, load, storable, storable_or_none
+
+STAGE_ROWS: Final = 500  # about 1 MB, some 10 ms
+
+_VERSION: Final = "json_array(v.uid, v.owner, d.body, v.digest, v.is_protected, v.revision)"
+_LIVE: Final = f"""
+SELECT json_group_array({_VERSION} ORDER BY v.name)
+FROM live_webhooks l JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision
+JOIN documents d ON d.id = v.document_id
+"""
+_LIVE_AT: Final = f"""
+SELECT json_group_array({_VERSION} ORDER BY v.name)
+FROM (SELECT uid, max(revision) AS revision FROM webhook_versions WHERE revision <= :number GROUP BY uid) l
+JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision
+JOIN documents d ON d.id = v.document_id
+"""
+_POLICIES_AT: Final = """
+SELECT p.owner, p.body FROM policies p
+WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND revision <= :number) ORDER BY p.owner
+"""
+_REVISION: Final = "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted"
+
+
+def live_revision(db: apsw.Connection) -> int:
+    """The number of the live revision; 0 before the first apply."""
+    return int(value(db, "SELECT live_revision FROM store"))
+
+
+def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
+    """Every webhook live now, or at `revision`. Raises StoreError for a revision that never was."""
+    lineage, live = row(db, "SELECT lineage, live_revision FROM store") or ("", 0)
+    number = live if revision is None else revision
+    if not 0 <= number <= live:
+        raise StoreError(f"there is no revision {number}: the live one is {live}", hint="see `reconciler history`")
+    found = array(db, _LIVE) if number == live else array(db, _LIVE_AT, number=number)
+    return LiveState(
+        lineage=lineage,
+        revision=number,
+        commit=value(db, "SELECT git_commit FROM revisions WHERE number = :number", number=number),
+        webhooks=tuple(_live_webhook(item) for item in found),
+        policies={
+            owner: Policy.model_validate(load(body), strict=False)
+            for owner, body in rows(db, _POLICIES_AT, number=number)
+        },
+    )
+
+
+def _live_webhook(item: Sequence[Any]) -> LiveWebhook:
+    uid, owner, body, digest, is_protected, revision = item
+    try:
+        webhook = Webhook.from_document(body.encode())
+    except (ValidationError, ValueError, KeyError, TypeError) as exc:
+        raise StoreError(
+            f"a stored webhook cannot be read: {uid}",
+            hint="it was written by another version of reconciler, or by hand; upgrade, or roll back",
+        ) from exc
+    return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision)
+
+
+def revisions(db: apsw.Connection, page: Page) -> tuple[Revision, ...]:
+    """The history, newest first, without `changes`."""
+    before = None
+    if page.before is not None:
+        if not page.before.isdigit():
+            raise StoreError(f"not the number of a revision: {page.before}")
+        before = int(page.before)
+    sql = (
+        f"SELECT {_REVISION} FROM revisions WHERE :before IS NULL OR number < :before ORDER BY number DESC LIMIT :limit"
+    )
+    return tuple(_revision(found) for found in rows(db, sql, before=before, limit=page.limit))
+
+
+def revision(db: apsw.Connection, number: int) -> Revision | None:
+    """One revision with its changes."""
+    found = row(db, f"SELECT {_REVISION}, plan_id FROM revisions WHERE number = :number", number=number)
+    if found is None:
+        return None
+    changes = rows(db, "SELECT body FROM changes WHERE plan_id = :plan_id ORDER BY position", plan_id=found[-1])
+    return _revision(found[:-1], tuple(load(body) for (body,) in changes))
+
+
+def _revision(found: Row, changes: tuple[dict[str, Any], ...] = ()) -> Revision:
+    number, applied_at, applied_by, commit, owner, created, updated, renamed, deleted = found
+    return Revision(number, applied_at, applied_by, commit, owner, created, updated, renamed, deleted, changes)
+
+
+# Publishing ---------------------------------------------------------------------------------------------------------
+
+
+def check_base(db: apsw.Connection, change_set: ChangeSet) -> int:
+    """The live revision if the change set may be applied to it. Raises StalePlanError."""
+    lineage, live = row(db, "SELECT lineage, live_revision FROM store") or ("", 0)
+    used_by = value(db, "SELECT number FROM revisions WHERE plan_id = :plan_id", plan_id=change_set.plan_id)
+    base = change_set.base_revision
+    if used_by is not None:
+        fact = f"the plan has been applied already: revision {used_by}"
+    elif change_set.lineage == "" and live > 0:
+        fact = f"the plan was made when there was no store, and this one is at revision {live}"
+    elif change_set.lineage not in ("", lineage):
+        fact = f"the plan was made for another store: lineage {change_set.lineage}"
+    elif base != live:
+        fact = f"the store has moved on since the plan was made: from revision {base} to {live}"
+    else:
+        return int(live)
+    raise StalePlanError(fact, base_revision=base, live_revision=live, hint="plan again; nothing was changed")
+
+
+def document_portions(upserts: Sequence[LiveWebhook]) -> Iterator[list[tuple[str, str]]]:
+    """(SHA-256, canonical document) of each webhook in order, in portions for `stage_documents`."""
+    for start in range(0, len(upserts), STAGE_ROWS):
+        bodies = [live.webhook.canonical() for live in upserts[start : start + STAGE_ROWS]]
+        yield [(hashlib.sha256(body).hexdigest(), body.decode()) for body in bodies]
+
+
+def stage_documents(db: apsw.Connection, portion: list[tuple[str, str]]) -> None:
+    """Write documents, each once whatever names it."""
+    run(
+        db,
+        "INSERT INTO documents (sha256, body) SELECT value ->> 0, value ->> 1 FROM jsonb_each(:portion) WHERE true"
+        " ON CONFLICT (sha256) DO NOTHING",
+        portion=pack(portion),
+    )
+
+
+def change_portions(changes: Sequence[dict[str, Any]]) -> Iterator[list[tuple[int, str]]]:
+    """(position, JSON) of each change, in portions for `stage_changes`."""
+    for start in range(0, len(changes), STAGE_ROWS):
+        yield [(start + offset, dump(change)) for offset, change in enumerate(changes[start : start + STAGE_ROWS])]
+
+
+def stage_changes(db: apsw.Connection, plan_id: str, portion: list[tuple[int, str]]) -> None:
+    """Write the changes of a plan; a plan's second apply stages the same ones."""
+    run(
+        db,
+        "INSERT INTO changes (plan_id, position, body) SELECT :plan_id, value ->> 0, value ->> 1"
+        " FROM jsonb_each(:portion) WHERE true ON CONFLICT (plan_id, position) DO NOTHING",
+        plan_id=plan_id,
+        portion=pack(portion),
+    )
+
+
+def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -> Revision:
+    """Compare the base and set the new revision. `documents` are the SHA-256 of the upserts' documents, which have
+    been staged, as the changes have. Raises StalePlanError, and StoreError for two webhooks of one name."""
+    made = Revision(
+        number=check_base(db, change_set) + 1,
+        applied_at=change_set.applied_at,
+        applied_by=storable(change_set.applied_by),
+        commit=storable_or_none(change_set.commit),
+        owner=change_set.owner,
+        created=change_set.created,
+        updated=change_set.updated,
+        renamed=change_set.renamed,
+        deleted=change_set.deleted,
+        changes=change_set.changes,
+    )
+    columns: Row = (made.number, made.applied_at, made.applied_by, made.commit, made.owner)
+    counts: Row = (made.created, made.updated, made.renamed, made.deleted)
+    db.execute(
+        f"INSERT INTO revisions ({_REVISION}, plan_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*columns, *counts, change_set.plan_id),
+    )
+    _write_versions(db, change_set, made.number, documents)
+    if change_set.policy is not None:
+        body = dump(change_set.policy.model_dump(mode="json"))
+        db.execute("INSERT INTO policies (owner, revision, body) VALUES (?, ?, ?)", (made.owner, made.number, body))
+    run(db, "UPDATE store SET live_revision = :number", number=made.number)
+    _cancel(db, change_set.deletes, Reason.WEBHOOK_DELETED)
+    inactive = [live.uid for live in change_set.upserts if not live.webhook.is_active]
+    _cancel(db, inactive, Reason.WEBHOOK_INACTIVE)
+    return made
+
+
+def _write_versions(db: apsw.Connection, change_set: ChangeSet, number: int, documents: Sequence[str]) -> None:
+    upserts = pack(
+        [
+            [live.uid, live.webhook.name, live.owner, live.digest, int(live.is_protected), document]
+            for live, document in zip(change_set.upserts, documents, strict=True)
+        ]
+    )
+    deletes = pack(list(change_set.deletes))
+    touched = pack([*change_set.deletes, *(live.uid for live in change_set.upserts)])
+    run(
+        db,
+        "INSERT INTO webhook_versions (uid, revision, name, owner, digest, is_protected, document_id)"
+        " SELECT v.uid, :number, v.name, v.owner, v.digest, 0, NULL"
+        " FROM live_webhooks l JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision"
+        " WHERE l.uid IN (SELECT value FROM json_each(:deletes))",
+        number=number,
+        deletes=deletes,
+    )
+    run(
+        db,
+        "INSERT INTO webhook_versions (uid, revision, name, owner, digest, is_protected, document_id)"
+        " SELECT u.value ->> 0, :number, u.value ->> 1, u.value ->> 2, u.value ->> 3, u.value ->> 4,"
+        " (SELECT id FROM documents WHERE sha256 = u.value ->> 5) FROM jsonb_each(:upserts) u",
+        number=number,
+        upserts=upserts,
+    )
+    run(db, "DELETE FROM live_webhooks WHERE uid IN (SELECT value FROM json_each(:touched))", touched=touched)
+    _refuse_twins(db, upserts)
+    run(
+        db,
+        "INSERT INTO live_webhooks (uid, name, revision)"
+        " SELECT value ->> 0, value ->> 1, :number FROM jsonb_each(:upserts)",
+        number=number,
+        upserts=upserts,
+    )
+
+
+def _refuse_twins(db: apsw.Connection, upserts: str) -> None:
+    twin = value(
+        db,
+        "SELECT name FROM (SELECT value ->> 1 AS name FROM jsonb_each(:upserts)) GROUP BY name"
+        " HAVING count(*) > 1 OR name IN (SELECT name FROM live_webhooks) LIMIT 1",
+        upserts=upserts,
+    )
+    if twin is not None:
+        raise StoreError(f"two live webhooks would have one name: {twin}", hint="names are unique in a store")
+
+
+def _cancel(db: apsw.Connection, uids: Sequence[WebhookUid], reason: Reason) -> None:
+    """Cancel what is pending; what is in flight is marked, and cancelled if it comes back undelivered."""
+    if not uids:
+        return
+    lanes = "SELECT id FROM lanes WHERE webhook_uid IN (SELECT value FROM json_each(:uids))"
+    run(
+        db,
+        f"UPDATE deliveries SET state = 'cancelled', reason = :reason, is_head = 0"
+        f" WHERE state = 'pending' AND lane_id IN ({lanes})",
+        reason=reason.value,
+        uids=pack(list(uids)),
+    )
+    run(
+        db,
+        f"UPDATE deliveries SET cancel_reason = :reason WHERE state = 'in_flight' AND lane_id IN ({lanes})",
+        reason=reason.value,
+        uids=pack(list(uids)),
+    )
+    refresh(db, array(db, f"SELECT json_group_array(id) FROM ({lanes})", uids=pack(list(uids))))

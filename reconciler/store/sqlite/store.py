@@ -1,0 +1,159 @@
+"""The embedded engine's Store: each verb of `store.base` handed to the thread that reads or the one that writes."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+import apsw
+
+from reconciler.errors import StoreError
+from reconciler.models.delivery import Attempt, Delivery, State
+from reconciler.models.revision import ChangeSet, LiveState, Revision
+from reconciler.models.webhook import WebhookUid
+from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
+from reconciler.store.sqlite import claim, delivery, event, finish, lane, revision, schema
+from reconciler.store.sqlite.connection import connect, run
+from reconciler.store.sqlite.fault import store_error
+from reconciler.store.sqlite.lock import DaemonLock
+from reconciler.store.sqlite.thread import ConnectionThread, Function, ReadThread, T, WriteThread
+
+NEWEST: Final = Page()
+ANY: Final = DeliveryFilter()
+
+
+class SqliteStore:
+    """One file. The writing connection is opened by the first verb that writes, so that a plan only reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = DaemonLock(path)
+        self._reader: ConnectionThread | None = None
+        self._writer: ConnectionThread | None = None
+
+    async def __aenter__(self) -> Self:
+        _make_file(self._path)
+        self._reader = ReadThread("store-reader", self._path, self._open_reader)
+        try:
+            await self._reader.call(lambda db: None)
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Wait for what is queued, then close. Nothing that was acknowledged depends on this."""
+        await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
+        if self._writer is not None:
+            await self._writer.close()
+        if self._reader is not None:
+            await self._reader.close()
+        self._lock.drop()
+
+    def take_daemon_lock(self) -> None:
+        self._lock.take()
+
+    # Revisions
+
+    async def live_revision(self) -> int:
+        return await self._read(revision.live_revision)
+
+    async def live_state(self, number: int | None = None) -> LiveState:
+        return await self._read(lambda db: revision.live_state(db, number))
+
+    async def publish(self, change_set: ChangeSet) -> Revision:
+        await self._read(lambda db: revision.check_base(db, change_set))  # a stale plan need not be staged
+        documents: list[str] = []
+        for portion in revision.document_portions(change_set.upserts):
+            documents += (sha256 for sha256, _ in portion)
+            await self._write(partial(revision.stage_documents, portion=portion))
+        for changes in revision.change_portions(change_set.changes):
+            await self._write(partial(revision.stage_changes, plan_id=change_set.plan_id, portion=changes))
+        return await self._write(lambda db: revision.flip(db, change_set, documents))
+
+    async def revisions(self, page: Page = NEWEST) -> tuple[Revision, ...]:
+        return await self._read(lambda db: revision.revisions(db, page))
+
+    async def revision(self, number: int) -> Revision | None:
+        return await self._read(lambda db: revision.revision(db, number))
+
+    async def unfinished(self) -> Mapping[WebhookUid, int]:
+        return await self._read(delivery.unfinished)
+
+    # Events
+
+    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
+        return await self._write(lambda db: event.accept(db, events, revision))
+
+    async def events(self, page: Page = NEWEST, *, status: EventStatus | None = None) -> tuple[StoredEvent, ...]:
+        return await self._read(lambda db: event.events(db, page, status))
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        return await self._read(lambda db: event.event(db, event_id))
+
+    # Deliveries
+
+    async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
+        await self._write(lambda db: lane.configure(db, revision, lanes))
+
+    async def claim(
+        self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
+    ) -> tuple[Claimed, ...]:
+        return await self._write(
+            lambda db: claim.claim(db, now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit)
+        )
+
+    async def finish(self, finished: Sequence[Finished]) -> tuple[int, ...]:
+        return await self._write(lambda db: finish.finish(db, finished))
+
+    async def release(self, claimed: Sequence[Claimed], *, due_at: int) -> None:
+        await self._write(lambda db: finish.release(db, claimed, due_at))
+
+    async def extend(self, claimed: Sequence[Claimed], *, lease_until: int) -> None:
+        await self._write(lambda db: finish.extend(db, claimed, lease_until))
+
+    async def expired(self, *, now: int | None) -> tuple[Claimed, ...]:
+        return await self._read(lambda db: finish.expired(db, now))
+
+    async def next_wake_at(self) -> int | None:
+        return await self._read(finish.next_wake_at)
+
+    async def deliveries(self, page: Page = NEWEST, *, where: DeliveryFilter = ANY) -> tuple[Delivery, ...]:
+        return await self._read(lambda db: delivery.deliveries(db, page, where))
+
+    async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
+        return await self._read(lambda db: delivery.delivery(db, delivery_id))
+
+    async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
+        return await self._read(delivery.counts)
+
+    # Threads
+
+    async def _read(self, function: Function[T]) -> T:
+        if self._reader is None:
+            raise StoreError(f"the store is not open: {self._path}")
+        return await self._reader.call(function)
+
+    async def _write(self, function: Function[T]) -> T:
+        if self._reader is None:
+            raise StoreError(f"the store is not open: {self._path}")
+        if self._writer is None:
+            self._writer = WriteThread("store-writer", self._path, lambda: connect(self._path))
+        return await self._writer.call(function)
+
+    def _open_reader(self) -> apsw.Connection:
+        db = schema.prepare(self._path)
+        run(db, "PRAGMA query_only = ON")
+        return db
+
+
+def _make_file(path: Path) -> None:
+    """Make the file if it is missing, for its owner only; SQLite gives its -wal and -shm the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        raise store_error(apsw.CantOpenError(str(exc)), path) from exc

@@ -1,0 +1,32 @@
+"""Text and JSON between Python and SQLite: what UTF-8 cannot carry must not stop an intake or a record."""
+
+import json
+from typing import Any
+
+import orjson
+
+
+def storable(text: str) -> str:
+    r"""The text, with lone surrogates spelt out (`\ud800`): SQLite stores UTF-8, which cannot carry them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def storable_or_none(text: str | None) -> str | None:
+    """The same for what may be missing."""
+    return None if text is None else storable(text)
+
+
+def dump(value: Any) -> str:
+    """JSON text of a document of our own making; ASCII where it holds what orjson refuses."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # lone surrogates, integers over 64 bits
+        return json.dumps(value, separators=(",", ":"))
+
+
+def load(text: str) -> Any:
+    """The value of JSON text that `dump` wrote."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # an escaped lone surrogate
+        return json.loads(text)
