@@ -70,11 +70,20 @@ def parse_items(body: bytes, *, content_type: str | None = None) -> list[Item]:
         items = _lines(text)
     elif text.startswith(b"["):
         items = _array(text)
-    elif _looks_like_lines(text):
+    elif looks_like_lines(text):
         items = _lines(text)
     else:
         items = iter((parse_item(text),))
     return list(_limited(items))
+
+
+def looks_like_lines(text: bytes) -> bool:
+    """Whether bytes that nobody said to be NDJSON are: several lines, each starting with `{`, the first one JSON."""
+    first = _LINE.search(text)
+    if first is None or not text[first.end() :].strip():
+        return False
+    lines = islice(_LINE.finditer(text), REQUEST_MAX_EVENTS + 1)
+    return all(line.group().startswith(b"{") for line in lines) and parse_item(first.group().rstrip()).problem is None
 
 
 def parse_item(raw: bytes) -> Item:
@@ -101,14 +110,6 @@ def syntax_problem(exc: ValueError) -> str:
 
 def _media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
-
-
-def _looks_like_lines(text: bytes) -> bool:
-    first = _LINE.match(text)
-    if first is None or first.end() == len(text):
-        return False
-    lines = islice(_LINE.finditer(text), REQUEST_MAX_EVENTS + 1)
-    return all(line.group().startswith(b"{") for line in lines) and parse_item(first.group().rstrip()).problem is None
 
 
 def _lines(text: bytes) -> Iterator[Item]:

@@ -1,0 +1,187 @@
+"""`send`: events from files to a daemon. `events list|show`: what was received and what became of it."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from reconciler import jsontext
+from reconciler.cli import view
+from reconciler.cli.option import format_option, store_option, store_url
+from reconciler.cli.state import reading
+from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
+from reconciler.models.delivery import Delivery, iso_time
+from reconciler.settings import DEFAULT_LISTEN
+from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
+
+HEADERS: Final = ("ID", "TYPE", "REQUEST", "STATUS", "SOURCE", "RECEIVED", "DELIVERIES", "PROBLEM")
+STATUS_COLOURS: Final = {"accepted": "green", "duplicate": "bright_black", "conflict": "red", "quarantined": "red"}
+STORED: Final = (EventStatus.ACCEPTED, EventStatus.QUARANTINED)
+SHOWN_DELIVERIES_MAX: Final = 1000
+PROBLEM_MAX_CHARACTERS: Final = 80  # in a table; `events show` has all of it
+
+_NOT_PLAIN: Final = re.compile(r"[^\x00-\x7e]")
+
+
+@click.command()
+@click.option(
+    "--to",
+    "daemon",
+    metavar="URL",
+    envvar="RECONCILER_DAEMON",
+    show_envvar=True,
+    default=f"http://{DEFAULT_LISTEN}",
+    show_default=True,
+    help="The daemon.",
+)
+@format_option()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
+def send(daemon: str, output_format: str, files: tuple[str, ...]) -> int:
+    """Send the events in JSON or JSONL FILEs to a daemon; - is standard input.
+
+    A JSON file holds one event or an array, a JSONL file one event a line. The daemon has stored what it calls
+    accepted; sending the same event again is harmless. Exits 1 if an event conflicts or is quarantined.
+    """
+    from reconciler.client import DaemonClient, batches
+
+    report: dict[str, Any] = {"accepted": 0, "duplicates": 0, "conflicts": 0, "quarantined": 0, "events": []}
+    try:
+        with DaemonClient(daemon) as client:
+            for name in files:
+                for body, content_type in batches(_read(name), name=name):
+                    answer = client.send(body, content_type=content_type)
+                    _add(report, answer, name)
+                    if output_format == "text":
+                        _out_answer(answer)
+    finally:
+        if output_format == "json":
+            view.out_json(report)
+        else:
+            view.say(", ".join(f"{report[key]} {key}" for key in report if key != "events"))
+    return EXIT_FAILED if any(event["problem"] for event in report["events"]) else EXIT_OK
+
+
+def _read(name: str) -> bytes:
+    return click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+
+
+def _add(report: dict[str, Any], answer: dict[str, Any], name: str) -> None:
+    report["events"].extend({"file": name, **event} for event in answer["events"])
+    for key in ("accepted", "duplicates", "conflicts", "quarantined"):
+        report[key] += answer[key]
+
+
+def _out_answer(answer: dict[str, Any]) -> None:
+    for event in answer["events"]:
+        status = click.style(f"{event['status']:<12}", fg=STATUS_COLOURS.get(event["status"]))
+        problem = f"  {view.visible(event['problem'])}" if event["problem"] else ""
+        view.out(f"{status} {view.visible(event['id'])}{problem}")
+
+
+@click.group()
+def events() -> None:
+    """List and show received events."""
+
+
+@events.command("list")
+@store_option
+@format_option()
+@click.option("--status", type=click.Choice([status.value for status in STORED]), help="Only those with this status.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many.")
+@click.option("--before", metavar="ID", help="Only those older than this event, for the next page.")
+@click.pass_context
+def list_(
+    ctx: click.Context, /, output_format: str, status: str | None, limit: int, before: str | None, **_: Any
+) -> None:
+    """List received events, newest first."""
+    found = asyncio.run(_list(store_url(ctx), Page(limit, before), EventStatus(status) if status else None))
+    if output_format == "json":
+        view.out_json([event.to_json() for event in found])
+        return
+    view.out_table(HEADERS, [_row(event) for event in found])
+
+
+@events.command()
+@store_option
+@format_option()
+@click.argument("event_id", metavar="ID")
+@click.pass_context
+def show(ctx: click.Context, /, output_format: str, event_id: str, **_: Any) -> None:
+    """Show one event as it was received, and its deliveries."""
+    event, deliveries = asyncio.run(_show(store_url(ctx), event_id))
+    if output_format == "json":
+        click.echo(_plain(jsontext.pretty(event.in_full(deliveries))))
+        return
+    _out_event(event, deliveries)
+
+
+async def _list(url: str, page: Page, status: EventStatus | None) -> tuple[StoredEvent, ...]:
+    async with reading(url) as store:
+        return await store.events(page, status=status)
+
+
+async def _show(url: str, event_id: str) -> tuple[StoredEvent, tuple[Delivery, ...]]:
+    async with reading(url) as store:
+        event = await store.event(event_id)
+        if event is None:
+            raise ReconcilerError(f"no such event: {event_id}", hint="list them with `reconciler events list`")
+        return event, await store.deliveries(Page(SHOWN_DELIVERIES_MAX), where=DeliveryFilter(event_id=event.id))
+
+
+def _row(event: StoredEvent) -> list[str]:
+    problem = event.problem or ""
+    return [
+        view.visible(event.id),
+        view.visible(event.event_type),
+        view.visible(event.data_id or ""),
+        click.style(event.status.value, fg=STATUS_COLOURS[event.status.value]),
+        view.visible(event.source),
+        iso_time(event.received_at) or "",
+        str(event.deliveries),
+        view.visible(
+            problem if len(problem) <= PROBLEM_MAX_CHARACTERS else f"{problem[: PROBLEM_MAX_CHARACTERS - 1]}…"
+        ),
+    ]
+
+
+def _out_event(event: StoredEvent, deliveries: tuple[Delivery, ...]) -> None:
+    from reconciler.cli.delivery import HEADERS as DELIVERY_HEADERS
+    from reconciler.cli.view_attempt import delivery_row, fact_lines
+
+    view.out(click.style(f"event {view.visible(event.id)}", bold=True))
+    facts = {
+        "type": view.visible(event.event_type) or "unknown",
+        "request": view.visible(event.data_id or ""),
+        "event time": view.visible(event.event_time or ""),
+        "status": click.style(event.status.value, fg=STATUS_COLOURS[event.status.value]),
+        "problem": view.visible(event.problem or ""),
+        "source": view.visible(event.source),
+        "received": iso_time(event.received_at) or "",
+        "revision": str(event.revision),
+    }
+    for line in fact_lines(facts):
+        view.out(line)
+    view.out("")
+    for line in _raw_text(event).splitlines():
+        view.out(view.visible(line))
+    if deliveries:
+        view.out("")
+        view.out_table(DELIVERY_HEADERS, [delivery_row(delivery) for delivery in deliveries])
+
+
+def _raw_text(event: StoredEvent) -> str:
+    """What was received, indented where it is JSON."""
+    try:
+        return jsontext.pretty(jsontext.loads(event.raw))
+    except ValueError:
+        return event.raw.decode("utf-8", "backslashreplace")
+
+
+def _plain(text: str) -> str:
+    """JSON text in ASCII, so that no character of an event acts on a terminal."""
+    return _NOT_PLAIN.sub(lambda match: json.dumps(match[0])[1:-1], text)
