@@ -37,7 +37,7 @@ from reconciler.settings import DEFAULT_LISTEN, parse_listen
 )
 @click.pass_context
 def run(
-    ctx: click.Context, listen: str, events: str | None, exit_when_idle: bool, log_format: str, **options: Any
+    ctx: click.Context, /, listen: str, events: str | None, exit_when_idle: bool, log_format: str, **options: Any
 ) -> int:
     """Run the dispatcher: take events in, deliver them with the applied configuration.
 
@@ -49,7 +49,7 @@ def run(
 
     host, port = parse_listen(listen)
     settings = DaemonSettings(host, port, egress_settings(options), events, exit_when_idle)
-    log.configure(log_format, sys.stderr)
+    log.configure("json" if log_format == "json" else "text", sys.stderr)
     stopped_by = _loop_runner()(_run(settings, store_url(ctx)))
     return EXIT_INTERRUPTED if stopped_by is signal.SIGINT else EXIT_OK
 

@@ -32,6 +32,7 @@ def deliveries() -> None:
 @click.pass_context
 def list_(
     ctx: click.Context,
+    /,
     output_format: str,
     webhook: str | None,
     state: str | None,
@@ -54,7 +55,7 @@ def list_(
 @format_option()
 @click.argument("delivery_id", metavar="ID")
 @click.pass_context
-def show(ctx: click.Context, output_format: str, delivery_id: str, **_: Any) -> None:
+def show(ctx: click.Context, /, output_format: str, delivery_id: str, **_: Any) -> None:
     """Show one delivery with the invocation data of every attempt."""
     delivery, attempts = asyncio.run(_show(store_url(ctx), delivery_id))
     if output_format == "json":

@@ -1,6 +1,7 @@
 """`webhooks list|show`, `render` and `test`: what is live, what would be sent, and one send to see it work."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ def webhooks() -> None:
 @store_option
 @format_option()
 @click.pass_context
-def list_(ctx: click.Context, output_format: str, **_: Any) -> None:
+def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
     """List live webhooks: a green dot is active, a white one inactive."""
     state, counts = asyncio.run(_live(store_url(ctx)))
     if output_format == "json":
@@ -51,7 +52,7 @@ def list_(ctx: click.Context, output_format: str, **_: Any) -> None:
 @format_option()
 @click.argument("name", metavar="NAME")
 @click.pass_context
-def show(ctx: click.Context, output_format: str, name: str, **_: Any) -> None:
+def show(ctx: click.Context, /, output_format: str, name: str, **_: Any) -> None:
     """Show one live webhook as it is applied, with its deliveries counted."""
     state, counts = asyncio.run(_live(store_url(ctx)))
     live = find_live(state, name)
@@ -74,7 +75,7 @@ def show(ctx: click.Context, output_format: str, name: str, **_: Any) -> None:
 @paths_argument
 @click.pass_context
 def render(
-    ctx: click.Context, output_format: str, event_file: str, name: str, paths: tuple[str, ...], **options: Any
+    ctx: click.Context, /, output_format: str, event_file: str, name: str, paths: tuple[str, ...], **options: Any
 ) -> None:
     """Show the request that webhook NAME would send for an event, secrets masked.
 
@@ -107,7 +108,7 @@ def render(
 @paths_argument
 @click.pass_context
 def test(
-    ctx: click.Context, output_format: str, event_file: str | None, name: str, paths: tuple[str, ...], **options: Any
+    ctx: click.Context, /, output_format: str, event_file: str | None, name: str, paths: tuple[str, ...], **options: Any
 ) -> int:
     """Send one test event through webhook NAME, the live one or with PATH the one about to be saved.
 
@@ -136,7 +137,7 @@ def read_event(name: str) -> Any:
     from reconciler import jsontext
     from reconciler.models.event import EventProblem, judge_payload, make_event, payload_of
 
-    raw = click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+    raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     try:
         return make_event(judge_payload(payload_of(jsontext.loads(raw))), raw)
     except EventProblem as exc:

@@ -256,7 +256,7 @@ class Worker:
         log(
             "delivery.attempted",
             delivery=claimed.delivery_id,
-            event=claimed.event_id,
+            event_id=claimed.event_id,
             webhook=webhook.name,
             attempt=claimed.number,
             max_attempts=webhook.spec.retry.max_attempts,
