@@ -15,12 +15,13 @@ from reconciler.store.sqlite.text import storable, storable_or_none
 _KNOWN: Final = """
 SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SELECT value FROM json_each(:ids))
 """
-# JSON cannot carry bytes: the raw events come as one blob of which each takes its slice.
+# JSON cannot carry bytes: the raw events come as one blob of which each takes its slice; of an empty blob substr()
+# makes NULL.
 _INSERT_EVENTS: Final = """
 INSERT INTO events (seq, id, event_type, data_id, event_time, source, fingerprint, received_at, problem,
     raw, revision, git_commit)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, substr(:raw, value ->> 9, value ->> 10), :revision, :git_commit
+    value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), :revision, :git_commit
 FROM jsonb_each(:events)
 """
 _INSERT_LANES: Final = """
