@@ -1,0 +1,141 @@
+"""A webhook and an event into the request that is sent; what people are shown is the same with every secret as `***`.
+
+Called by `dispatch` when an attempt is made and by the commands that show or test a webhook. Pure and deterministic:
+the values of secrets change nothing but where they stand.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from reconciler import VERSION, jsontext
+from reconciler.errors import SecretError, TemplateError
+from reconciler.jsontext import JsonValue
+from reconciler.models.webhook import SECRET_REFERENCE, Webhook, fill_secrets, secret_names
+from reconciler.template import compile_body, is_json_type
+
+MASK: Final = "***"  # stays as it is in a URL: an asterisk needs no percent-encoding (RFC 3986, section 2.2)
+
+TEST_HEADER: Final = "x-reconciler-test"
+
+_UNENCODED: Final = "*"
+_RESERVED: Final = frozenset({"webhook-id", "accept-encoding", TEST_HEADER})
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request ready to be sent. Header values are Latin-1 at most and are sent as such; `body` is None where the
+    method has none."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+
+
+def render_request(
+    webhook: Webhook,
+    payload: JsonValue,
+    raw: bytes,
+    *,
+    secrets: Mapping[str, str],
+    delivery_id: str,
+    is_test: bool = False,
+) -> Prepared:
+    """The request for one event: `payload` is what templates see, `raw` what is sent where there is no template.
+
+    Raises SecretError for a secret without a value and TemplateError where no valid request comes of it; neither
+    carries a value.
+    """
+    spec = webhook.spec
+    try:
+        url = _url(spec.url, spec.query, secrets)
+        declared = [(name, _header(name, fill_secrets(value, secrets))) for name, value in spec.headers.items()]
+    except KeyError as exc:
+        name = str(exc.args[0])
+        raise SecretError(f"the secret has no value: {name}", name=name) from None
+    body = _body(webhook, payload, raw, secrets) if spec.method.has_body else None
+    headers = _headers(declared, spec.content_type if body is not None else None, delivery_id, is_test=is_test)
+    return Prepared(spec.method.value, url, headers, body)
+
+
+def blank_secrets(webhook: Webhook) -> dict[str, str]:
+    """Every secret that the webhook names, as MASK: the `secrets` of the rendering that people are shown."""
+    return dict.fromkeys(sorted(secret_names(webhook.spec.model_dump(mode="json"))), MASK)
+
+
+def _url(url: str, query: Mapping[str, str], secrets: Mapping[str, str]) -> str:
+    """The URL with its secrets filled in, percent-encoded, and the query's pairs appended."""
+    scheme, separator, rest = url.partition("://")
+    path_start = min((index for index in map(rest.find, "/?") if index >= 0), default=len(rest))
+    host, tail = rest[:path_start], rest[path_start:]
+    if "${" in host:
+        raise TemplateError("the host cannot hold a secret", hint="secrets may stand in the path and the query")
+    filled = f"{scheme}{separator}{host}{_fill_encoded(tail, secrets)}"
+    pairs = "&".join(
+        f"{quote(fill_secrets(name, secrets), safe=_UNENCODED)}={quote(fill_secrets(value, secrets), safe=_UNENCODED)}"
+        for name, value in query.items()
+    )
+    if not pairs or filled.endswith(("?", "&")):
+        return f"{filled}{pairs}"
+    return f"{filled}{'&' if '?' in tail else '?'}{pairs}"
+
+
+def _fill_encoded(text: str, secrets: Mapping[str, str]) -> str:
+    """`fill_secrets` inside a URL; the rest of the URL is left as it was written."""
+    return SECRET_REFERENCE.sub(lambda match: quote(secrets[match[1]], safe=_UNENCODED) if match[1] else "$%7B", text)
+
+
+def _header(name: str, value: str) -> str:
+    """A header's value, checked: the message never shows it, since secrets are filled in."""
+    if any(character < " " or character == "\x7f" for character in value):
+        raise TemplateError(f"a header value holds a control character: {name}", hint="RFC 9110 allows none")
+    if not value.isascii() and max(value) > "\xff":
+        hint = "header values are Latin-1 (RFC 9110, section 5.5); send other text in the body"
+        raise TemplateError(f"a header value holds a character beyond Latin-1: {name}", hint=hint)
+    return value.strip(" ")  # surrounding blanks are no part of a value (RFC 9110, section 5.5)
+
+
+def _headers(
+    declared: list[tuple[str, str]], content_type: str | None, delivery_id: str, *, is_test: bool
+) -> tuple[tuple[str, str], ...]:
+    """The webhook's own headers, then ours; those that name the delivery and the encoding are ours alone."""
+    ours = {"webhook-id": delivery_id, "accept-encoding": "identity"}
+    if is_test:
+        ours[TEST_HEADER] = "1"
+    kept = [(name, value) for name, value in declared if name.lower() not in _RESERVED]
+    names = {name.lower() for name, _ in kept}
+    if content_type is not None and "content-type" not in names:
+        ours["content-type"] = content_type
+    if "user-agent" not in names:
+        ours["user-agent"] = f"reconciler/{VERSION}"
+    return (*kept, *ours.items())
+
+
+def _body(webhook: Webhook, payload: JsonValue, raw: bytes, secrets: Mapping[str, str]) -> bytes:
+    """The body's bytes: the event as it came, or what the template makes of it."""
+    spec = webhook.spec
+    if spec.body_template is None:
+        return raw
+    text = compile_body(spec.body_template, content_type=spec.content_type).render(payload, secrets)
+    if is_json_type(spec.content_type):
+        _check_json(text)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise TemplateError("the body holds a lone surrogate, which UTF-8 cannot carry") from None
+
+
+def _check_json(text: str) -> None:
+    """Raise TemplateError if the body is not JSON; what stands in it is not shown."""
+    try:
+        jsontext.loads(text)
+    except json.JSONDecodeError as exc:
+        message = f"the body is not JSON: {exc.msg[:1].lower()}{exc.msg[1:]} at line {exc.lineno}, column {exc.colno}"
+        raise TemplateError(message) from None
+    except jsontext.DuplicateKeyError:
+        raise TemplateError("the body is not JSON: an object has the same key twice") from None
+    except ValueError:
+        raise TemplateError(f"the body is not JSON: nested deeper than {jsontext.DEPTH_MAX} levels") from None

@@ -1,0 +1,76 @@
+"""How a value of the event is written where an expression stands.
+
+In JSON by the place (see `scan`); in HTML and plain text as JavaScript turns a value into text, except that a number
+keeps the digits it came with. Called by `compile`.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from reconciler import jsontext
+from reconciler.jsontext import JsonValue
+from reconciler.template.scan import Place
+
+Write = Callable[[JsonValue], str]
+
+OUTPUT_MAX_BYTES: Final = 1_048_576  # 1 MiB: four times the largest event
+
+_HTML: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "`": "&#x60;", "=": "&#x3D;"}
+)
+
+
+class OutputTooLargeError(Exception):
+    """What one expression gives is more than a whole body may be."""
+
+
+def json_writer(place: Place) -> Write:
+    """The function that writes a value at a place of a JSON body."""
+    if place == Place(0, is_value=True):
+        return jsontext.dumps
+    if place == Place(1, is_value=False):
+        return string_text
+    base = jsontext.dumps if place.is_value else text_of
+
+    def write(value: JsonValue) -> str:
+        text = base(value)
+        for _ in range(place.levels):
+            if len(text) > OUTPUT_MAX_BYTES:
+                raise OutputTooLargeError
+            text = jsontext.escape(text)
+        return text
+
+    return write
+
+
+def text_of(value: JsonValue) -> str:
+    """A value as the text of a JSON string: null is empty, objects and lists are their JSON text."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else jsontext.dumps(value)
+
+
+def string_text(value: JsonValue) -> str:
+    """A value as it stands between the quotes of a JSON string."""
+    if isinstance(value, str):
+        return jsontext.escape(value)
+    return "" if value is None else jsontext.escape(jsontext.dumps(value))
+
+
+def plain_text(value: JsonValue) -> str:
+    """A value as JavaScript's `String(value)` has it, null being empty as in Handlebars."""
+    # 1. text, 2. nothing, 3. a list: its items between commas, 4. an object, 5. a boolean or a number
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ",".join(map(plain_text, value))
+    if isinstance(value, dict):
+        return "[object Object]"
+    return jsontext.dumps(value)
+
+
+def html_text(value: JsonValue) -> str:
+    """`plain_text` with the characters escaped that Handlebars escapes."""
+    return plain_text(value).translate(_HTML)

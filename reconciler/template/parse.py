@@ -1,0 +1,367 @@
+"""Chunks and tokens into the tree of `syntax`, with every syntax fault of the text at once.
+
+The grammar is Handlebars 4.7's. A tag that cannot be read is reported and left out, so that the rest is still judged.
+Called by `compile` and `check`; never raises.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
+
+from reconciler.template import whitespace
+from reconciler.template.fault import SYNTAX, TOO_DEEP, TOO_LARGE, Source, TemplateFault
+from reconciler.template.syntax import (
+    NO_STRIP,
+    Block,
+    Call,
+    Comment,
+    Expression,
+    Literal,
+    Mustache,
+    Partial,
+    Path,
+    Program,
+    Secret,
+    Segment,
+    Statement,
+    Strip,
+    Text,
+)
+from reconciler.template.tokenize import Chunk, ChunkKind, Token, TokenKind, tokenize
+
+SOURCE_MAX_CHARS: Final = 65_536  # a body template of 64 KiB is a program; ours are a screenful
+BLOCK_DEPTH_MAX: Final = 64  # blocks in blocks, links of an `else` chain included
+CALL_DEPTH_MAX: Final = 32  # subexpressions in subexpressions
+
+_LITERALS: Final = frozenset(
+    {TokenKind.STRING, TokenKind.NUMBER, TokenKind.BOOLEAN, TokenKind.UNDEFINED, TokenKind.NULL}
+)
+_BLOCK_SIGNS: Final = {
+    ChunkKind.BLOCK: "#",
+    ChunkKind.INVERSE_BLOCK: "^",
+    ChunkKind.DECORATOR_BLOCK: "#*",
+    ChunkKind.PARTIAL_BLOCK: "#>",
+    ChunkKind.RAW_BLOCK: "{{{{",
+}
+_ENDS: Final = frozenset({ChunkKind.END_BLOCK, ChunkKind.ELSE, ChunkKind.ELSE_CHAIN, ChunkKind.END_RAW_BLOCK})
+_UNREADABLE: Final = Call(0, 0, Path(0, 0, ()))  # stands for the head of a tag that has been reported
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A template's tree, and what is wrong with its syntax; the tree is whole only where nothing is."""
+
+    source: Source
+    program: Program
+    faults: tuple[TemplateFault, ...]
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Parsed:
+    """The tree of a template."""
+    source = Source(text)
+    if len(text) > SOURCE_MAX_CHARS:
+        message = f"the template has {len(text):,} characters; at most {SOURCE_MAX_CHARS:,} are allowed"
+        return Parsed(source, Program(()), (source.fault(TOO_LARGE, message, 0, 1),))
+    surrogate = next((index for index, character in enumerate(text) if "\ud800" <= character <= "\udfff"), None)
+    if surrogate is not None:
+        fault = source.fault(SYNTAX, "a lone surrogate is not text", surrogate, surrogate + 1)
+        return Parsed(source, Program(()), (fault,))
+    chunks, faults = tokenize(source)
+    parser = _Parser(source, chunks, faults)
+    program = parser.root()
+    return Parsed(source, program, tuple(sorted(parser.faults, key=lambda fault: (fault.line, fault.column))))
+
+
+class _Unreadable(Exception):
+    """A tag cannot be read; the fault says why."""
+
+    def __init__(self, fault: TemplateFault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class _Parser:
+    """Statements and blocks; what stands inside a tag is read by `_Tag`."""
+
+    def __init__(self, source: Source, chunks: Sequence[Chunk], faults: list[TemplateFault]) -> None:
+        self.source = source
+        self.chunks = chunks
+        self.faults = faults
+        self.index = 0
+
+    def root(self) -> Program:
+        body: list[Statement] = []
+        while self.index < len(self.chunks):
+            body += self._statements(0)
+            if self.index < len(self.chunks):
+                self._stray(self.chunks[self.index])
+                self.index += 1
+        program = Program(tuple(body))
+        whitespace.control(program, is_root=True)
+        return program
+
+    def _fault(self, chunk: Chunk, message: str, hint: str = "", code: str = SYNTAX) -> None:
+        self.faults.append(self.source.fault(code, message, chunk.start, chunk.end, hint=hint))
+
+    def _stray(self, chunk: Chunk) -> None:
+        """A closing tag or an `else` without its block."""
+        text = self.source.text[chunk.start : chunk.end]
+        if chunk.kind is ChunkKind.END_BLOCK:
+            self._fault(chunk, f"`{text}` closes a block that was not opened", "remove it, or open the block before it")
+        else:
+            self._fault(chunk, f"`{text}` stands outside a block", "`else` belongs into a block such as `{{#if …}}`")
+
+    def _statements(self, depth: int) -> list[Statement]:
+        """Statements up to the end of the text, of the block, or of the block's branch."""
+        body: list[Statement] = []
+        while self.index < len(self.chunks) and self.chunks[self.index].kind not in _ENDS:
+            chunk = self.chunks[self.index]
+            self.index += 1
+            if chunk.kind is ChunkKind.TEXT:
+                body.append(Text(chunk.start, chunk.text, chunk.text))
+            elif chunk.kind is ChunkKind.SECRET:
+                body.append(Secret(chunk.start, chunk.end, chunk.text))
+            elif chunk.kind is ChunkKind.COMMENT:
+                body.append(Comment(chunk.start, chunk.end, chunk.strip))
+            elif chunk.kind in _BLOCK_SIGNS:
+                body.append(self._block(chunk, depth + 1))
+            else:
+                body.append(self._inline(chunk))
+        return body
+
+    def _program(self, depth: int, block_params: tuple[str, ...]) -> Program:
+        return Program(tuple(self._statements(depth)), block_params)
+
+    def _inline(self, chunk: Chunk) -> Mustache | Partial:
+        call, _ = self._head(chunk)
+        if chunk.kind is ChunkKind.PARTIAL:
+            return Partial(chunk.start, chunk.end, chunk.strip, call)
+        is_decorator = chunk.kind is ChunkKind.DECORATOR
+        return Mustache(
+            chunk.start, chunk.end, chunk.strip, call, chunk.kind is not ChunkKind.UNESCAPED, is_decorator=is_decorator
+        )
+
+    def _head(self, chunk: Chunk) -> tuple[Call, tuple[str, ...]]:
+        """What a tag says: a name with its arguments, and block parameters."""
+        if chunk.is_broken:
+            return _UNREADABLE, ()
+        try:
+            return _Tag(self.source, chunk).head()
+        except _Unreadable as exc:
+            self.faults.append(exc.fault)
+            return _UNREADABLE, ()
+
+    def _block(self, opening: Chunk, depth: int) -> Block:
+        if depth > BLOCK_DEPTH_MAX:
+            self._fault(opening, f"blocks are nested deeper than {BLOCK_DEPTH_MAX} levels", code=TOO_DEEP)
+            self.index = len(self.chunks)
+            return _block_of(opening, _UNREADABLE, (Program(()), None), (NO_STRIP, NO_STRIP))
+        call, block_params = self._head(opening)
+        program = self._program(depth, block_params)
+        inverse, inverse_strip = self._inverse(opening, depth)
+        closing = self._closing(opening, call)
+        close_strip = closing.strip if closing else NO_STRIP
+        return _block_of(opening, call, (program, inverse), (inverse_strip, close_strip))
+
+    def _inverse(self, opening: Chunk, depth: int) -> tuple[Program | None, Strip]:
+        """`{{else}}…`, `{{^}}…` or `{{else name …}}…`, if the block has one."""
+        inverse: Program | None = None
+        strip = Strip()
+        while self.index < len(self.chunks) and self.chunks[self.index].kind in (ChunkKind.ELSE, ChunkKind.ELSE_CHAIN):
+            chunk = self.chunks[self.index]
+            self.index += 1
+            is_chained = chunk.kind is ChunkKind.ELSE_CHAIN
+            if inverse is not None or not _may_follow(opening.kind, is_chained=is_chained):
+                self._fault(chunk, "the block has no place for this `else`", "a block has at most one `{{else}}`")
+                self._program(depth, ())
+            else:
+                inverse = self._chained(chunk, depth + 1) if is_chained else self._program(depth, ())
+                strip = chunk.strip
+        return inverse, strip
+
+    def _chained(self, chunk: Chunk, depth: int) -> Program:
+        """`{{else name …}}`: a block in the `else` branch that shares its parent's closing tag."""
+        if depth > BLOCK_DEPTH_MAX:
+            self._fault(chunk, f"blocks are nested deeper than {BLOCK_DEPTH_MAX} levels", code=TOO_DEEP)
+            self.index = len(self.chunks)
+            return Program(())
+        call, block_params = self._head(chunk)
+        program = self._program(depth, block_params)
+        inverse, inverse_strip = self._inverse(chunk, depth)
+        block = _block_of(chunk, call, (program, inverse), (inverse_strip, inverse_strip))
+        return Program((block,), is_chained=True)
+
+    def _closing(self, opening: Chunk, call: Call) -> Chunk | None:
+        """The block's closing tag; None, with a fault, where it is missing."""
+        name = self._name(call)
+        expected = f"{{{{{{{{/{name}}}}}}}}}" if opening.kind is ChunkKind.RAW_BLOCK else f"{{{{/{name}}}}}"
+        if self.index >= len(self.chunks):
+            if opening.is_broken or any(fault.code == TOO_DEEP for fault in self.faults):
+                return None
+            self._fault(opening, f"the block is not closed: `{name}`", f"close it with `{expected}`")
+            return None
+        closing = self.chunks[self.index]
+        self.index += 1
+        is_raw = closing.kind is ChunkKind.END_RAW_BLOCK
+        closing_name = closing.text if is_raw else self._name(self._head(closing)[0])
+        if closing_name != name and call is not _UNREADABLE and not closing.is_broken:
+            self._fault(closing, f"`{closing_name}` closes the block `{name}`", f"close it with `{expected}`")
+        return closing
+
+    def _name(self, call: Call) -> str:
+        return self.source.text[call.callee.start : call.callee.end]
+
+
+def _may_follow(kind: ChunkKind, *, is_chained: bool) -> bool:
+    """Whether `{{else}}`, or `{{else name}}`, may stand in a block of this kind."""
+    return kind in (ChunkKind.BLOCK, ChunkKind.ELSE_CHAIN) or (kind is ChunkKind.INVERSE_BLOCK and not is_chained)
+
+
+def _block_of(
+    opening: Chunk, call: Call, programs: tuple[Program, Program | None], strips: tuple[Strip, Strip]
+) -> Block:
+    """`strips` are those of the `else` and of the closing tag. As Handlebars has it, the last link of an `else` chain
+    ends like the block that it is a link of."""
+    sign = _BLOCK_SIGNS.get(opening.kind, "#")
+    program, inverse = programs
+    inverse_strip, close_strip = strips
+    if inverse is not None and inverse.is_chained and inverse.body and isinstance(link := inverse.body[0], Block):
+        inverse = replace(inverse, body=(replace(link, close_strip=close_strip),))
+    if sign == "^":
+        return Block(
+            opening.start, opening.end, sign, call, inverse, program, opening.strip, inverse_strip, close_strip
+        )
+    return Block(opening.start, opening.end, sign, call, program, inverse, opening.strip, inverse_strip, close_strip)
+
+
+class _Tag:
+    """The tokens of one tag."""
+
+    def __init__(self, source: Source, chunk: Chunk) -> None:
+        self.source = source
+        self.chunk = chunk
+        self.tokens = chunk.tokens
+        self.index = 0
+
+    def head(self) -> tuple[Call, tuple[str, ...]]:
+        is_partial = self.chunk.kind in (ChunkKind.PARTIAL, ChunkKind.PARTIAL_BLOCK)
+        is_block = self.chunk.kind in (ChunkKind.BLOCK, ChunkKind.INVERSE_BLOCK, ChunkKind.ELSE_CHAIN)
+        takes_params = is_block or self.chunk.kind in (ChunkKind.DECORATOR_BLOCK,)
+        call = self._call(0, self._param if is_partial else self._name)
+        block_params = self._block_params() if takes_params else ()
+        if self.index < len(self.tokens):
+            raise self._unexpected(self.tokens[self.index])
+        if self.chunk.kind is ChunkKind.END_BLOCK and not call.is_plain:
+            raise self._unreadable("a closing tag takes no arguments", self.chunk.start, self.chunk.end)
+        return call, block_params
+
+    def _peek(self, ahead: int = 0) -> TokenKind | None:
+        index = self.index + ahead
+        return self.tokens[index].kind if index < len(self.tokens) else None
+
+    def _next(self) -> Token:
+        token = self.tokens[self.index]
+        self.index += 1
+        return token
+
+    def _unreadable(self, message: str, start: int, end: int, *, hint: str = "", code: str = SYNTAX) -> _Unreadable:
+        return _Unreadable(self.source.fault(code, message, start, end, hint=hint))
+
+    def _unexpected(self, token: Token) -> _Unreadable:
+        text = self.source.text[token.start : token.end]
+        hint = "quote text and put a path's parts together with `.`"
+        return self._unreadable(f"unexpected in an expression: `{text}`", token.start, token.end, hint=hint)
+
+    def _ended(self, what: str) -> _Unreadable:
+        chunk = self.chunk
+        if not self.tokens:
+            hint = "name a field: `{{data.id}}`"
+            return self._unreadable("the expression is empty", chunk.start, chunk.end, hint=hint)
+        return self._unreadable(f"the expression ends where {what} should stand", chunk.start, chunk.end)
+
+    def _call(self, depth: int, callee: Callable[[int], Expression]) -> Call:
+        name = callee(depth)
+        params: list[Expression] = []
+        named: list[tuple[str, Expression]] = []
+        while (kind := self._peek()) is not None:
+            if kind is TokenKind.ID and self._peek(1) is TokenKind.EQUALS:
+                key = self._next().text
+                self._next()
+                named.append((key, self._param(depth)))
+            elif named or not (kind in _LITERALS or kind in (TokenKind.ID, TokenKind.DATA, TokenKind.OPEN_PAREN)):
+                break
+            else:
+                params.append(self._param(depth))
+        end = self.tokens[self.index - 1].end
+        return Call(name.start, end, name, tuple(params), tuple(named))
+
+    def _param(self, depth: int) -> Expression:
+        if self._peek() is not TokenKind.OPEN_PAREN:
+            return self._name(depth)
+        opening = self._next()
+        if depth >= CALL_DEPTH_MAX:
+            message = f"expressions are nested deeper than {CALL_DEPTH_MAX} levels"
+            raise self._unreadable(message, opening.start, opening.end, code=TOO_DEEP)
+        call = self._call(depth + 1, self._name)
+        if self._peek() is None:
+            message = "the parenthesis is not closed"
+            raise self._unreadable(message, opening.start, opening.end, hint="close it with `)`")
+        closing = self._next()
+        if closing.kind is not TokenKind.CLOSE_PAREN:
+            raise self._unexpected(closing)
+        return Call(opening.start, closing.end, call.callee, call.params, call.named)
+
+    def _name(self, _depth: int) -> Expression:
+        kind = self._peek()
+        if kind is None:
+            raise self._ended("a name")
+        if kind in _LITERALS:
+            token = self._next()
+            return Literal(token.start, token.end, token.kind.value, token.text)
+        if kind is TokenKind.DATA:
+            start = self._next().start
+            return self._path(start, is_data=True)
+        if kind is TokenKind.ID:
+            return self._path(self.tokens[self.index].start, is_data=False)
+        raise self._unexpected(self._next())
+
+    def _path(self, start: int, *, is_data: bool) -> Path:
+        parts = [self._part()]
+        while self._peek() is TokenKind.SEPARATOR:
+            self._next()
+            parts.append(self._part())
+        segments: list[Segment] = []
+        depth = 0
+        for part in parts:
+            if part.is_literal or part.text not in ("..", ".", "this"):
+                segments.append(Segment(part.text, part.start, part.end))
+            elif segments:
+                message = f"`{part.text}` can only begin a path"
+                hint = f"a field of that name is written `[{part.text}]`"
+                raise self._unreadable(message, part.start, part.end, hint=hint)
+            elif part.text == "..":
+                depth += 1
+        return Path(start, parts[-1].end, tuple(segments), depth, is_data)
+
+    def _part(self) -> Token:
+        if self._peek() is None:
+            raise self._ended("a name")
+        token = self._next()
+        if token.kind is not TokenKind.ID:
+            raise self._unexpected(token)
+        return token
+
+    def _block_params(self) -> tuple[str, ...]:
+        if self._peek() is not TokenKind.OPEN_BLOCK_PARAMS:
+            return ()
+        opening = self._next()
+        names: list[str] = []
+        while self._peek() is TokenKind.ID:
+            names.append(self._next().text)
+        if self._peek() is not TokenKind.CLOSE_BLOCK_PARAMS or not names:
+            message = "block parameters must be names between bars"
+            raise self._unreadable(message, opening.start, opening.end, hint="write `as |item index|`")
+        self._next()
+        return tuple(names)

@@ -1,0 +1,154 @@
+"""The tree of a template: Handlebars 4.7's statements and expressions, and `${secret:name}`.
+
+Built by `parse`, read by `compile` and `check`. Offsets count characters of the template's text; `end` is exclusive.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One name of a path, without the brackets of `[name]`."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`a.b`, `a/[b c]`, `.`, `../a` (depth 1), `@root.a` (data)."""
+
+    start: int
+    end: int
+    segments: tuple[Segment, ...]
+    depth: int = 0
+    is_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """`"text"`, `12`, `true`, `null` or `undefined`; `kind` is the token's kind, `text` its characters unquoted."""
+
+    start: int
+    end: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A name with its arguments: what stands in a mustache, at the head of a block, or in parentheses."""
+
+    start: int
+    end: int
+    callee: "Expression"
+    params: tuple["Expression", ...] = ()
+    named: tuple[tuple[str, "Expression"], ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there are no arguments."""
+        return not self.params and not self.named
+
+
+Expression = Path | Literal | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Where `~` stands: `{{~` takes the white space before the tag away, `~}}` the one after it."""
+
+    before: bool = False
+    after: bool = False
+
+
+NO_STRIP: Final = Strip()
+
+
+@dataclass(slots=True)
+class Text:
+    """Literal text; a slice of the template's text, which white space control narrows before the parser returns."""
+
+    start: int
+    original: str
+    value: str
+    end_stripped: bool = False
+    start_stripped: bool = False
+
+    @property
+    def end(self) -> int:
+        """The offset after the last character."""
+        return self.start + len(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """`${secret:name}`."""
+
+    start: int
+    end: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """`{{! … }}` or `{{!-- … --}}`."""
+
+    start: int
+    end: int
+    strip: Strip
+
+
+@dataclass(frozen=True, slots=True)
+class Mustache:
+    """`{{x}}`, `{{{x}}}`, `{{&x}}`, or a decorator `{{* x}}`."""
+
+    start: int
+    end: int
+    strip: Strip
+    call: Call
+    is_escaped: bool = True
+    is_decorator: bool = False
+
+
+@dataclass(slots=True)
+class Partial:
+    """`{{> name context key=value}}`; `indent` is what stands before it on a line of its own."""
+
+    start: int
+    end: int
+    strip: Strip
+    call: Call
+    indent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Statements in order; `is_chained` marks what follows an `{{else name}}`: one block and nothing else."""
+
+    body: tuple["Statement", ...]
+    block_params: tuple[str, ...] = ()
+    is_chained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`{{#name}}…{{else}}…{{/name}}` and its kin; `start` and `end` are those of the opening tag.
+
+    `kind` is the sign it opens with: `#`, `^`, `#*` (decorator), `#>` (partial) or `{{{{` (raw).
+    """
+
+    start: int
+    end: int
+    kind: str
+    call: Call
+    program: Program | None
+    inverse: Program | None
+    open_strip: Strip
+    inverse_strip: Strip
+    close_strip: Strip
+
+
+Statement = Text | Secret | Comment | Mustache | Partial | Block
