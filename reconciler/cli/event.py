@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +68,7 @@ def send(daemon: str, output_format: str, files: tuple[str, ...]) -> int:
 
 
 def _read(name: str) -> bytes:
-    return click.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
 def _add(report: dict[str, Any], answer: dict[str, Any], name: str) -> None:

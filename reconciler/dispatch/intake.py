@@ -150,8 +150,10 @@ class Intake:
         only_id = given_id if len(items) == 1 else None
         judged = await _run(is_large, judge_items, items, source=source, now=now, given_id=only_id)
         statuses = await self._store_matched(judged, now=now, is_large=is_large)
-        self._wake()
-        return IntakeAnswer(tuple(_answer(item.row, status) for item, status in zip(judged, statuses, strict=True)))
+        answer = IntakeAnswer(tuple(_answer(item.row, status) for item, status in zip(judged, statuses, strict=True)))
+        if answer.accepted:
+            self._wake()
+        return answer
 
     async def _store_matched(self, judged: Sequence[Judged], *, now: int, is_large: bool) -> tuple[EventStatus, ...]:
         """Match with the live revision and store; match again where a new revision came in between."""

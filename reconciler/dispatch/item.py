@@ -89,7 +89,7 @@ def looks_like_lines(text: bytes) -> bool:
 def parse_item(raw: bytes) -> Item:
     """One item, for instance an NDJSON line."""
     if not raw:
-        return Item(raw, None, "there is nothing in it")
+        return Item(raw, None, "empty: 0 bytes")
     try:
         return Item(raw, jsontext.loads(raw))
     except ValueError as exc:
