@@ -9,8 +9,8 @@ import click
 
 from reconciler.cli import view
 from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem, ReconcilerError
-from reconciler.sandbox.flow import RATE_PER_SECOND, Flow, parse_flow
-from reconciler.sandbox.okta import DEFAULT_HOST, OktaSandbox, SandboxSettings
+from reconciler.sandbox.flow import DEFAULT_HOST, RATE_PER_SECOND, Flow, parse_flow, parse_host
+from reconciler.sandbox.okta import OktaSandbox, SandboxSettings
 from reconciler.sandbox.script import FORMAT, Line, read_script
 from reconciler.settings import parse_listen
 
@@ -49,7 +49,7 @@ def sandbox(**options: Any) -> int:
     settings = SandboxSettings(
         address=address,
         port=port,
-        hosts=options["hosts"] or (DEFAULT_HOST,),
+        hosts=tuple(parse_host(text) for text in options["hosts"] or (DEFAULT_HOST,)),
         flows=flows,
         rate=parse_rate(options["rate"]),
         script=lines,

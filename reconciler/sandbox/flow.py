@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
+from urllib.parse import unquote, unquote_plus
 
 import orjson
 
 from reconciler.errors import ReconcilerError
 from reconciler.sandbox.exchange import Answer, Invocation, Request
 
+DEFAULT_HOST: Final = "acme.workflows.okta.com"
 RATE_PER_SECOND: Final = 10  # Okta's system limit on invocations of one flow
 WINDOW_SECONDS: Final = 1.0
 BODY_MAX_BYTES: Final = 4 * 1024 * 1024  # Okta documents none; far above any rendered event
@@ -31,6 +33,7 @@ MASK: Final = "***"
 _PATH: Final = re.compile(r"/api/flo/([^/]+)(?:/invoke)?")
 _ALIAS: Final = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)  # what Okta gives out
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")  # what --flow takes for an alias or a token
+_HOST: Final = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _TOKEN_LIKE: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _JSON: Final = "application/json"
 
@@ -54,6 +57,14 @@ def parse_flow(text: str) -> Flow:
     return Flow(alias, token if equals else None)
 
 
+def parse_host(text: str) -> str:
+    """A host name in lower case, without a trailing dot. Raises ReconcilerError."""
+    host = text.lower().removesuffix(".")
+    if not _HOST.fullmatch(host):
+        raise ReconcilerError(f"`--host` is not a host name: {text}", hint=f"write a name, like {DEFAULT_HOST}")
+    return host
+
+
 class Flows:
     """The endpoints and how often each was invoked. Without any flow given, every alias of 32 hex digits is public."""
 
@@ -61,7 +72,7 @@ class Flows:
         self._flows = tuple(flows)
         self._by_alias = {flow.alias: flow for flow in self._flows}
         self._by_token = {flow.token: flow for flow in self._flows if flow.token}
-        self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
+        self._hosts = frozenset(parse_host(host) for host in hosts)
         self._rate = rate
         self._recent: dict[str, deque[float]] = {}
         self._counts: dict[str, int] = {}
@@ -104,18 +115,16 @@ class Flows:
     def mask(self, request: Request) -> tuple[str, dict[str, str]]:
         """The target and the headers of a request without client tokens or credentials."""
         path, mark, query = request.target.partition("?")
-        segments = [
-            MASK if segment in self._by_token or _TOKEN_LIKE.fullmatch(segment) else segment
-            for segment in path.split("/")
-        ]
-        pairs = [
-            f"{pair.partition('=')[0]}={MASK}" if pair.partition("=")[0].lower() == TOKEN_QUERY.lower() else pair
-            for pair in query.split("&")
-        ]
+        masked = "/".join(MASK if self._is_token(unquote(segment)) else segment for segment in path.split("/"))
+        if mark:
+            masked += mark + "&".join(_mask_pair(pair) for pair in query.split("&"))
         headers = {
             name: MASK if name in (TOKEN_HEADER, "authorization") else value for name, value in request.headers.items()
         }
-        return "/".join(segments) + mark + "&".join(pairs), headers
+        return masked, headers
+
+    def _is_token(self, segment: str) -> bool:
+        return segment in self._by_token or _TOKEN_LIKE.fullmatch(segment) is not None
 
     def _refuse_host(self, request: Request) -> Answer | None:
         if "host" not in request.headers:
@@ -181,6 +190,11 @@ def refuse_size() -> Answer:
 
 def _refuse(status: int, message: str, **headers: str) -> Answer:
     return Answer(status, {"content-type": _JSON, **headers}, orjson.dumps({"error": message}))
+
+
+def _mask_pair(pair: str) -> str:
+    name = pair.partition("=")[0]
+    return f"{name}={MASK}" if unquote_plus(name).lower() == TOKEN_QUERY.lower() else pair
 
 
 def _is_json(body: bytes) -> bool:

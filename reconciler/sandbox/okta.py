@@ -7,6 +7,7 @@ demand, `wire` the protocol, `record` the evidence; this module holds them toget
 
 import asyncio
 import os
+import socket
 import ssl
 import time
 import uuid
@@ -26,7 +27,6 @@ from reconciler.sandbox.script import Line, Script
 from reconciler.sandbox.wire import Connection
 from reconciler.settings import ConnectTo
 
-DEFAULT_HOST: Final = "acme.workflows.okta.com"
 HANDSHAKE_SECONDS: Final = 10.0
 NOTHING: Final = Answer(None)
 SHUTDOWN_SECONDS: Final = 1.0  # how long a closed connection waits for the client's TLS goodbye
@@ -39,7 +39,7 @@ class SandboxSettings:
 
     address: str = "127.0.0.1"
     port: int = 0
-    hosts: tuple[str, ...] = (DEFAULT_HOST,)
+    hosts: tuple[str, ...] = (flow.DEFAULT_HOST,)
     flows: tuple[flow.Flow, ...] = ()
     rate: int | None = flow.RATE_PER_SECOND
     script: tuple[Line, ...] = ()
@@ -100,7 +100,8 @@ class OktaSandbox:
         self._arrival, self.stopped = asyncio.Event(), loop.create_future()
         if self.settings.ca_out is not None:
             write_public(self.settings.ca_out, self.ca_pem)
-        self._file = RecordFile.open(self.settings.record)
+        if self.settings.record is not None:
+            self._file = RecordFile(self.settings.record)
         try:
             self._server = await loop.create_server(
                 self._connection,
@@ -112,7 +113,7 @@ class OktaSandbox:
             )
         except OSError as exc:
             self._close_file()
-            raise ReconcilerError(f"cannot listen: {self.url}: {(exc.strerror or str(exc)).lower()}") from exc
+            raise ReconcilerError(f"cannot listen: {self.url}: {_cause(exc)}") from exc
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -186,7 +187,7 @@ class OktaSandbox:
                 self._file.append(recorded)
         except OSError as exc:
             if not self.stopped.done():
-                self.stopped.set_exception(exc)
+                self.stopped.set_exception(ReconcilerError(f"cannot record: {self.settings.record}: {_cause(exc)}"))
             raise
         if self.settings.keep_requests:
             self.requests.append(recorded)
@@ -241,6 +242,13 @@ class _Responder:
             return line.apply(usual) if line is not None and settled is None else usual
 
         return self._sandbox.record(request, decide, verdict)
+
+
+def _cause(exc: OSError) -> str:
+    """The system's word; asyncio puts the address before it, which is said already."""
+    if exc.errno is None or isinstance(exc, socket.gaierror):  # a resolver's numbers are not errno's
+        return (exc.strerror or str(exc)).lower()
+    return os.strerror(exc.errno).lower()
 
 
 def write_public(path: Path, content: bytes) -> None:

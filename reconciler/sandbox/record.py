@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
@@ -61,15 +61,10 @@ class RecordedRequest:
 
 class RecordFile:
     """An append-only file of record lines. Each is handed to the system in one write, unbuffered, so that it outlives
-    a kill -9 of the sandbox at any moment, and two sandboxes may share a file."""
+    a kill -9 of the sandbox at any moment. Opening raises OSError."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-
-    @classmethod
-    def open(cls, path: Path | None) -> Self | None:
-        """The file at `path`, made if it is not there. Raises OSError."""
-        return None if path is None else cls(path)
 
     def append(self, request: RecordedRequest) -> None:
         """Write one line. Raises OSError."""

@@ -38,7 +38,8 @@ Lines with `every` or `match` are standing rules and come first.
   drop     true: never answer, keep the connection open
   raw      text sent as it is instead of an answer, before the connection is closed
 
-A line with none of status, headers, body, reset, close, drop, raw lets the flow answer as usual, after its delay.
+A line with none of status, headers, body, reset, close, drop and raw lets the flow answer as usual,
+after its delay.
 Only invocations count: what is refused (401, 404, 429…) takes no line.
 
   {"flow": "*", "every": 7, "status": 500}
@@ -65,7 +66,7 @@ class Line(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     body: Any = None
     delay: Annotated[float, Field(ge=0, le=DELAY_MAX_SECONDS, allow_inf_nan=False)] = 0.0
-    reset: bool | Literal["before", "after"] = False
+    reset: Literal[False, True, "before", "after"] = False
     close: bool = False
     drop: bool = False
     raw: str | None = None
@@ -201,7 +202,7 @@ def read_script(text: bytes, *, file: str, flows: Collection[str] = ()) -> tuple
             problems.extend(_problem(file, number, _wording(error)) for error in exc.errors(include_url=False))
             continue
         except ValueError as exc:
-            problems.append(_problem(file, number, f"not JSON: {exc}"))
+            problems.append(_problem(file, number, f"not JSON: {_uncapitalised(str(exc))}"))
             continue
         if flows and line.flow not in (EVERY_FLOW, *flows):
             problems.append(_problem(file, number, f"`flow` is none of the flows given: {line.flow}"))
@@ -217,6 +218,9 @@ def _wording(error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key: {path}"
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+    message = _uncapitalised(error["msg"].removeprefix("Value error, "))
     return f"`{path}` {message}" if path else message
+
+
+def _uncapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]

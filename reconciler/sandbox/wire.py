@@ -17,6 +17,7 @@ import httptools
 
 from reconciler.sandbox.exchange import Answer, Ending, Request
 
+LINGER_SECONDS: Final = 0.5  # closing on bytes still to come would be a TCP reset, which can overtake the answer
 HEAD_MAX_BYTES: Final = 64 * 1024  # request line and headers; beyond it 431
 
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)  # close() then sends RST instead of FIN (socket(7), SO_LINGER)
@@ -49,7 +50,8 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._is_waiting = False  # an answer is due and not sent
-        self._is_over = False  # nothing more is read
+        self._is_complete = False  # the request is read whole
+        self._is_over = False  # what still comes in is thrown away
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self.closed = asyncio.get_running_loop().create_future()
@@ -97,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._request = Request()
         self._head_bytes = self._body_bytes = 0
         self._body = []
+        self._is_complete = False
 
     def on_url(self, url: bytes) -> None:
         self._grow_head(len(url))
@@ -131,6 +134,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._is_over:
             return
+        self._is_complete = True
         self._request.body = b"".join(self._body)
         self._give(self._responder.on_request(self._request), keep_alive=self._parser.should_keep_alive())
 
@@ -168,9 +172,13 @@ class Connection(asyncio.Protocol):
     def _send(self, answer: Answer, *, keep_alive: bool) -> None:
         self._is_waiting = False
         self._transport.write(encode(answer, keep_alive=keep_alive, has_body=self._request.method != "HEAD"))
-        if not keep_alive:
-            self._is_over = True
+        if keep_alive:
+            return
+        self._is_over = True
+        if self._is_complete:
             self._transport.close()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.close)
 
 
 def encode(answer: Answer, *, keep_alive: bool, has_body: bool) -> bytes:
