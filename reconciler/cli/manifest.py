@@ -1,0 +1,157 @@
+"""`validate`, `schema` and `explain`: manifests and schemas, without a store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from reconciler.cli import view
+from reconciler.cli.option import chosen_paths, format_option, paths_argument, secrets_option, var_options
+from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem
+
+if TYPE_CHECKING:
+    from reconciler.manifest.load import Manifests
+    from reconciler.models.binding import Binding
+
+FORMAT_VERSION: Final = "1.0"  # of `validate --format json`; the first number changes when a reader would break
+DEFAULT_SCHEMA_FOLDER: Final = "schemas"
+
+
+@click.command()
+@paths_argument
+@var_options
+@secrets_option
+@format_option()
+def validate(
+    paths: tuple[str, ...],
+    variables: tuple[str, ...],
+    var_files: tuple[str, ...],
+    secrets_file: str | None,
+    output_format: str,
+) -> int:
+    """Check manifests; report every problem at once.
+
+    Reads no store. With --secrets, warns of secrets that the daemon would not resolve.
+    """
+    from reconciler.manifest.load import load_manifests, read_variables
+
+    chosen = chosen_paths(paths)
+    bindings, problems = _bindings(secrets_file)
+    given = read_variables(variables, [Path(file) for file in var_files])
+    manifests = load_manifests(chosen, variables=given, bindings=bindings)
+    manifests = replace(manifests, problems=(*problems, *manifests.problems))
+    if output_format == "json":
+        view.out_json(_report(manifests))
+    else:
+        view.say_problems(manifests.problems, err=False)
+        view.out(("\n" if manifests.problems else "") + _summary(manifests, chosen))
+    return EXIT_OK if manifests.is_valid else EXIT_FAILED
+
+
+def _bindings(secrets_file: str | None) -> tuple[Mapping[str, "Binding"] | None, tuple[Problem, ...]]:
+    if secrets_file is None:
+        return None, ()
+    from reconciler.egress.secrets import read_bindings
+
+    return read_bindings(Path(secrets_file))
+
+
+def _report(manifests: "Manifests") -> dict[str, Any]:
+    errors = sum(problem.is_error for problem in manifests.problems)
+    return {
+        "format_version": FORMAT_VERSION,
+        "valid": errors == 0,
+        "error_count": errors,
+        "warning_count": len(manifests.problems) - errors,
+        "diagnostics": [_diagnostic(problem) for problem in manifests.problems],
+    }
+
+
+def _diagnostic(problem: Problem) -> dict[str, Any]:
+    from reconciler.manifest.code import CODES
+
+    place = None
+    if problem.file is not None:
+        line, column = problem.line or 1, problem.column or 1
+        place = {
+            "filename": problem.file,
+            "start": {"line": line, "column": column},
+            "end": {"line": problem.end_line or line, "column": problem.end_column or column},
+        }
+    return {
+        "severity": problem.severity.value,
+        "code": problem.code,
+        "summary": problem.message,
+        "detail": CODES.get(problem.code, ""),
+        "path": problem.path,
+        "hint": problem.hint,
+        "range": place,
+    }
+
+
+def _summary(manifests: "Manifests", paths: Sequence[Path]) -> str:
+    """`manifests: 4 webhooks, all valid` or `2 errors and 1 warning in 3 files`."""
+    errors = sum(problem.is_error for problem in manifests.problems)
+    warnings = len(manifests.problems) - errors
+    if errors:
+        counts = _count(errors, "error") + (f" and {_count(warnings, 'warning')}" if warnings else "")
+        return f"{counts} in {_count(len({problem.file for problem in manifests.problems}), 'file')}"
+    tail = f", all valid, {_count(warnings, 'warning')}" if warnings else ", all valid"
+    return f"{', '.join(str(path) for path in paths)}: {_count(len(manifests.webhooks), 'webhook')}{tail}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@click.command()
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(file_okay=False),
+    default=DEFAULT_SCHEMA_FOLDER,
+    show_default=True,
+    help="The folder to write to.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file there is not up to date.")
+def schema(folder: str, check: bool) -> int:
+    """Write the JSON Schemas of manifests and events.
+
+    An editor with a YAML language server completes and checks a manifest that begins with
+    `# yaml-language-server: $schema=../schemas/manifest.schema.json`.
+    """
+    from reconciler.manifest.schema import schema_files
+
+    stale = 0
+    for name, text in schema_files().items():
+        path = Path(folder) / name
+        if path.is_file() and path.read_text("utf-8") == text:
+            view.out(f"{path}: up to date")
+        elif check:
+            stale += 1
+            view.out(f"{path}: {'not up to date' if path.exists() else 'missing'}")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+            view.out(f"{path}: written")
+    if stale:
+        view.say_error(f"{_count(stale, 'schema')} not up to date", hint="run `reconciler schema`")
+    return EXIT_FAILED if stale else EXIT_OK
+
+
+@click.command()
+@click.argument("subject", type=click.Choice(["event", "manifest"]), default="event")
+@format_option()
+def explain(subject: str, output_format: str) -> int:
+    """Print a schema as a table: the payload of an EVENT, or the fields of a MANIFEST."""
+    from reconciler.manifest.schema import explain_event, explain_manifest
+
+    fields = explain_event() if subject == "event" else explain_manifest()
+    last = "since" if subject == "event" else "default"
+    if output_format == "json":
+        view.out_json([{"path": row.path, "type": row.type, "meaning": row.meaning, last: row.last} for row in fields])
+    else:
+        view.out_table(("PATH", "TYPE", last.upper(), "MEANING"), [(r.path, r.type, r.last, r.meaning) for r in fields])
+    return EXIT_OK

@@ -1,0 +1,101 @@
+"""YAML text to nodes, by libyaml, with bounds on what a document may cost. Called by `manifest.parse` and its siblings.
+
+Nodes know where they stand; they live only as long as their document is read (10,000 documents of them are 300 MB).
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import yaml
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
+
+DEPTH_MAX: Final = 100  # libyaml recurses in C: a hundred thousand brackets would end the process
+DOCUMENTS_MAX: Final = 20_000  # a file; twice the largest set that is measured
+ALIASED_NODES_MAX: Final = 10_000  # nodes that a document's aliases may add
+
+PLAIN: Final = "plain"
+QUOTED: Final = "quoted"
+
+
+class LimitError(yaml.MarkedYAMLError):
+    """A document that is within the grammar, but beyond our bounds."""
+
+    def __init__(self, code: str, message: str, mark: Any, hint: str) -> None:
+        super().__init__(problem=message, problem_mark=mark)
+        self.code = code
+        self.hint = hint
+
+
+class Composer(yaml.CSafeLoader):
+    """Nodes whose tag is PLAIN or QUOTED, or else what the author wrote after a `!`."""
+
+    depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            mark = getattr(current_node, "start_mark", None)
+            message = f"nested deeper than {DEPTH_MAX} levels"
+            raise LimitError("yaml.depth", message, mark, "no manifest needs so many levels")
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return PLAIN if implicit.__class__ is tuple and implicit[0] else QUOTED
+
+
+def compose(text: str) -> Iterator[Node]:
+    """The documents' root nodes, empty ones passed over. Raises yaml.MarkedYAMLError, yaml.reader.ReaderError."""
+    composer = Composer(text)
+    has_anchors = "&" in text and "*" in text
+    try:
+        count = 0
+        while composer.check_node():
+            node = composer.get_node()
+            if node is None:
+                return
+            count += 1
+            if count > DOCUMENTS_MAX:
+                hint = "spread them over several files"
+                message = f"more than {DOCUMENTS_MAX} documents in one file"
+                raise LimitError("yaml.documents", message, node.start_mark, hint)
+            if has_anchors:
+                _check_aliases(node)
+            if node.tag is not PLAIN or node.value != "":
+                yield node
+    finally:
+        composer.dispose()
+
+
+def _check_aliases(root: Node) -> None:
+    """Raise LimitError where following every alias would never end, or add more than ALIASED_NODES_MAX nodes."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def measure(node: Node) -> int:
+        if isinstance(node, ScalarNode):
+            sizes[id(node)] = 1
+            return 1
+        if id(node) in open_nodes:
+            raise LimitError("yaml.alias", "an alias stands inside what it names", node.start_mark, "write it out")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            sizes[id(node)] = 1 + sum(measure(child) for child in children(node))
+            open_nodes.discard(id(node))
+        return sizes[id(node)]
+
+    total = measure(root)
+    if total - len(sizes) > ALIASED_NODES_MAX:
+        message = f"aliases add more than {ALIASED_NODES_MAX} nodes"
+        raise LimitError("yaml.alias", message, root.start_mark, "write it out, or use the defaults of a Project")
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly below, keys before their values."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, SequenceNode):
+        yield from node.value

@@ -1,0 +1,326 @@
+"""Files and folders of manifests to one judged set: the owner's whole desired state.
+
+The entry of this package, called by the commands that read manifests. Every problem of every file is found in one run;
+nothing here prints, reads the environment or opens a store.
+"""
+
+import gc
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from reconciler.errors import ManifestError, Problem, ReconcilerError, Severity
+from reconciler.manifest import variable
+from reconciler.manifest.parse import Document, Parsed, parse
+from reconciler.manifest.place import Placer
+from reconciler.manifest.validate import Judge, check_head, judge_project, kind_of
+from reconciler.models.binding import Binding
+from reconciler.models.fault import Fault
+from reconciler.models.webhook import Project, Webhook, WebhookName
+
+FILE_MAX_BYTES: Final = 64 * 1024 * 1024  # about four times ten thousand webhooks
+SUFFIXES: Final = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a webhook is declared: the place of its name."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestTest:
+    """A `kind: WebhookTest` document; plan and apply pass it over."""
+
+    document: Mapping[str, Any]
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """One judged set. `webhooks` are those without an error, by name; `problems` are sorted by file and line;
+    `sources` tell where each webhook is declared; `files` counts what was read."""
+
+    webhooks: tuple[Webhook, ...]
+    project: Project
+    tests: tuple[ManifestTest, ...]
+    problems: tuple[Problem, ...]
+    sources: Mapping[WebhookName, Source]
+    files: int
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether there is no error; warnings do not count."""
+        return not any(problem.is_error for problem in self.problems)
+
+    def require_valid(self) -> None:
+        """Raise ManifestError with every problem, warnings too, if one of them is an error."""
+        if not self.is_valid:
+            raise ManifestError(self.problems)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, hex, of what is desired: every webhook, what it was renamed from, and the project. The same for
+        every order of files and documents."""
+        desired = {
+            "project": self.project.spec.model_dump(mode="json"),
+            "renamed": {hook.name: hook.metadata.renamed_from for hook in self.webhooks if hook.metadata.renamed_from},
+            "webhooks": [orjson.Fragment(hook.canonical()) for hook in self.webhooks],
+        }
+        return hashlib.sha256(orjson.dumps(desired, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def load_manifests(
+    paths: Sequence[Path],
+    *,
+    variables: Mapping[str, str] | None = None,
+    bindings: Mapping[str, Binding] | None = None,
+) -> Manifests:
+    """Read and judge every manifest under `paths`, which are files and folders.
+
+    `variables` are put in for `${var:NAME}`. With `bindings`, secrets that the daemon would not resolve are warned of.
+    Raises nothing for what people wrote: it is all in `problems`.
+    """
+    with _collector_off():
+        return _Loading(variables or {}, bindings).load(paths)
+
+
+def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
+    """The variables of `--var NAME=VALUE` and of `--var-file FILE` (a YAML mapping of scalars, taken as written).
+
+    The former win, and later files over earlier ones. Raises ReconcilerError; an unreadable file is an OSError.
+    """
+    variables: dict[str, str] = {}
+    for file in files:
+        variables.update(variable.read_file(file))
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not variable.VARIABLE_NAME.fullmatch(name):
+            raise ReconcilerError(f"`--var` cannot be read: {name[:80]}", hint="write NAME=VALUE, like region=eu")
+        variables[name] = variable.check_value(name, value, "--var")
+    return variables
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """The cyclic collector would walk all that was built again and again, and find nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(slots=True)
+class _Loading:
+    """One run over the files: parse all, find the project, judge the rest under it."""
+
+    variables: Mapping[str, str]
+    bindings: Mapping[str, Binding] | None
+    problems: set[Problem] = field(default_factory=set)
+    texts: dict[str, str] = field(default_factory=dict)
+    parsed: dict[str, Parsed] = field(default_factory=dict)
+
+    def load(self, paths: Sequence[Path]) -> Manifests:
+        files, missing = find_files(paths)
+        self.problems.update(missing)
+        for file in files:
+            self._parse(file)
+        documents = [document for parsed in self.parsed.values() for document in parsed.documents]
+        projects = [document for document in documents if kind_of(document.value) == "Project"]
+        placer = Placer(self.texts, self.variables, projects[0] if projects else None)
+        project = self._judge_projects(projects, placer)
+        judge = Judge(defaults=_defaults(projects), bindings=self.bindings)
+        webhooks: list[tuple[Webhook, Document]] = []
+        tests: list[ManifestTest] = []
+        named: list[Document] = []
+        for document in documents:
+            self._place(placer, document, check_head(document.value))
+            kind = kind_of(document.value)
+            if kind == "Webhook":
+                named.append(document)
+                webhook, faults = judge.webhook(document.value)
+                self._place(placer, document, faults)
+                if webhook is not None:
+                    webhooks.append((webhook, document))
+            elif kind == "WebhookTest":
+                tests.append(ManifestTest(document.value, document.file, document.line))
+        self._check_names(placer, named)
+        webhooks.sort(key=lambda item: item[0].name)
+        return Manifests(
+            webhooks=tuple(webhook for webhook, _ in webhooks),
+            project=project or Project(),
+            tests=tuple(tests),
+            problems=tuple(sorted(self.problems, key=_order)),
+            sources={webhook.name: Source(document.file, document.line) for webhook, document in webhooks},
+            files=len(files),
+        )
+
+    def _parse(self, file: Path) -> None:
+        text, problem = read_text(file)
+        if problem is not None:
+            self.problems.add(problem)
+            return
+        name = str(file)
+        self.texts[name] = text
+        self.parsed[name] = parse(name, text, self.variables)
+        self.problems.update(self.parsed[name].problems)
+
+    def _place(self, placer: Placer, document: Document, faults: Iterable[Fault], *, is_default: bool = False) -> None:
+        """Turn faults into problems, but those of a value that is at fault as YAML already."""
+        faulty = self.parsed[document.file].faulty
+        for fault in faults:
+            known = faulty and any(
+                (document.index, fault.path[:size]) in faulty for size in range(1, len(fault.path) + 1)
+            )
+            if not known:
+                self.problems.add(placer.problem(document, fault, is_default=is_default))
+
+    def _judge_projects(self, projects: Sequence[Document], placer: Placer) -> Project | None:
+        if not projects:
+            return None
+        first, *others = projects
+        project, faults, default_faults = judge_project(first.value)
+        self._place(placer, first, faults)
+        self._place(placer, first, default_faults, is_default=True)
+        for other in others:
+            message = f"a second Project; the first is at {first.file}:{first.line}:{first.column}"
+            fault = Fault("set.duplicate_project", ("kind",), message, "keep one for all manifests of an owner")
+            self._place(placer, other, [fault])
+        return project
+
+    def _check_names(self, placer: Placer, documents: Sequence[Document]) -> None:
+        first_by_name: dict[str, Document] = {}
+        first_by_origin: dict[str, Document] = {}
+        for document in sorted(documents, key=lambda item: (item.file, item.line, item.column)):
+            metadata = document.value.get("metadata")
+            metadata = metadata if isinstance(metadata, Mapping) else {}
+            for key, seen, code, fact in (
+                ("name", first_by_name, "set.duplicate_name", "the name is taken"),
+                ("renamed_from", first_by_origin, "set.rename", "another webhook is renamed from it"),
+            ):
+                value = metadata.get(key)
+                if not isinstance(value, str):
+                    continue
+                first = seen.setdefault(value, document)
+                if first is not document:
+                    message = f"{fact}: {value[:80]}, at {first.file}:{first.line}:{first.column}"
+                    hint = "names are unique in all manifests" if key == "name" else "a name passes on to one webhook"
+                    self._place(placer, document, [Fault(code, ("metadata", key), message, hint)])
+
+
+def _defaults(projects: Sequence[Document]) -> Mapping[str, Any] | None:
+    spec = projects[0].value.get("spec") if projects else None
+    defaults = spec.get("defaults") if isinstance(spec, Mapping) else None
+    return defaults if isinstance(defaults, Mapping) else None
+
+
+def _order(problem: Problem) -> tuple[str, int, int, str, str]:
+    return (problem.file or "", problem.line or 0, problem.column or 0, problem.code, problem.message)
+
+
+def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
+    """The manifest files under `paths`, sorted, each once, and a problem for each path that is not there.
+
+    Folders are searched for `*.yaml` and `*.yml` in depth, links followed, hidden names passed over; a file that is
+    named is taken whatever its name.
+    """
+    found: dict[tuple[int, int], Path] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as exc:
+            hint = "give a manifest file or a folder of them"
+            fact = (
+                "there is no such file or folder"
+                if isinstance(exc, FileNotFoundError | NotADirectoryError)
+                else "the path cannot be read"
+            )
+            problems.append(Problem(Severity.ERROR, "file.missing", f"{fact}: {path}", file=str(path), hint=hint))
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            _search(path, frozenset(((status.st_dev, status.st_ino),)), found, problems)
+        else:
+            _keep(found, path, status)
+    return sorted(found.values(), key=str), problems
+
+
+def _search(
+    folder: Path, above: frozenset[tuple[int, int]], found: dict[tuple[int, int], Path], problems: list[Problem]
+) -> None:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as exc:
+        problems.append(_unreadable(folder, exc))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        try:
+            is_folder = entry.is_dir()
+            if not is_folder and not entry.name.endswith(SUFFIXES):
+                continue
+            status = entry.stat()
+        except OSError as exc:
+            if entry.name.endswith(SUFFIXES):
+                problems.append(_unreadable(path, exc))
+            continue
+        if not is_folder:
+            _keep(found, path, status)
+        elif (identity := (status.st_dev, status.st_ino)) not in above:  # a link may lead back up
+            _search(path, above | {identity}, found, problems)
+
+
+def _keep(found: dict[tuple[int, int], Path], path: Path, status: os.stat_result) -> None:
+    """Keep the file under its least name; several paths may lead to it."""
+    identity = (status.st_dev, status.st_ino)
+    if identity not in found or str(path) < str(found[identity]):
+        found[identity] = path
+
+
+def read_text(file: Path) -> tuple[str, Problem | None]:
+    """The file's text, line ends as line feeds, or the problem with it."""
+    try:
+        if not file.is_file():
+            return "", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=str(file))
+        with file.open("rb") as stream:
+            raw = stream.read(FILE_MAX_BYTES + 1)
+    except OSError as exc:
+        return "", _unreadable(file, exc)
+    if len(raw) > FILE_MAX_BYTES:
+        message = f"the file is larger than {FILE_MAX_BYTES // 1024 // 1024} MiB"
+        return "", Problem(
+            Severity.ERROR, "file.too_large", message, file=str(file), hint="spread it over several files"
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        return "", _bad_encoding(file, raw, exc)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text, None
+
+
+def _unreadable(path: Path, exc: OSError) -> Problem:
+    reason = (exc.strerror or type(exc).__name__).lower()
+    return Problem(Severity.ERROR, "file.unreadable", f"cannot be read: {reason}", file=str(path))
+
+
+def _bad_encoding(file: Path, raw: bytes, exc: UnicodeDecodeError) -> Problem:
+    before = raw[: exc.start].decode("utf-8-sig", "replace")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    problem = Problem(Severity.ERROR, "file.encoding", f"not UTF-8: byte 0x{raw[exc.start]:02x}", file=str(file))
+    return replace(problem, line=line, column=column, end_line=line, end_column=column + 1, hint="save it as UTF-8")

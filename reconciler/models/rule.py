@@ -1,0 +1,258 @@
+"""What the texts of a manifest may say: URLs, headers, tokens, globs, credentials. Pure, one document at a time.
+
+Called by `manifest.validate` with the mappings as written, defaults merged, so that every rule speaks even where other
+fields are ill-typed; a rule passes over what is not of its type, since `models.webhook` reports that. Stored webhooks
+are not judged again.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from reconciler.address import judge_host
+from reconciler.errors import Severity
+from reconciler.models.fault import Fault, Faults, Path, show
+from reconciler.models.url import (
+    BIND_HINT,
+    MARK,
+    PLACEHOLDER,
+    check_okta,
+    check_url,
+    is_secret_name,
+    mapping_at,
+    mask_references,
+    plain_secret,
+)
+
+FRAMING_HEADERS: Final = frozenset(  # RFC 9110, sections 7.2, 7.6.1, 7.8, 8.6, 10.1.1 and 11.7; RFC 9112, section 6
+    (
+        *("connection", "content-length", "expect", "host", "http2-settings", "keep-alive", "proxy-authenticate"),
+        *("proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+DAEMON_HEADERS: Final = frozenset(("webhook-id", "webhook-signature", "webhook-timestamp"))
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token, RFC 9110, section 5.6.2
+_BAD_HEADER_VALUE: Final = re.compile(r"[^\t\x20-\x7e]")
+_MEDIA_TYPE: Final = re.compile(
+    r"{token}/{token}(?:[ \t]*;[ \t]*{token}=(?:{token}|\"[^\"\\\x00-\x1f\x7f]*\"))*".replace(
+        "{token}", _HEADER_NAME.pattern
+    )
+)
+_CHARSET: Final = re.compile(r";[ \t]*charset=\"?([^\s;\"]*)", re.IGNORECASE)
+_NO_EFFECT_YET: Final = ("auth", "response_validators", "signing", "when")
+
+
+def check_spec(spec: Mapping[str, Any]) -> Faults:
+    """The faults of a webhook's spec as written, defaults merged; paths begin with `spec`."""
+    yield from check_url(("spec", "url"), spec.get("url"))
+    yield from check_okta(spec)
+    yield from _check_headers(mapping_at(spec, "headers"))
+    yield from _check_query(mapping_at(spec, "query"))
+    yield from _check_body(spec)
+    yield from _check_globs(("spec", "filters"), spec.get("filters"))
+    yield from _check_auth(spec)
+    yield from _check_validators(spec.get("response_validators"))
+    yield from _check_signing(spec)
+    for key in _NO_EFFECT_YET:
+        if spec.get(key):
+            yield _no_effect_yet(key)
+
+
+def check_project(spec: Mapping[str, Any]) -> Faults:
+    """The faults of a project's spec as written, apart from those of its defaults; paths begin with `spec`."""
+    hosts = mapping_at(spec, "policy").get("allowed_hosts")
+    for index, host in enumerate(hosts if isinstance(hosts, list) else ()):
+        reason = judge_host(host.removeprefix("*.")) if isinstance(host, str) and host else None
+        if reason:
+            path = ("spec", "policy", "allowed_hosts", index)
+            yield Fault("url.host", path, f"`{show(path)}` allows nothing: {reason}", "write a name or *.DOMAIN")
+    partials = spec.get("partials")
+    if isinstance(partials, str):
+        if partials.startswith("/") or ".." in partials.split("/"):
+            hint = "name a folder beside or below the project's file"
+            yield Fault("project.partials", ("spec", "partials"), f"`partials` leaves the manifests: {partials}", hint)
+        yield _no_effect_yet("partials")
+
+
+def _no_effect_yet(key: str) -> Fault:
+    hint = "it is checked and kept; nothing is sent for this webhook until a later version knows what to do with it"
+    if key == "partials":
+        hint = "it is checked and kept for a later version"
+    return Fault("no_effect_yet", ("spec", key), f"`{key}` has no effect yet", hint, Severity.WARNING, on_key=True)
+
+
+# Headers and query
+
+
+def _check_headers(headers: Mapping[str, Any]) -> Faults:
+    seen: dict[str, str] = {}
+    for name, value in headers.items():
+        path = ("spec", "headers", name)
+        yield from _check_header_name(path, name)
+        if (first := seen.setdefault(name.lower(), name)) != name:
+            message = f"`{show(path)}` is there twice, since names are compared without case: {ascii(first)[1:-1]}"
+            yield Fault("header.duplicate", path, message, "keep one of them", on_key=True)
+        if isinstance(value, str):
+            yield from _check_header_value(path, name, value)
+
+
+def _check_header_name(path: Path, name: str) -> Faults:
+    if not _HEADER_NAME.fullmatch(name):
+        hint = "letters, digits and !#$%&'*+-.^_`|~ (RFC 9110, section 5.6.2)"
+        yield Fault("header.name", path, f"not a header name: {ascii(name[:80])[1:-1]}", hint, on_key=True)
+    elif name.lower() in FRAMING_HEADERS:
+        hint = "it belongs to the connection, which the daemon makes"
+        yield Fault("header.reserved", path, f"`{show(path)}` cannot be set: {name}", hint, on_key=True)
+    elif name.lower() in DAEMON_HEADERS or name.lower().startswith("x-reconciler-"):
+        hint = "the daemon sends it with every request"
+        yield Fault("header.reserved", path, f"`{show(path)}` cannot be set: {name}", hint, on_key=True)
+    elif name.lower() == "content-type":
+        hint = "write it as `content_type`, which also decides how the template escapes"
+        yield Fault("header.reserved", path, f"`{show(path)}` cannot be set: {name}", hint, on_key=True)
+
+
+def _check_header_value(path: Path, name: str, value: str) -> Faults:
+    masked = mask_references(value)
+    if placeholder := PLACEHOLDER.search(value):
+        message = f"`{show(path)}` still holds a placeholder: {placeholder[0]}"
+        yield Fault("secret.placeholder", path, message, BIND_HINT)
+    elif is_secret_name(name) and MARK not in masked:
+        yield plain_secret(path)
+    if bad := _BAD_HEADER_VALUE.search(masked.replace(MARK, "")):
+        kind = "a line break" if bad[0] in "\r\n" else f"a character that headers cannot: {bad[0]!a}"
+        hint = "a block scalar ends in one; write `|-` or quote the value" if bad[0] == "\n" else "remove it"
+        yield Fault("header.value", path, f"`{show(path)}` holds {kind}", hint)
+    elif masked != masked.strip(" \t"):
+        yield Fault("header.value", path, f"`{show(path)}` begins or ends with a space", "remove it")
+
+
+def _check_query(query: Mapping[str, Any]) -> Faults:
+    for name, value in query.items():
+        path = ("spec", "query", name)
+        if not name:
+            yield Fault("query.name", path, "a query parameter has no name", on_key=True)
+        if isinstance(value, str):
+            if placeholder := PLACEHOLDER.search(value):
+                message = f"`{show(path)}` still holds a placeholder: {placeholder[0]}"
+                yield Fault("secret.placeholder", path, message, BIND_HINT)
+            elif is_secret_name(name) and MARK not in mask_references(value):
+                yield plain_secret(path)
+
+
+# Body and filters
+
+
+def _check_body(spec: Mapping[str, Any]) -> Faults:
+    method = spec.get("method", "POST")
+    if method in ("GET", "DELETE") and spec.get("body_template") is not None:
+        message = f"`body_template` cannot be sent: {method} has no body"
+        yield Fault("body.not_allowed", ("spec", "body_template"), message, "use POST, or `query`", on_key=True)
+    content_type = spec.get("content_type")
+    if not isinstance(content_type, str) or not content_type:
+        return
+    path = ("spec", "content_type")
+    if not _MEDIA_TYPE.fullmatch(content_type):
+        message = f"`content_type` is not a media type: {ascii(content_type[:80])[1:-1]}"
+        yield Fault("body.content_type", path, message, "write TYPE/SUBTYPE, like application/json")
+    elif (charset := _CHARSET.search(content_type)) and charset[1].lower() not in ("utf-8", "utf8"):
+        message = f"`content_type` names another charset than UTF-8: {charset[1]}"
+        yield Fault("body.content_type", path, message, "bodies are sent in UTF-8")
+
+
+def _check_globs(path: Path, value: object) -> Faults:
+    """Every text in a list below `filters` is a glob."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _check_globs((*path, key), item)
+    elif isinstance(value, list):
+        for index, glob in enumerate(value):
+            if glob == "!":
+                message = f"`{show((*path, index))}` excludes nothing: !"
+                yield Fault("filter.glob", (*path, index), message, "write a glob after the !")
+
+
+# Credentials
+
+
+def _check_auth(spec: Mapping[str, Any]) -> Faults:
+    auth = spec.get("auth")
+    if not isinstance(auth, Mapping):
+        return
+    kinds = [kind for kind in ("oauth2", "bearer", "basic", "mtls") if auth.get(kind) is not None]
+    if len(kinds) != 1:
+        message = f"`auth` must have exactly one kind: {', '.join(kinds) or 'none'}"
+        yield Fault("auth.kind", ("spec", "auth"), message, "choose one of oauth2, bearer, basic, mtls", on_key=True)
+    for kind, field in (("bearer", "token"), ("basic", "password"), ("mtls", "private_key")):
+        yield from _check_credential(("spec", "auth", kind, field), mapping_at(auth, kind).get(field))
+    username = mapping_at(auth, "basic").get("username")
+    if isinstance(username, str) and ":" in username:
+        message = "`auth.basic.username` holds a colon, which ends it (RFC 7617, section 2)"
+        yield Fault("auth.basic", ("spec", "auth", "basic", "username"), message)
+    if isinstance(auth.get("oauth2"), Mapping):
+        yield from _check_oauth2(auth["oauth2"])
+    header = next((name for name in mapping_at(spec, "headers") if name.lower() == "authorization"), None)
+    if header is not None and any(kind != "mtls" for kind in kinds):
+        message = f"`{show(('spec', 'headers', header))}` is set by `auth` too"
+        yield Fault("auth.header", ("spec", "headers", header), message, "keep one of them", on_key=True)
+
+
+def _check_oauth2(oauth2: Mapping[str, Any]) -> Faults:
+    path = ("spec", "auth", "oauth2")
+    yield from check_url((*path, "token_url"), oauth2.get("token_url"))
+    has_secret, has_key = (oauth2.get(field) is not None for field in ("client_secret", "private_key"))
+    if has_secret == has_key:
+        fact = "both a client_secret and a private_key" if has_key else "neither a client_secret nor a private_key"
+        yield Fault("auth.oauth2", path, f"`auth.oauth2` has {fact}", "give one of them", on_key=True)
+    for field in ("key_id", "algorithm"):
+        has_field = oauth2.get(field) is not None
+        if has_key and not has_field:
+            message = f"`auth.oauth2.{field}` is missing; `private_key` needs it"
+            yield Fault("auth.oauth2", path, message, on_key=True)
+        elif has_field and has_secret and not has_key:
+            message = f"`auth.oauth2.{field}` belongs to a private_key, not to a client_secret"
+            yield Fault("auth.oauth2", (*path, field), message, "remove it", on_key=True)
+    for field in ("client_secret", "private_key"):
+        yield from _check_credential((*path, field), oauth2.get(field))
+
+
+def _check_credential(path: Path, value: object) -> Faults:
+    if isinstance(value, str) and value and MARK not in mask_references(value):
+        yield plain_secret(path)
+
+
+def _check_validators(validators: object) -> Faults:
+    for index, validator in enumerate(validators if isinstance(validators, list) else ()):
+        json_path = validator.get("json_path") if isinstance(validator, Mapping) else None
+        if isinstance(json_path, str) and json_path and not json_path.startswith("$"):
+            path = ("spec", "response_validators", index, "json_path")
+            yield Fault(
+                "validator.json_path", path, f"`{show(path)}` must begin with $: {json_path[:80]}", "like $.data.status"
+            )
+
+
+def _check_signing(spec: Mapping[str, Any]) -> Faults:
+    keys = mapping_at(spec, "signing").get("keys")
+    for index, key in enumerate(keys if isinstance(keys, list) else ()):
+        if not isinstance(key, Mapping):
+            continue
+        path = ("spec", "signing", "keys", index)
+        yield from _check_credential((*path, "key"), key.get("key"))
+        times = {field: _time(key.get(field)) for field in ("not_before", "not_after")}
+        for field in times:
+            value = key.get(field)
+            if isinstance(value, str) and times[field] is None:
+                message = f"`{show((*path, field))}` is not a time with its offset: {ascii(value[:80])[1:-1]}"
+                yield Fault("signing.time", (*path, field), message, 'like "2026-01-31T09:00:00Z" (RFC 3339)')
+        begin, end = times.values()
+        if begin and end and begin >= end:
+            yield Fault("signing.time", (*path, "not_after"), f"`{show((*path, 'not_after'))}` is not after not_before")
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return parsed if parsed is not None and parsed.tzinfo is not None else None
