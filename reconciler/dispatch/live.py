@@ -11,7 +11,8 @@ from typing import Self
 from reconciler.models.event import Event
 from reconciler.models.revision import LiveState, LiveWebhook
 from reconciler.models.webhook import WebhookUid
-from reconciler.request.match import matches
+from reconciler.request.fact import facts_of
+from reconciler.request.match import Matcher, compile_match
 from reconciler.store.base import RevisionStore
 
 
@@ -22,15 +23,22 @@ class Snapshot:
     revision: int
     commit: str | None
     webhooks: Mapping[WebhookUid, LiveWebhook]
+    matchers: tuple[tuple[Matcher, LiveWebhook], ...] = ()  # of the active webhooks, by name
 
     @classmethod
     def of(cls, state: LiveState) -> Self:
         """The snapshot of a live state."""
-        return cls(state.revision, state.commit, MappingProxyType({live.uid: live for live in state.webhooks}))
+        return cls(
+            revision=state.revision,
+            commit=state.commit,
+            webhooks=MappingProxyType({live.uid: live for live in state.webhooks}),
+            matchers=tuple((compile_match(live.webhook), live) for live in state.webhooks if live.webhook.is_active),
+        )
 
     def wanting(self, event: Event) -> tuple[LiveWebhook, ...]:
         """The active webhooks whose triggers and filters want the event, by name."""
-        return tuple(live for live in self.webhooks.values() if matches(live.webhook, event))
+        facts = facts_of(event)
+        return tuple(live for matcher, live in self.matchers if matcher.wants(facts))
 
 
 class Live:

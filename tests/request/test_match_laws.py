@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from reconciler.models.event import Event, make_event
 from reconciler.models.webhook import Approval, Trigger, Webhook
-from reconciler.request.match import judge_match, list_holds, matches
+from reconciler.request.glob import list_holds
+from reconciler.request.match import judge_match, matches
 
 # A small alphabet, so that globs and texts meet; the rest of Unicode comes in by `st.text()`.
 texts = st.text("ab/", max_size=4)
