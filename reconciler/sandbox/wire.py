@@ -81,9 +81,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._is_over = True  # an offer to upgrade is declined by answering as usual (RFC 9110, section 7.8)
-            if not self._is_waiting:
-                self._transport.close()
+            pass  # the offer is declined: answered as usual, then closed (RFC 9110, section 7.8)
         except httptools.HttpParserCallbackError as exc:
             self.abort()
             raise exc.__context__ or exc from None
@@ -136,7 +134,8 @@ class Connection(asyncio.Protocol):
             return
         self._is_complete = True
         self._request.body = b"".join(self._body)
-        self._give(self._responder.on_request(self._request), keep_alive=self._parser.should_keep_alive())
+        keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        self._give(self._responder.on_request(self._request), keep_alive=keep_alive)
 
     # --- answering
 

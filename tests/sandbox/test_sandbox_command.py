@@ -13,6 +13,8 @@ import sys
 import httpx
 import pytest
 
+from reconciler.cli.main import run
+
 ALIAS = "0123456789abcdef0123456789abcdef"
 HOST = "acme.workflows.okta.com"
 
@@ -22,7 +24,7 @@ def start(tmp_path, command_env):
     """`start(*args)` runs a sandbox in `tmp_path` until it is ready; returns the process and its ready line."""
     with contextlib.ExitStack() as stack:
 
-        def run(*args):
+        def started(*args):
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-m", "reconciler", "sandbox", "--listen", "127.0.0.1:0", *args],
@@ -36,7 +38,19 @@ def start(tmp_path, command_env):
             stack.callback(process.kill)
             return process, process.stderr.readline()
 
-        yield run
+        yield started
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """`refused(*args)` runs the command, which must exit 1 by itself, in this process; returns its stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        assert run(["sandbox", *args]) == 1
+        return capsys.readouterr().err
+
+    return call
 
 
 def url_of(ready):
@@ -125,23 +139,23 @@ def test_a_record_that_cannot_be_written_ends_it(start, tmp_path):
     assert process.stderr.read() == "error: cannot record: /dev/full: no space left on device\n"
 
 
-def test_a_bad_script_is_reported_whole_and_nothing_listens(reconciler, tmp_path):
+def test_a_bad_script_is_reported_whole_and_nothing_listens(refused, tmp_path):
     (tmp_path / "script.jsonl").write_text('{"status": 500}\n{"staus": 500}\n{"status": 42}\n')
 
-    done = reconciler("sandbox", "--script", "script.jsonl", "--ca-out", "ca.pem", code=1)
+    err = refused("--script", "script.jsonl", "--ca-out", "ca.pem")
 
-    assert "error[script]: script.jsonl:2: unknown key: staus" in done.stderr
-    assert "error[script]: script.jsonl:3: `status` input should be" in done.stderr
-    assert "ready" not in done.stderr
+    assert "error[script]: script.jsonl:2: unknown key: staus" in err
+    assert "error[script]: script.jsonl:3: `status` input should be" in err
+    assert "ready" not in err
     assert not (tmp_path / "ca.pem").exists()
 
 
-def test_a_script_for_another_flow_is_a_mistake(reconciler, tmp_path):
+def test_a_script_for_another_flow_is_a_mistake(refused, tmp_path):
     (tmp_path / "script.jsonl").write_text('{"flow": "b", "status": 500}\n')
 
-    done = reconciler("sandbox", "--script", "script.jsonl", "--flow", "a", code=1)
+    err = refused("--script", "script.jsonl", "--flow", "a")
 
-    assert "script.jsonl:1: `flow` is none of the flows given: b" in done.stderr
+    assert "script.jsonl:1: `flow` is none of the flows given: b" in err
 
 
 @pytest.mark.parametrize(
@@ -158,23 +172,20 @@ def test_a_script_for_another_flow_is_a_mistake(reconciler, tmp_path):
         (("--listen", "127.0.0.1:0", "--ca-out", "none/ca.pem"), "no such file or directory: none/"),
     ],
 )
-def test_a_wrong_option_is_an_error(reconciler, options, message):
-    done = reconciler("sandbox", *options, code=1)
+def test_a_wrong_option_is_an_error(refused, options, message):
+    err = refused(*options)
 
-    assert f"error: {message}" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"error: {message}" in err
 
 
-def test_a_port_in_use_is_an_error(reconciler):
+def test_a_port_in_use_is_an_error(refused):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        done = reconciler("sandbox", "--listen", f"127.0.0.1:{port}", code=1)
+        err = refused("--listen", f"127.0.0.1:{port}")
 
-    assert f"error: cannot listen: https://127.0.0.1:{port}: address already in use" in done.stderr
+    assert f"error: cannot listen: https://127.0.0.1:{port}: address already in use" in err
 
 
 def test_help_tells_how_to_write_a_script(reconciler):
-    done = reconciler("sandbox", "--help")
-
-    assert '{"flow": "*", "every": 7, "status": 500}' in done.stdout
+    assert '{"flow": "*", "every": 7, "status": 500}' in reconciler("sandbox", "--help").stdout
