@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from reconciler import VERSION
 from reconciler.apply import Provenance, apply_plan, new_id, read_live, read_plan, write_plan
@@ -123,7 +124,9 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
     and only while the store is still what the plan was made from.
     """
     if plan_file is not None:
-        settled = [word for option, word in SETTLED.items() if options[option]]
+        settled = [
+            word for name, word in SETTLED.items() if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
         if settled:
             raise click.UsageError(f"--plan applies a saved plan as it is; it takes no {settled[0]}.", ctx)
         return asyncio.run(_apply_saved(store_url(ctx), Path(plan_file), output_format, options))

@@ -44,9 +44,10 @@ def out_json(value: Any) -> None:
 
 def say_error(message: str, *, hint: str = "") -> None:
     """`error: …` with its hint on a line of its own."""
-    say(f"{click.style('error', fg='red', bold=True)}: {message}")
+    say(f"{click.style('error', fg='red', bold=True)}: {visible(message)}")
     if hint:
-        say(f"\n{click.style('hint', fg='cyan', bold=True)}: {hint}")
+        shown = "\n".join(visible(line) for line in hint.split("\n"))
+        say(f"\n{click.style('hint', fg='cyan', bold=True)}: {shown}")
 
 
 def say_problems(problems: Iterable[Problem], *, err: bool = True) -> None:
@@ -56,15 +57,18 @@ def say_problems(problems: Iterable[Problem], *, err: bool = True) -> None:
 
 
 def format_problem(problem: Problem) -> str:
-    """One problem as text: `error[code]: file:line:column: fact`, then the path and the hint."""
+    """One problem as text: `error[code]: file:line:column: fact`, then the path and the hint.
+
+    All of it may quote what somebody wrote, so nothing reaches a terminal or a pipeline's log as it is.
+    """
     colour = "red" if problem.is_error else "yellow"
     head = click.style(f"{problem.severity.value}[{problem.code}]", fg=colour, bold=True)
-    where = f"{click.style(problem.where, bold=True)}: " if problem.where else ""
-    lines = [f"{head}: {where}{problem.message}"]
+    where = f"{click.style(visible(problem.where), bold=True)}: " if problem.where else ""
+    lines = [f"{head}: {where}{visible(problem.message)}"]
     if problem.path:
-        lines.append(f"  {click.style('at', fg='cyan')} {problem.path}")
+        lines.append(f"  {click.style('at', fg='cyan')} {visible(problem.path)}")
     if problem.hint:
-        lines.append(f"  {click.style('hint', fg='cyan')}: {problem.hint}")
+        lines.append(f"  {click.style('hint', fg='cyan')}: {visible(problem.hint)}")
     return "\n".join(lines)
 
 
