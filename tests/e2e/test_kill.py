@@ -85,8 +85,9 @@ def test_kill_nine_loses_nothing_repeats_recognisably_and_keeps_order(workshop, 
         send_surely(lambda: current["url"], batch, restart)
         if number in kill_at:
             eventually(
-                lambda base=len(workshop.record()): len(workshop.record()) > base + rand.randrange(20)
-                or not current["daemon"].is_alive(),
+                lambda base=len(workshop.record()): (
+                    len(workshop.record()) > base + rand.randrange(20) or not current["daemon"].is_alive()
+                ),
                 what="deliveries under way",
                 timeout=20,
             )
