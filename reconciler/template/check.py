@@ -7,11 +7,20 @@ with the schema of `models.event`.
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
 from reconciler.template.body import Body, Leaf, is_json_type, mapping_fault, outline
 from reconciler.template.effect import faults_without_effect, root_path
-from reconciler.template.fault import LIST_WITHOUT_INDEX, NOT_AN_OBJECT, UNKNOWN_FIELD, Source, TemplateFault
+from reconciler.template.fault import (
+    FAULTS_MAX,
+    LIST_WITHOUT_INDEX,
+    NOT_AN_OBJECT,
+    UNKNOWN_FIELD,
+    Source,
+    TemplateFault,
+    shown,
+)
 from reconciler.template.lookup import is_index
 from reconciler.template.parse import parse
 from reconciler.template.place import document_layout, leaf_layout, nodes_of
@@ -39,7 +48,7 @@ def check_body(body: Body, *, content_type: str, schema: Schema) -> tuple[Templa
 def _check_text(text: str, schema: Schema, *, is_json: bool, leaf: Leaf | None = None) -> list[TemplateFault]:
     parsed = parse(text)
     faults = [*parsed.faults, *faults_without_effect(parsed)]
-    faults += _path_faults(parsed.source, parsed.program.body, schema)
+    faults += islice(_path_faults(parsed.source, parsed.program.body, schema), FAULTS_MAX)
     nodes = nodes_of(parsed.program)
     if is_json and nodes is not None and not parsed.faults:
         layout = leaf_layout(parsed.source, nodes) if leaf else document_layout(parsed.source, nodes)
@@ -135,19 +144,19 @@ def _describe(source: Source, walked: list[Segment], segment: Segment, here: lis
     if names:
         close = difflib.get_close_matches(segment.name, names, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"its fields are: {', '.join(names)}"
-        message = f"{_ticked(parent)} has no field `{segment.name}`"
+        message = f"{_ticked(parent)} has no field {shown(segment.name)}"
         return source.fault(UNKNOWN_FIELD, message, segment.start, segment.end, hint=hint)
     if any("array" in _kinds(schema) for schema in here):
-        message = f"{_ticked(parent)} is a list: `{segment.name}` needs the index of an element before it"
-        hint = f"write `{parent}.[0].{segment.name}`"
+        message = f"{_ticked(parent)} is a list: {shown(segment.name)} needs the index of an element before it"
+        hint = f"write {shown(f'{parent}.[0].{segment.name}')}"
         return source.fault(LIST_WITHOUT_INDEX, message, segment.start, segment.end, hint=hint)
     kinds = " or ".join(sorted({kind for schema in here for kind in _kinds(schema)} - {"null"}))
-    message = f"{_ticked(parent)} is a {kinds}: it has no field `{segment.name}`"
-    return source.fault(NOT_AN_OBJECT, message, segment.start, segment.end)
+    message = f"{_ticked(parent)} is a {kinds}: it has no field {shown(segment.name)}"
+    return source.fault(NOT_AN_OBJECT, message, segment.start, segment.end, hint=f"write `{{{{{parent}}}}}`")
 
 
 def _ticked(parent: str) -> str:
-    return parent if parent == "the event" else f"`{parent}`"
+    return parent if parent == "the event" else shown(parent)
 
 
 def _spelling(names: list[str]) -> str:

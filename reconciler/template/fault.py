@@ -5,6 +5,7 @@ Made by every stage of this package from character offsets; shown by whoever val
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import Final
 
 from reconciler.errors import Severity, TemplateError
 
@@ -19,6 +20,9 @@ UNKNOWN_FIELD = "template.unknown_field"
 LIST_WITHOUT_INDEX = "template.list_without_index"
 NOT_AN_OBJECT = "template.not_an_object"
 BAD_LEAF = "template.bad_leaf"
+
+FAULTS_MAX: Final = 50  # of one text and stage; beyond this it is no template, and hostile text costs no more
+SHOWN_MAX_CHARS: Final = 60  # of the template's text in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +72,8 @@ class Source:
         newline = self.text.find("\n", start, end)
         length = max(1, (end if newline < 0 else newline) - start)
         return TemplateFault(code, message, hint, severity, line, column, column + length, self.path)
+
+
+def shown(text: str) -> str:
+    """A piece of the template's text as a message quotes it."""
+    return f"`{text}`" if len(text) <= SHOWN_MAX_CHARS else f"`{text[: SHOWN_MAX_CHARS - 1]}…`"

@@ -10,7 +10,16 @@ from functools import lru_cache
 from typing import Final
 
 from reconciler.template import whitespace
-from reconciler.template.fault import SYNTAX, TOO_DEEP, TOO_LARGE, Source, TemplateFault
+from reconciler.template.fault import (
+    FAULTS_MAX,
+    SHOWN_MAX_CHARS,
+    SYNTAX,
+    TOO_DEEP,
+    TOO_LARGE,
+    Source,
+    TemplateFault,
+    shown,
+)
 from reconciler.template.syntax import (
     NO_STRIP,
     Block,
@@ -71,7 +80,8 @@ def parse(text: str) -> Parsed:
     chunks, faults = tokenize(source)
     parser = _Parser(source, chunks, faults)
     program = parser.root()
-    return Parsed(source, program, tuple(sorted(parser.faults, key=lambda fault: (fault.line, fault.column))))
+    faults = sorted(parser.faults, key=lambda fault: (fault.line, fault.column))
+    return Parsed(source, program, tuple(faults[:FAULTS_MAX]))
 
 
 class _Unreadable(Exception):
@@ -107,11 +117,11 @@ class _Parser:
 
     def _stray(self, chunk: Chunk) -> None:
         """A closing tag or an `else` without its block."""
-        text = self.source.text[chunk.start : chunk.end]
+        text = shown(self.source.text[chunk.start : chunk.end])
         if chunk.kind is ChunkKind.END_BLOCK:
-            self._fault(chunk, f"`{text}` closes a block that was not opened", "remove it, or open the block before it")
+            self._fault(chunk, f"{text} closes a block that was not opened", "remove it, or open the block before it")
         else:
-            self._fault(chunk, f"`{text}` stands outside a block", "`else` belongs into a block such as `{{#if …}}`")
+            self._fault(chunk, f"{text} stands outside a block", "`else` belongs into a block such as `{{#if …}}`")
 
     def _statements(self, depth: int) -> list[Statement]:
         """Statements up to the end of the text, of the block, or of the block's branch."""
@@ -196,18 +206,19 @@ class _Parser:
     def _closing(self, opening: Chunk, call: Call) -> Chunk | None:
         """The block's closing tag; None, with a fault, where it is missing."""
         name = self._name(call)
-        expected = f"{{{{{{{{/{name}}}}}}}}}" if opening.kind is ChunkKind.RAW_BLOCK else f"{{{{/{name}}}}}"
+        short = name if len(name) <= SHOWN_MAX_CHARS else "…"
+        expected = f"{{{{{{{{/{short}}}}}}}}}" if opening.kind is ChunkKind.RAW_BLOCK else f"{{{{/{short}}}}}"
         if self.index >= len(self.chunks):
             if opening.is_broken or any(fault.code == TOO_DEEP for fault in self.faults):
                 return None
-            self._fault(opening, f"the block is not closed: `{name}`", f"close it with `{expected}`")
+            self._fault(opening, f"the block is not closed: {shown(name)}", f"close it with `{expected}`")
             return None
         closing = self.chunks[self.index]
         self.index += 1
         is_raw = closing.kind is ChunkKind.END_RAW_BLOCK
         closing_name = closing.text if is_raw else self._name(self._head(closing)[0])
         if closing_name != name and call is not _UNREADABLE and not closing.is_broken:
-            self._fault(closing, f"`{closing_name}` closes the block `{name}`", f"close it with `{expected}`")
+            self._fault(closing, f"{shown(closing_name)} closes the block {shown(name)}", f"close it with `{expected}`")
         return closing
 
     def _name(self, call: Call) -> str:
@@ -270,9 +281,9 @@ class _Tag:
         return _Unreadable(self.source.fault(code, message, start, end, hint=hint))
 
     def _unexpected(self, token: Token) -> _Unreadable:
-        text = self.source.text[token.start : token.end]
+        text = shown(self.source.text[token.start : token.end])
         hint = "quote text and put a path's parts together with `.`"
-        return self._unreadable(f"unexpected in an expression: `{text}`", token.start, token.end, hint=hint)
+        return self._unreadable(f"unexpected in an expression: {text}", token.start, token.end, hint=hint)
 
     def _ended(self, what: str) -> _Unreadable:
         chunk = self.chunk

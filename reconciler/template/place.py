@@ -35,10 +35,11 @@ class Layout:
 
 
 def nodes_of(program: Program) -> tuple[Node, ...] | None:
-    """Literal text and expressions in order, without comments and empty text; None where there are blocks or partials,
-    whose text is known only when they are rendered."""
-    if any(isinstance(node, Block | Partial) for node in program.body):
-        return None
+    """Literal text and expressions in order, without comments and empty text; None where there is something whose text
+    is known only when it is rendered."""
+    for node in program.body:
+        if isinstance(node, Block | Partial) or (isinstance(node, Mustache) and node.is_decorator):
+            return None
     return tuple(
         node for node in program.body if isinstance(node, Secret | Mustache) or (isinstance(node, Text) and node.value)
     )

@@ -199,7 +199,8 @@ class _Scanner:
         return f"the JSON needs {self.expect.value} here"
 
     def _unexpected(self, match: re.Match[str], *, hint: str = "") -> NotJson:
-        what = "an expression" if match[0] == HOLE else f"`{_short(match[0])}`"
+        names = {"hole": "an expression", "string": "a string"}
+        what = names.get(match.lastgroup or "") or f"`{_short(match[0])}`"
         if match[0] == HOLE and self.expect is _Expect.NEXT:
             hint = "put text and expressions together inside double quotes"
         return NotJson(f"{self._wanted()}, not {what}", *match.span(), hint=hint)

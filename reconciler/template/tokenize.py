@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from reconciler.template.fault import SECRET, SYNTAX, Source, TemplateFault
+from reconciler.template.fault import FAULTS_MAX, SECRET, SYNTAX, Source, TemplateFault
 from reconciler.template.syntax import NO_STRIP, Strip
-
-FAULTS_MAX: Final = 50  # beyond this the text is no template; also bounds the work on hostile text
 
 # JavaScript's \s, which decides what `~` removes and what separates tokens
 WHITESPACE: Final = (
@@ -122,6 +120,9 @@ _TOKEN: Final = re.compile(
 # After a separator everything is a name: `{{a.0}}` and `{{a.true}}` too, which Handlebars takes for literals.
 _AFTER_SEPARATOR: Final = re.compile(_SEGMENT)
 _ESCAPED: Final = re.compile(r"\\([\\\]])")  # inside brackets
+_COMMENT_END: Final = re.compile(r"(~?)\}\}")
+_LONG_COMMENT_END: Final = re.compile(r"--(~?)\}\}")
+_NAME_RUN: Final = re.compile(rf"""[^{WHITESPACE}!"#%-,./;->@\[-^`{{-~]++""")
 _SPACE: Final = re.compile(rf"{_S}+")
 
 
@@ -208,7 +209,12 @@ class _Scanner:
 
     def _comment(self, match: re.Match[str]) -> int:
         is_long = match["COMMENT"] == "!--"
-        found = re.compile(r"--(~?)\}\}" if is_long else r"(~?)\}\}").search(self.text, match.end())
+        # the dashes that open a long comment may close it, as in Handlebars: {{!--}}
+        found = (
+            _LONG_COMMENT_END.search(self.text, match.end() - 2)
+            if is_long
+            else _COMMENT_END.search(self.text, match.end())
+        )
         if found is None:
             closing = "--}}" if is_long else "}}"
             self._fault("the comment is not closed", *match.span(), hint=f"close it with `{closing}`")
@@ -240,30 +246,34 @@ class _Scanner:
         name, text = match.lastgroup, match[0]
         assert name is not None
         if "${" in text:
-            self._fault(
-                "a secret cannot stand inside an expression",
-                *match.span(),
-                code=SECRET,
-                hint="write `${secret:name}` outside the braces",
-            )
+            self._secret_inside(*match.span())
         if name == "BRACKETED":
             return Token(TokenKind.ID, _ESCAPED.sub(r"\1", text[1:-1]), *match.span(), is_literal=True)
         if name == "STRING":
             text = text[1:-1].replace(f"\\{text[0]}", text[0])
         return Token(TokenKind[name], text, *match.span())
 
+    def _secret_inside(self, start: int, end: int) -> None:
+        hint = "write `${secret:name}` outside the braces"
+        self._fault("a secret cannot stand inside an expression", start, end, code=SECRET, hint=hint)
+
     def _broken(self, kind: ChunkKind, start: int, position: int, unclosed: str) -> int:
         """Report what cannot be read inside a tag and skip to its presumable end."""
         text = self.text
-        if position >= len(text) or text.startswith(("{{", "}}"), position):
-            # 1. the end of the text, 2. the next tag, 3. another tag's closing
+        if name := _NAME_RUN.match(text, position):  # a name may be followed by few characters: find the wrong one
+            position = name.end()
+        # 1. the end of the text, the next tag, or not enough braces, 2. a character that has no meaning
+        if position >= len(text) or text.startswith(("{{", "}"), position):
             end = position + 2 if text.startswith("}}", position) else position
-            opening_end = min(start + (3 if unclosed.startswith("`{{{`") else 2), len(text))
+            length = 3 if kind is ChunkKind.UNESCAPED else 2
             hint = "an expression ends with as many braces as it begins with"
-            self._fault(unclosed, start, opening_end, hint=hint)
+            self._fault(unclosed, start, min(start + length, len(text)), hint=hint)
         else:
-            hint = _HINT_OF_CHARACTER.get(text[position], "")
-            self._fault(f"unexpected character in an expression: `{text[position]}`", position, position + 1, hint=hint)
+            if text.startswith("${", position - 1):
+                self._secret_inside(position - 1, position + 1)
+            else:
+                hint = _HINT_OF_CHARACTER.get(text[position], "")
+                self._fault(f"unexpected in an expression: `{text[position]}`", position, position + 1, hint=hint)
             ends = [index for index in (text.find("}}", position), text.find("{{", position)) if index >= 0]
             end = min(ends, default=len(text))
             end += 2 if text.startswith("}}", end) else 0
@@ -298,5 +308,4 @@ _HINT_OF_CHARACTER: Final = {
     "/": "no space between `{{` and `/`",
     ">": "no space between `{{` and `>`",
     "{": "write `{{{x}}}` without spaces between the braces",
-    "}": "an expression ends with as many braces as it begins with",
 }
