@@ -111,11 +111,9 @@ class Faults:
     async def on_http(self, request: Request, exc: Exception) -> Response:
         """404 and 405."""
         assert isinstance(exc, HTTPException)
-        headers = dict(exc.headers or {})
         if exc.status_code == 405:
-            headers["allow"] = self._allowed(request)
-            return self._answer(request, 405, f"not for {request.method}", headers)
-        return self._answer(request, exc.status_code, "there is nothing here", headers)
+            return self._answer(request, 405, f"not for {request.method}", {"allow": self._allowed(request)})
+        return self._answer(request, exc.status_code, "there is nothing here", exc.headers)
 
     async def on_bad_query(self, request: Request, exc: Exception) -> Response:
         """A parameter that cannot be read."""
