@@ -216,9 +216,12 @@ def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, s
 
 def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
     """Raises httpx.InvalidURL and UnicodeError."""
+    url = httpx.URL(prepared.url)
+    if url.host.endswith("."):  # neither certificates nor virtual hosts know a name by its absolute form
+        url = url.copy_with(host=url.host[:-1])
     return httpx.Request(
         prepared.method,
-        httpx.URL(prepared.url),
+        url,
         headers=[(name.encode("ascii"), value.encode("utf-8")) for name, value in complete_headers(prepared.headers)],
         content=prepared.body,
         extensions={"exchange": exchange},

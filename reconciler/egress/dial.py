@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import os
 import socket
 import ssl
 import threading
@@ -253,8 +254,9 @@ def describe_os_error(exc: BaseException) -> str:
     """What the system says, in lower case and without numbers."""
     if isinstance(exc, ssl.SSLError) and exc.reason:
         return exc.reason.lower().replace("_", " ")
-    text = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-    return _lower_first(text)
+    if isinstance(exc, OSError) and exc.errno and not isinstance(exc, socket.gaierror):
+        return _lower_first(os.strerror(exc.errno))  # the exception's own text repeats the address
+    return _lower_first(getattr(exc, "strerror", None) or str(exc) or type(exc).__name__)
 
 
 def _lower_first(text: str) -> str:

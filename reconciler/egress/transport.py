@@ -65,7 +65,7 @@ class DeliveryTransport(httpx.AsyncBaseTransport):
         if request.url.scheme != "https":
             raise httpx.UnsupportedProtocol(f"only https is delivered: {request.url.scheme}")
         exchange = request.extensions.get("exchange") or Exchange()
-        origin = (request.url.host.rstrip("."), request.url.port or HTTPS_PORT)
+        origin = (request.url.host, request.url.port or HTTPS_PORT)
         link = await self._ready(origin, exchange)
         with _as_httpx():
             response = await link.connection.handle_async_request(_core_request(request))
@@ -181,7 +181,7 @@ def _core_request(request: httpx.Request) -> httpcore.Request:
         method=request.method,
         url=httpcore.URL(
             scheme=request.url.raw_scheme,
-            host=request.url.raw_host.rstrip(b"."),
+            host=request.url.raw_host,
             port=request.url.port,
             target=request.url.raw_path,
         ),

@@ -1,0 +1,112 @@
+"""No secret in anything people see, in whichever form a receiver gives it back."""
+
+import base64
+import html
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from reconciler.egress.mask import MASK, Masker
+
+SECRET = 'tök/en+"s3cr3t"&=\\'
+TEXT = st.characters(codec="utf-8")
+SECRETS = st.text(TEXT, min_size=8, max_size=60)
+
+
+def masker_of(*values: str) -> Masker:
+    """A masker that has seen these values."""
+    masker = Masker()
+    for value in values:
+        masker.add(value)
+    return masker
+
+
+def spellings(value: str) -> dict[str, str]:
+    """How receivers echo a value, written down independently of the masker."""
+    return {
+        "raw": value,
+        "json": json.dumps(value, ensure_ascii=False)[1:-1],
+        "json in ascii": json.dumps(value)[1:-1],
+        "json by php": json.dumps(value)[1:-1].replace("/", "\\/"),
+        "json in json": json.dumps(json.dumps(value, ensure_ascii=False), ensure_ascii=False)[3:-3],
+        "url": quote(value, safe=""),
+        "url path": quote(value),
+        "form": quote_plus(value),
+        "base64": base64.b64encode(value.encode()).decode(),
+        "base64 for urls": base64.urlsafe_b64encode(value.encode()).decode(),
+        "html": html.escape(value),
+    }
+
+
+@pytest.mark.parametrize("spelling", spellings(SECRET))
+def test_a_secret_is_hidden_in_every_spelling(spelling: str) -> None:
+    """What stands around it stays readable."""
+    masked = masker_of(SECRET).mask(f"before {spellings(SECRET)[spelling]} after")
+
+    assert masked == f"before {MASK} after"
+
+
+@given(secret=SECRETS, before=st.text(TEXT, max_size=30), after=st.text(TEXT, max_size=30))
+def test_nothing_of_a_secret_is_left(secret: str, before: str, after: str) -> None:
+    """For any secret and any text around it, no spelling of the secret survives."""
+    masker = masker_of(secret)
+    for text in spellings(secret).values():
+        assume(text not in before + after and text not in MASK)
+        masked = masker.mask(before + text + after)
+
+        assert text not in masked
+        assert MASK in masked
+
+
+@given(secret=SECRETS, before=st.binary(max_size=9), after=st.binary(max_size=9), is_url=st.booleans())
+def test_base64_hides_a_secret_at_each_alignment(secret: str, before: bytes, after: bytes, is_url: bool) -> None:
+    """`user:password` of HTTP basic authentication begins anywhere; of the secret at most its edges' bits remain."""
+    encode = base64.urlsafe_b64encode if is_url else base64.b64encode
+    raw = secret.encode()
+    text = encode(before + raw + after).decode()
+
+    masked = masker_of(secret).mask(text)
+
+    first, last = -(-len(before) * 8 // 6), (len(before) + len(raw)) * 8 // 6
+    assert MASK in masked
+    assert text[first:last] not in masked
+
+
+def test_overlapping_secrets_leave_no_rest() -> None:
+    """One after the other would leave the tail of the longer one."""
+    masker = masker_of("abcdefgh", "efghijkl", "abcdefghij-and-more")
+
+    assert masker.mask("<abcdefghijkl>") == f"<{MASK}>"
+    assert masker.mask("<abcdefghij-and-more>") == f"<{MASK}>"
+    assert masker.mask("<abcdefghabcdefgh>") == f"<{MASK}{MASK}>"
+
+
+def test_a_rotated_secret_stays_hidden() -> None:
+    """The old value may still be valid, and old answers still hold it."""
+    masker = masker_of("old-value-1")
+    masker.add("new-value-2")
+
+    assert masker.mask("old-value-1 new-value-2") == f"{MASK} {MASK}"
+
+
+@given(secret=SECRETS, head=st.text(TEXT, max_size=20), tail=st.text(TEXT, max_size=20), limit=st.integers(0, 100))
+def test_a_cut_never_shows_the_beginning_of_a_secret(secret: str, head: str, tail: str, limit: int) -> None:
+    """The text is judged with what follows the cut."""
+    assume(secret not in head + tail)
+
+    masked = masker_of(secret).mask(head + secret + tail, limit=limit)
+
+    if limit <= len(head):
+        assert masked == head[:limit]
+    else:
+        assert masked.startswith(head + MASK) or MASK in masked
+        assert len(masked) <= limit + len(MASK)
+
+
+def test_without_secrets_a_text_is_itself() -> None:
+    """Nothing to hide."""
+    assert Masker().mask("plain") == "plain"
+    assert Masker().mask("plain", limit=2) == "pl"
