@@ -60,12 +60,12 @@ def _text_line(at: str, event: str, facts: dict[str, Any]) -> str:
 
 def _scalar(value: Any) -> str | int | float | bool | None:
     """A value a log line can hold: scalars as they are, anything else as text, cut."""
-    # Four cases: nothing and truth; numbers that JSON readers take; text; anything else as text.
+    # Three cases: nothing and truth; numbers that JSON readers take; anything else as text.
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float) and abs(value) < NUMBER_LIMIT:
         return value
-    text = value if isinstance(value, str) else repr(value) if isinstance(value, float) else f"{value}"
+    text = f"{value:#x}" if isinstance(value, int) else f"{value}"  # Python refuses to write long integers in decimal
     return text if len(text) <= VALUE_MAX_CHARACTERS else f"{text[: VALUE_MAX_CHARACTERS - 1]}…"
 
 

@@ -1,0 +1,104 @@
+"""The log: one line per fact, whatever the fact holds."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.models.delivery import Outcome
+from reconciler.observe import log as logging_room
+from reconciler.observe.log import configure, log, silence
+
+
+@pytest.fixture(autouse=True)
+def _silent_afterwards() -> Iterator[None]:
+    yield
+    silence()
+
+
+def written(form: Any, event: str, **facts: Any) -> str:
+    stream = io.StringIO()
+    configure(form, stream, clock=lambda: 1_795_424_400_851_898_000)
+    log(event, **facts)
+    return stream.getvalue()
+
+
+def test_text_is_the_event_and_its_facts() -> None:
+    """Time, event, key=value; what is not known is left out; words stay bare."""
+    line = written("text", "delivery.attempted", id="dlv_1", attempt=1, outcome=Outcome.DELIVERED, status=None, ok=True)
+
+    assert line == "2026-11-23T09:00:00.851Z delivery.attempted id=dlv_1 attempt=1 outcome=delivered ok=true\n"
+
+
+def test_json_is_one_object_a_line() -> None:
+    """The event's name first, every fact as a field with its type."""
+    line = written("json", "delivery.attempted", id="dlv_1", attempt=1, ms=1.5, status=None)
+
+    assert list(json.loads(line).items())[:2] == [("event", "delivery.attempted"), ("at", "2026-11-23T09:00:00.851Z")]
+    assert json.loads(line) | {"id": "dlv_1", "attempt": 1, "ms": 1.5, "status": None} == json.loads(line)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("two words", '"two words"'),
+        ("", '""'),
+        ('say "hi"', '"say \\"hi\\""'),
+        ("a=b", '"a=b"'),
+        ("line\nbreak", '"line\\nbreak"'),
+        ("\x1b[31mred", '"\\u001b[31mred"'),
+        ("\u202egnp", '"\\u202egnp"'),
+        ("\x7f", '"\\u007f"'),
+        ("\ud800", '"\\ud800"'),
+        ("田中", "田中"),
+        (2**64, "0x10000000000000000"),
+        (10**9000, f"{10**9000:#x}"[:255] + "…"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_values_stay_one_word_on_one_line(value: Any, shown: str) -> None:
+    """Nothing of a value acts on a terminal or looks like another field."""
+    assert written("text", "e", k=value) == f"2026-11-23T09:00:00.851Z e k={shown}\n"
+
+
+def test_long_values_are_cut() -> None:
+    """At 256 characters: a body or a token file never gets into the log whole."""
+    assert len(json.loads(written("json", "e", k="x" * 10_000))["k"]) == logging_room.VALUE_MAX_CHARACTERS
+
+
+@given(
+    st.dictionaries(
+        st.from_regex("[a-z]{2,8}", fullmatch=True).filter(lambda key: key not in ("event", "at")),
+        st.text() | st.floats() | st.integers(),
+    )
+)
+def test_any_fact_is_one_readable_line(facts: dict[str, Any]) -> None:
+    """Law: one line in both forms; the JSON one is JSON."""
+    for form in ("text", "json"):
+        line = written(form, "e", **facts)
+        assert line.count("\n") == 1 and line.rstrip("\n").isprintable()
+    assert set(json.loads(line)) == {"event", "at", *facts}
+
+
+def test_nothing_is_written_before_it_is_configured() -> None:
+    """Commands that live shortly have no log."""
+    stream = io.StringIO()
+    configure("text", stream)
+    silence()
+
+    log("e")
+
+    assert stream.getvalue() == ""
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    """A full disk or a closed pipe must not end deliveries."""
+    stream = io.StringIO()
+    configure("text", stream)
+    stream.close()
+
+    log("e", k="v")

@@ -1,0 +1,108 @@
+"""The guard: whose name, from where, with which headers."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from served import Room, event, exchange, raw, running
+
+from reconciler.web.app import build_app
+
+
+@pytest.fixture
+async def url(room: Room) -> AsyncIterator[str]:
+    app = build_app(store=room.store, live=room.live, intake=room.intake, status=dict, listen="http://10.1.2.3:8420")
+    async with running(app) as base:
+        yield base
+
+
+async def ask(
+    url: str, *lines: str, method: str = "GET", path: str = "/healthz", body: bytes = b""
+) -> tuple[int, dict[str, str]]:
+    head = [f"{method} {path} HTTP/1.1", *lines, f"content-length: {len(body)}", "", ""]
+    status, headers, _ = await exchange(url, "\r\n".join(head).encode() + body)
+    return status, headers
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.0.0.1:8420", "localhost:1", "LOCALHOST", "127.9.9.9", "[::1]", "[::1]:8420", "10.1.2.3:8420"],
+)
+async def test_our_own_names_are_answered(url: str, host: str) -> None:
+    """Loopback in any spelling of the standard, and the address we listen on; the port may be that of a tunnel."""
+    assert (await ask(url, f"host: {host}"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example.com",
+        "localhost.evil.example.com",
+        "127.0.0.1.evil.example.com",
+        "10.1.2.4",
+        "192.168.0.1:8420",
+        "user@127.0.0.1",
+        "127.0.0.1/x",
+        "127.0.0.1:http",
+        "[::1",
+        "",
+        "127.1",
+        "0.0.0.0",
+    ],
+)
+async def test_other_names_are_misdirected(url: str, host: str) -> None:
+    """A name that someone rebinds to loopback reads nothing here."""
+    status, headers = await ask(url, f"host: {host}")
+
+    assert (status, headers["content-type"]) == (421, "application/problem+json")
+
+
+@pytest.mark.parametrize("lines", [[], ["host: 127.0.0.1", "host: evil.example.com"]])
+async def test_one_host_is_named(url: str, lines: list[str]) -> None:
+    """Not none and not two."""
+    assert (await ask(url, *lines))[0] in (400, 421)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "origin: https://evil.example.com",
+        "origin: null",
+        "origin: http://127.0.0.1:8420",
+        "sec-fetch-site: cross-site",
+        "sec-fetch-site: same-origin",
+    ],
+)
+async def test_nothing_is_changed_by_a_browser(url: str, room: Room, line: str) -> None:
+    """Without tokens, not even from our own page."""
+    host = "host: 127.0.0.1"
+    status, _ = await ask(url, host, line, method="POST", path="/v1/events", body=raw(event(1)))
+
+    assert status == 403
+    assert await room.store.events() == ()
+    assert (await ask(url, host, line))[0] == 200
+
+
+async def test_programs_are_not_browsers(url: str) -> None:
+    """curl and `send` say no origin."""
+    status, _ = await ask(url, "host: 127.0.0.1", method="POST", path="/v1/events", body=raw(event(1)))
+
+    assert status == 202
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/events", "/healthz", "/missing", "/static/page.css", "/deliveries?limit=x"])
+async def test_every_answer_carries_the_security_headers(url: str, path: str) -> None:
+    """Pages, API, errors and files alike."""
+    _, headers = await ask(url, "host: 127.0.0.1", path=path)
+
+    assert headers["content-security-policy"].startswith("default-src 'self'; script-src 'none';")
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert "access-control-allow-origin" not in headers
+    assert headers["cache-control"] == "no-store"
+
+
+async def test_a_refusal_carries_them_too(url: str) -> None:
+    """A browser may show it."""
+    _, headers = await ask(url, "host: evil.example.com")
+
+    assert "content-security-policy" in headers
