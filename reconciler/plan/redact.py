@@ -8,13 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from reconciler.models.url import is_secret_name
 from reconciler.plan.diff import Document, Path
 
 MASK: Final = "(sensitive value)"  # Terraform's words
 
-_NAMES: Final = frozenset({"authorization", "proxy-authorization", "cookie", "clienttoken", "token", "password", "key"})
-_ENDINGS: Final = ("-key", "-token", "-secret", "password")
 _TOKEN: Final = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{64}(?![0-9A-Za-z])")  # the form of Okta's client tokens
+_PARAMETER: Final = re.compile(r"([?&]([^=&#]*)=)([^&#]*)")
 _REFERENCES: Final = ("${secret:", "{{")  # what the manifest put there for a value to come
 
 
@@ -26,8 +26,10 @@ def shown(path: Path, value: Any) -> Any:
         return [shown(path, item) for item in value]
     if not isinstance(value, str):
         return value
-    if path and _is_secret_name(path[-1]) and not any(mark in value for mark in _REFERENCES):
+    if path and _is_secret(path[-1], value):
         return MASK
+    if path == ("spec", "url"):
+        value = _PARAMETER.sub(lambda match: match[1] + (MASK if _is_secret(match[2], match[3]) else match[3]), value)
     return _TOKEN.sub(MASK, value)
 
 
@@ -36,6 +38,5 @@ def shown_document(document: Document) -> dict[str, Any]:
     return {key: shown((key,), value) for key, value in document.items()}
 
 
-def _is_secret_name(name: str) -> bool:
-    spelt = name.lower().replace("_", "-")
-    return spelt in _NAMES or spelt.endswith(_ENDINGS)
+def _is_secret(name: str, value: str) -> bool:
+    return (is_secret_name(name) or name == "key") and not any(mark in value for mark in _REFERENCES)

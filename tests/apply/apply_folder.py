@@ -6,19 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.models.webhook import Webhook
 from reconciler.store.open import open_store
 
 
+def document(name: str, metadata: Mapping[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """A webhook with what it must say, and what is given."""
+    return {
+        "apiVersion": "reconciler/v1",
+        "kind": "Webhook",
+        "metadata": {"name": name, **(metadata or {})},
+        "spec": {"url": f"https://hooks.example.com/{name}", "triggers": ["RequestCreated"], **spec},
+    }
+
+
 def manifest(name: str, metadata: Mapping[str, Any] | None = None, **spec: Any) -> str:
-    """One document; JSON is YAML."""
-    return json.dumps(
-        {
-            "apiVersion": "reconciler/v1",
-            "kind": "Webhook",
-            "metadata": {"name": name, **(metadata or {})},
-            "spec": {"url": f"https://hooks.example.com/{name}", "triggers": ["RequestCreated"], **spec},
-        }
-    )
+    """It as a manifest; JSON is YAML."""
+    return json.dumps(document(name, metadata, **spec))
+
+
+def webhook(name: str, metadata: Mapping[str, Any] | None = None, **spec: Any) -> Webhook:
+    """It as a model."""
+    said = document(name, metadata, **spec)
+    return Webhook.model_validate({"metadata": said["metadata"], "spec": said["spec"]}, strict=False)
 
 
 @dataclass(frozen=True)

@@ -401,6 +401,25 @@ def test_a_no_op_plan_imports_neither_deepdiff_nor_httpx(folder: Folder, call: C
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_plans_are_the_same_bytes_in_any_environment(folder: Folder, call: Call, command_env: dict[str, str]) -> None:
+    """Hash seed, locale, time zone and the spread over files make no difference."""
+    folder.declare("b", "c")
+    call("apply", "--auto-approve")
+    documents = [manifest("a", **TOKEN), manifest("b", {"labels": {"x": "1", "y": "2"}}), manifest("d", **TOKEN)]
+    printed = set()
+    for number, (zone, locale) in enumerate([("UTC", "C"), ("Asia/Kathmandu", "tr_TR.UTF-8"), ("EST5EDT", "C.UTF-8")]):
+        folder.write()
+        for position, text in enumerate(documents[number:] + documents[:number]):
+            folder.write(text, file=f"{position}.yaml")
+        env = {**command_env, "PYTHONHASHSEED": str(number), "TZ": zone, "LC_ALL": locale}
+        for output_format in ("text", "json"):
+            command = [sys.executable, "-m", "reconciler", "plan", "--format", output_format]
+            done = subprocess.run(command, cwd=folder.path, env=env, capture_output=True, check=True)
+            printed.add(done.stdout)
+
+    assert len(printed) == 2
+
+
 def test_exit_codes_are_those_of_the_process(reconciler: Callable[..., Any], tmp_path: Path) -> None:
     """The table of the contract, by the command itself; reports are whole before the exit."""
     (tmp_path / "manifests").mkdir()

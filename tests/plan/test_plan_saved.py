@@ -64,7 +64,7 @@ def test_literal_secrets_of_a_stored_webhook_are_shown_and_kept_nowhere() -> Non
         auth={"basic": {"username": "u", "password": CANARY}},
         signing={"keys": [{"key": CANARY}]},
         body_template={"clientToken": CANARY, "nested": [{"db_password": CANARY}]},
-        url="https://hooks.example.com/" + "c0ffee11" * 8,
+        url=f"https://hooks.example.com/{'c0ffee11' * 8}?a=1&clientToken={CANARY}&b=2",
     )
     plan = Case(desired(hook("a")), live_state(live_hook(stored))).plan()
 
