@@ -1,11 +1,11 @@
 """Invocation data as people read it: what was sent, what came back, how long it took, over which connection."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
+from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.models.delivery import Attempt, Delivery, State, iso_time
 
@@ -131,21 +131,9 @@ def _message(headers: Mapping[str, str], body: str) -> Iterator[str]:
 def _pretty(body: str) -> str:
     """JSON indented where it reads back the same, anything else as it is."""
     try:
-        return json.dumps(json.loads(body, parse_float=_Digits), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
+        return jsontext.pretty(jsontext.loads(body))
+    except ValueError:
         return body
-
-
-class _Digits(float):
-    """A float that prints as it was written."""
-
-    def __new__(cls, text: str) -> "_Digits":
-        self = super().__new__(cls, text)
-        self._text = text
-        return self
-
-    def __repr__(self) -> str:
-        return self._text
 
 
 def _connection(result: Mapping[str, Any]) -> dict[str, str]:

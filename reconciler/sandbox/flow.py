@@ -71,7 +71,8 @@ class Flows:
     def __init__(self, flows: Iterable[Flow], *, hosts: Iterable[str], rate: int | None) -> None:
         self._flows = tuple(flows)
         self._by_alias = {flow.alias: flow for flow in self._flows}
-        self._by_token = {flow.token: flow for flow in self._flows if flow.token}
+        # of flows that share a token, the first is what the token names where an alias goes
+        self._by_token = {flow.token: flow for flow in reversed(self._flows) if flow.token}
         self._hosts = frozenset(parse_host(host) for host in hosts)
         self._rate = rate
         self._recent: dict[str, deque[float]] = {}
@@ -80,8 +81,6 @@ class Flows:
             raise ReconcilerError("`--flow` names an alias twice", hint="give every flow an alias of its own")
         if self._by_token.keys() & self._by_alias.keys():
             raise ReconcilerError("`--flow` has a token that is also an alias", hint="which flow it opens is unclear")
-        if len(self._by_token) < sum(flow.token is not None for flow in self._flows):
-            raise ReconcilerError("`--flow` has a token twice", hint="give every flow a token of its own")
 
     def admit(self, request: Request, *, now: float, epoch: float) -> Invocation | Answer:
         """The invocation that a request's head amounts to, or the refusal; `now` is monotonic, both are seconds.
