@@ -13,6 +13,7 @@ from typing import Final
 
 HOST_MAX: Final = 253  # RFC 1035, section 2.3.4: 255 octets on the wire
 LABEL_MAX: Final = 63
+SHOWN_MAX: Final = 100  # characters of a host in a reason
 
 _METADATA: Final = {
     IPv4Address("169.254.169.254"): "AWS, Azure, Google Cloud and others",
@@ -99,7 +100,7 @@ def judge_host(host: str) -> str | None:
     RFC 1123, section 2.1; whatever ends in a number is an IPv4 address in one of its spellings, as browsers and
     `inet_aton` read it (WHATWG URL, "ends in a number").
     """
-    shown = ascii(host[:80])[1:-1]
+    shown = _shown(host)
     if not host:
         return "the host is empty"
     if "[" in host or ":" in host:
@@ -107,7 +108,7 @@ def judge_host(host: str) -> str | None:
     if "%" in host:
         return f"the host is percent-encoded: {shown}"
     if not host.isascii():
-        return f"the host is not ASCII: {shown} ({_explain_unicode(host)[:HOST_MAX]})"
+        return f"the host is not ASCII: {shown} ({_explain_unicode(host[:HOST_MAX])})"
     name = host.lower().removesuffix(".")
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):
@@ -124,7 +125,7 @@ def judge_address(ip: str) -> str | None:
     try:
         address: IPv4Address | IPv6Address = IPv6Address(ip) if ":" in ip else IPv4Address(ip)
     except AddressValueError:
-        return f"not an IP address: {ascii(ip[:80])[1:-1]}"
+        return f"not an IP address: {_shown(ip)}"
     if isinstance(address, IPv4Address):
         reason = _judge_ipv4(address)
     elif address.scope_id is not None:
@@ -132,6 +133,11 @@ def judge_address(ip: str) -> str | None:
     else:
         reason = _judge_ipv6(address)
     return f"{reason}: {ip}" if reason else None
+
+
+def _shown(text: str) -> str:
+    """Printable ASCII of bounded length, whatever the text."""
+    return ascii(text[:SHOWN_MAX])[1:-1][:SHOWN_MAX]
 
 
 def _judge_name(name: str, labels: list[str], shown: str) -> str | None:
@@ -145,7 +151,7 @@ def _judge_name(name: str, labels: list[str], shown: str) -> str | None:
         if len(label) > LABEL_MAX:
             return f"the host has a label longer than {LABEL_MAX} characters: {len(label)}"
         if not _LABEL.fullmatch(label):
-            return f"the host has a label that is not letters, digits and inner hyphens: {ascii(label)[1:-1]}"
+            return f"the host has a label that is not letters, digits and inner hyphens: {_shown(label)}"
     if len(labels) == 1:
         return f"the host has no dot, so that search domains would decide what it is: {shown}"
     return None
@@ -175,12 +181,12 @@ def _explain_unicode(host: str) -> str:
     """How to write the host; full-width digits and ideographic full stops are what some parsers read as ASCII."""
     plain = unicodedata.normalize("NFKC", host).replace("\u3002", ".").lower()
     if plain.isascii():
-        return f"it reads as {ascii(plain)[1:-1]}"
+        return f"it reads as {_shown(plain)}"
     labels = (  # RFC 3492
         label if label.isascii() else "xn--" + label.encode("punycode", "replace").decode("ascii")
         for label in plain.split(".")
     )
-    return f"write it as {ascii('.'.join(labels))[1:-1]}"
+    return f"write it as {_shown('.'.join(labels))}"
 
 
 def _judge_ipv4(address: IPv4Address) -> str | None:

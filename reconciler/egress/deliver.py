@@ -12,8 +12,9 @@ from typing import Final, Self
 import httpx
 
 from reconciler import VERSION
-from reconciler.egress.dial import Dialer, Exchange, Phase, RefusedAddressError, Resolve, ResolveError, TlsError
+from reconciler.egress.dial import Dialer, Exchange, Phase, RefusedAddressError, ResolveError, TlsError
 from reconciler.egress.mask import Masker
+from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
 from reconciler.egress.transport import DeliveryTransport
 from reconciler.models.delivery import AttemptResult, Fault, ReceivedResponse, SentRequest, Timings
@@ -217,8 +218,8 @@ def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, s
 def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
     """Raises httpx.InvalidURL and UnicodeError."""
     url = httpx.URL(prepared.url)
-    if url.host.endswith("."):  # neither certificates nor virtual hosts know a name by its absolute form
-        url = url.copy_with(host=url.host[:-1])
+    if url.raw_host.endswith(b"."):  # neither certificates nor virtual hosts know a name by its absolute form
+        url = url.copy_with(host=url.raw_host[:-1].decode("ascii"))
     return httpx.Request(
         prepared.method,
         url,

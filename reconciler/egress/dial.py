@@ -5,13 +5,10 @@ Nothing here can turn verification off; only the operator's `--connect-to` exemp
 """
 
 import asyncio
-import contextlib
-import functools
 import itertools
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,14 +20,13 @@ import httpcore
 import httpx
 
 from reconciler.address import judge_address, judge_host
+from reconciler.egress.resolve import Resolve, SystemResolver
 from reconciler.errors import ReconcilerError
 from reconciler.settings import ConnectTo, EgressSettings
 
 RESOLVE_TIMEOUT_SECONDS: Final = 5.0  # one try of the usual resolver; its own default is two or more
 CONNECT_TIMEOUT_SECONDS: Final = 5.0  # TCP over all addresses of a name; the handshake has the same again
 ADDRESSES_MAX: Final = 8  # dialled per connection; every address is judged
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # (host, port) to IP addresses; raises OSError
 
 
 class ResolveError(httpx.ConnectError):
@@ -209,32 +205,6 @@ class Dialer:
         return Stream(reader, writer, exchange)
 
 
-class SystemResolver:
-    """The system's `getaddrinfo`, one look-up per name at a time, each in a daemon thread of its own.
-
-    A name server that hangs thus holds one thread per name instead of filling the loop's shared pool, and never keeps
-    the process from ending.
-    """
-
-    def __init__(self) -> None:
-        self._pending: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """The addresses of a name in the system's order. Raises OSError (socket.gaierror)."""
-        key = (host, port)
-        future = self._pending.get(key)
-        if future is None:
-            future = self._pending[key] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda done: self._forget(key, done))
-            threading.Thread(target=_look_up_in_thread, args=(host, port, future), daemon=True, name="resolve").start()
-        return await asyncio.shield(future)
-
-    def _forget(self, key: tuple[str, int], done: asyncio.Future[Sequence[str]]) -> None:
-        del self._pending[key]
-        if not done.cancelled():
-            done.exception()  # who asked may have given up
-
-
 def make_context(ca_file: Path | None) -> ssl.SSLContext:
     """TLS 1.2 or later, the system's roots and the operator's, certificate and name checked. Raises ReconcilerError."""
     context = ssl.create_default_context()
@@ -261,22 +231,6 @@ def describe_os_error(exc: BaseException) -> str:
 
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:].rstrip(".") if text[1:2].islower() else text.rstrip(".")
-
-
-def _look_up_in_thread(host: str, port: int, future: "asyncio.Future[Sequence[str]]") -> None:
-    loop = future.get_loop()
-    try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    except Exception as exc:
-        _settle(loop, functools.partial(future.set_exception, exc))
-    else:
-        addresses = tuple(dict.fromkeys(str(info[4][0]) for info in infos))
-        _settle(loop, functools.partial(future.set_result, addresses))
-
-
-def _settle(loop: asyncio.AbstractEventLoop, settle: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed while the name server was silent
-        loop.call_soon_threadsafe(settle)
 
 
 async def _connect_any(addresses: Sequence[str], port: int, exchange: Exchange) -> socket.socket:

@@ -65,7 +65,7 @@ class DeliveryTransport(httpx.AsyncBaseTransport):
         if request.url.scheme != "https":
             raise httpx.UnsupportedProtocol(f"only https is delivered: {request.url.scheme}")
         exchange = request.extensions.get("exchange") or Exchange()
-        origin = (request.url.host, request.url.port or HTTPS_PORT)
+        origin = (request.url.raw_host.decode("ascii"), request.url.port or HTTPS_PORT)
         link = await self._ready(origin, exchange)
         with _as_httpx():
             response = await link.connection.handle_async_request(_core_request(request))

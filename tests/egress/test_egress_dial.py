@@ -13,8 +13,9 @@ import trustme
 from egress_receiver import HOST, Conversation, Receiver, request, server_context
 
 from reconciler.egress.deliver import Deliverer
-from reconciler.egress.dial import Resolve, SystemResolver, make_context
+from reconciler.egress.dial import make_context
 from reconciler.egress.mask import Masker
+from reconciler.egress.resolve import Resolve, SystemResolver
 from reconciler.errors import ReconcilerError
 from reconciler.models.delivery import AttemptResult, Fault
 from reconciler.settings import ConnectTo, EgressSettings
@@ -241,6 +242,20 @@ async def test_the_receiver_is_asked_for_the_name_in_the_url(receiver: Receiver,
     assert result.fault is None
     assert receiver.server_names == [HOST]
     assert receiver.requests[0].headers["host"] == HOST
+
+
+@pytest.mark.parametrize("host", ["xn--bcher-kva.example.com", "BÜCHER.example.com"])
+async def test_an_international_name_is_dialled_and_verified_in_punycode(
+    ca: trustme.CA, ca_file: Path, host: str
+) -> None:
+    """RFC 5890: on the wire there is only the ASCII form."""
+    name = "xn--bcher-kva.example.com"
+    async with Receiver(server_context(ca, name)) as receiver:
+        result = await try_once(receiver.settings(ca_file, name), host=host)
+
+        assert result.fault is None
+        assert receiver.server_names == [name]
+        assert receiver.requests[0].headers["host"] == name
 
 
 async def test_an_authority_nobody_named_is_a_tls_fault(receiver: Receiver) -> None:
