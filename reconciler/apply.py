@@ -120,7 +120,7 @@ def _upserts(plan: Plan, new_uid: Callable[[], str]) -> list[LiveWebhook]:
 
 async def _check_base(store: RevisionStore, plan: Plan) -> None:
     live = await store.live_state()
-    if live.lineage != plan.lineage or live.revision != plan.base_revision:
+    if plan.lineage not in ("", live.lineage) or live.revision != plan.base_revision:
         raise StalePlanError(
             f"the plan was made from revision {plan.base_revision}, the store is at revision {live.revision}",
             base_revision=plan.base_revision,

@@ -105,7 +105,8 @@ def plan(
     if made.refusals:
         return _refused(made)
     if out_file is not None and made.has_changes:
-        view.say(f"\nSaved the plan. To perform exactly these actions: reconciler apply --plan {out_file}")
+        file = view.visible(out_file)
+        view.say(f"\nSaved the plan. To perform exactly these actions: reconciler apply --plan {file}")
     return EXIT_CHANGES if detailed_exitcode and made.has_changes else EXIT_OK
 
 
@@ -202,8 +203,8 @@ async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapp
     if not made.has_changes:
         return _applied(made, None, output_format)
     if not auto_approve:
-        if output_format == "json":
-            out_plan(made, err=True)  # a person approves what a person can read
+        if output_format == "json" or not sys.stdout.isatty():
+            out_plan(made, err=True)  # nobody approves what they cannot see
         if not await _is_approved():
             view.say("\nApply cancelled; nothing was changed.")
             return EXIT_FAILED

@@ -98,6 +98,13 @@ async def test_an_apply_without_changes_writes_nothing(store: Store) -> None:
     assert len(await store.revisions()) == 1
 
 
+async def test_an_empty_plan_made_before_the_daemon_made_the_store_is_not_stale(store: Store) -> None:
+    """A store that was never applied to is as good as none."""
+    nothing = make_plan(Desired((), Project(), "digest"), (await read_live(None))[0], unfinished={})
+
+    assert await apply_plan(store, nothing, plan_id="p", by=BY) is None
+
+
 async def test_a_refused_plan_is_never_published(store: Store) -> None:
     """Whoever calls: the guard is part of the plan."""
     with pytest.raises(RefusedError):
