@@ -31,7 +31,8 @@ _HELD: Final = """
 SELECT json_group_array(DISTINCT lane_id) FROM (SELECT lane_id FROM deliveries
     WHERE state = 'pending' AND is_head = 0 AND hold_until <= :now ORDER BY hold_until LIMIT :limit)
 """
-# As many lanes of each ready pace as it can be given a share for, each found from the one before it.
+# As many lanes of each ready pace as it can be given a share for, each found from the one before it. One seek a case:
+# for `(wake_at, served_token, id) > (…)` SQLite would walk everything that has the same wake_at.
 _READY: Final = """
 WITH RECURSIVE ready AS (
     SELECT row_number() OVER (ORDER BY wake_at, served_token, id) AS position, id,
@@ -45,14 +46,19 @@ picked (position, pace_id, tokens, n, lane_id) AS (
         ORDER BY wake_at, served_token, id LIMIT 1)
     FROM ready
     UNION ALL
-    SELECT position, p.pace_id, tokens, n + 1, (SELECT id FROM lanes WHERE pace_id = p.pace_id AND wake_at <= :now
-        AND (wake_at, served_token, id) > (l.wake_at, l.served_token, l.id) ORDER BY wake_at, served_token, id LIMIT 1)
-    FROM picked p CROSS JOIN lanes l ON l.id = p.lane_id
+    SELECT position, last.pace_id, tokens, n + 1, coalesce(
+        (SELECT id FROM lanes WHERE pace_id = last.pace_id AND wake_at = l.wake_at AND served_token = l.served_token
+            AND id > l.id ORDER BY id LIMIT 1),
+        (SELECT id FROM lanes WHERE pace_id = last.pace_id AND wake_at = l.wake_at AND served_token > l.served_token
+            ORDER BY served_token, id LIMIT 1),
+        (SELECT id FROM lanes WHERE pace_id = last.pace_id AND wake_at > l.wake_at AND wake_at <= :now
+            ORDER BY wake_at, served_token, id LIMIT 1))
+    FROM picked last CROSS JOIN lanes l ON l.id = last.lane_id
     WHERE n < min(tokens, (SELECT lanes FROM share))
 )
-SELECT json_group_array(json_array(p.pace_id, p.tokens, p.lane_id, l.max_concurrency - l.in_flight)
+SELECT json_group_array(json_array(picked.pace_id, tokens, lane_id, l.max_concurrency - l.in_flight)
     ORDER BY n, position)
-FROM picked p LEFT JOIN lanes l ON l.id = p.lane_id
+FROM picked LEFT JOIN lanes l ON l.id = lane_id
 """
 # A lane's heads by due time, each found from the one before it.
 _PICK: Final = """
@@ -62,11 +68,13 @@ WITH RECURSIVE picked (position, lane_id, allowance, n, seq, due_at) AS (
         WHERE lane_id = a.value ->> 0 AND state = 'pending' AND is_head = 1 AND due_at <= :now
         ORDER BY due_at, seq LIMIT 1)
     UNION ALL
-    SELECT p.position, p.lane_id, p.allowance, p.n + 1, d.seq, d.due_at
-    FROM picked p CROSS JOIN deliveries d ON d.seq = (SELECT seq FROM deliveries
-        WHERE lane_id = p.lane_id AND state = 'pending' AND is_head = 1 AND due_at <= :now
-        AND (due_at, seq) > (p.due_at, p.seq) ORDER BY due_at, seq LIMIT 1)
-    WHERE p.n < p.allowance
+    SELECT last.position, last.lane_id, last.allowance, last.n + 1, d.seq, d.due_at
+    FROM picked last CROSS JOIN deliveries d ON d.seq = coalesce(
+        (SELECT seq FROM deliveries WHERE lane_id = last.lane_id AND state = 'pending' AND is_head = 1
+            AND due_at = last.due_at AND seq > last.seq ORDER BY seq LIMIT 1),
+        (SELECT seq FROM deliveries WHERE lane_id = last.lane_id AND state = 'pending' AND is_head = 1
+            AND due_at > last.due_at AND due_at <= :now ORDER BY due_at, seq LIMIT 1))
+    WHERE last.n < last.allowance
 )
 SELECT json_group_array(json_array(seq, lane_id) ORDER BY position, n) FROM picked
 """

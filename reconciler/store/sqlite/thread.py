@@ -74,15 +74,14 @@ class ConnectionThread:
         except BaseException as exc:
             self._refuse_all(exc)
             return
-        try:
-            while (call := self._calls.get()) is not None:
-                if not self._serve(db, call):
-                    break
-        finally:
-            db.close()
+        while (call := self._calls.get()) is not None:
+            if not self._serve(db, call):
+                break
+        db.close()
 
     def _serve(self, db: apsw.Connection, call: _Call) -> bool:
-        """Serve this call, and others with it if that is wise; False when the end of the queue was met."""
+        """Serve this call, and others with it if that is wise; False when the end of the queue was met. Never raises:
+        a thread that dies would leave its callers waiting for ever."""
         raise NotImplementedError
 
     def _refuse_all(self, exc: BaseException) -> None:
@@ -122,29 +121,32 @@ class WriteThread(ConnectionThread):
 
     def _serve(self, db: apsw.Connection, call: _Call) -> bool:
         group = [call]
+        is_last = False
         try:
             db.execute("BEGIN IMMEDIATE")
-        except apsw.Error as exc:
-            call.error = exc
-            self._resolve(group)
-            return True
-        is_last = False
+            is_last = self._gather(db, group)
+            if not _commit(db, group) and len(group) > 1:
+                _run_one_by_one(db, group)
+        except BaseException as exc:  # it could not begin, or could not even undo
+            for failed in group:
+                failed.error = failed.error or exc
+        self._resolve(group)
+        return not is_last
+
+    def _gather(self, db: apsw.Connection, group: list[_Call]) -> bool:
+        """Run the group's first call and those that are queued behind it; True if the end of the queue was met."""
         full_at = time.monotonic() + GROUP_SECONDS
-        _run_in_savepoint(db, call)
+        _run_in_savepoint(db, group[0])
         while db.in_transaction and time.monotonic() < full_at:
             try:
                 following = self._calls.get_nowait()
             except queue.Empty:
-                break
+                return False
             if following is None:
-                is_last = True
-                break
+                return True
             group.append(following)
             _run_in_savepoint(db, following)
-        if not _commit(db, group) and len(group) > 1:
-            _run_one_by_one(db, group)
-        self._resolve(group)
-        return not is_last
+        return False
 
 
 def _set_answers(calls: list[_Call]) -> None:
@@ -186,7 +188,7 @@ def _commit(db: apsw.Connection, group: list[_Call]) -> bool:
         try:
             db.execute("COMMIT")
             return True
-        except apsw.Error as exc:
+        except Exception as exc:
             lost = exc
             if db.in_transaction:
                 db.execute("ROLLBACK")

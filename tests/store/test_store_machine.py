@@ -1,0 +1,305 @@
+"""A state machine drives the store beside a model of the rules of order, pace, concurrency and leases.
+
+The model knows no index, no wake time and no head flag: it says from the contract alone what may be given.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from store_make import COMMIT, dead, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
+
+from reconciler.models.delivery import State
+from reconciler.store.base import Claimed, Store
+from reconciler.store.open import open_store
+
+LANES = {
+    "a": make_lane("a", max_concurrency=2),
+    "b": make_lane("b", per_second=3.0, burst=2, max_concurrency=3),
+    "c": make_lane("c", "shared", per_second=7.0, burst=3, max_concurrency=4),
+    "d": make_lane("d", "shared", max_concurrency=2),
+}
+LIMITS: dict[str, tuple[Fraction, int] | None] = {  # pace key: (milliseconds a token, burst)
+    LANES["a"].pace_key: None,
+    LANES["b"].pace_key: (Fraction(ceil(Fraction(1_000_000, 3)), 1_000), 2),
+    "shared": (Fraction(ceil(Fraction(1_000_000, 7)), 1_000), 3),
+}
+
+
+@dataclass
+class Row:
+    """What the contract says of one delivery."""
+
+    seq: int
+    uid: str
+    order_key: str | None
+    due_at: int
+    hold_until: int
+    state: State = State.PENDING
+    is_released: bool = False  # from its hold: it never waits again
+    attempts: int = 0
+    counted: int = 0
+    give_up_at: int | None = None
+    lease: Claimed | None = None
+    lease_until: int = 0
+
+
+@dataclass
+class Pace:
+    """A bucket by the textbook."""
+
+    tokens: Fraction
+    at: int = 0
+    blocked_until: int = 0
+    returned: dict[int, int] = field(default_factory=dict)
+
+    def fill(self, limit: tuple[Fraction, int] | None, now: int) -> int:
+        if limit is None:
+            return 10**6
+        interval, burst = limit
+        self.tokens = min(Fraction(burst), self.tokens + (now - self.at) / interval)
+        self.at = now
+        return int(self.tokens)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Time only moves forward; every rule is one verb."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = tempfile.mkdtemp()
+        opened = open_store(f"sqlite:///{self.folder}/store.db", create=True)
+        assert opened is not None
+        self.store: Store = self.run(opened.__aenter__())
+        self.now = 1_000
+        self.rows: list[Row] = []
+        self.open = dict.fromkeys(LANES, True)
+        self.paces = {key: Pace(Fraction(limit[1] if limit else 0)) for key, limit in LIMITS.items()}
+        self.lost: list[Claimed] = []
+
+    def teardown(self) -> None:
+        self.run(self.store.__aexit__(None, None, None))
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+        shutil.rmtree(self.folder)
+
+    def run(self, awaitable: Awaitable[Any]) -> Any:
+        async def call() -> Any:
+            async with asyncio.timeout(20):
+                return await awaitable
+
+        return self.loop.run_until_complete(call())
+
+    # The rules of the contract
+
+    def may_start(self, row: Row, now: int) -> bool:
+        """Its predecessor is final, or it is past its hold."""
+        if row.order_key is None or row.is_released or row.hold_until <= now:
+            return True
+        before = [other for other in self.rows if (other.uid, other.order_key) == (row.uid, row.order_key)]
+        position = before.index(row)
+        return position == 0 or before[position - 1].state.is_finished
+
+    def free(self, uid: str) -> int:
+        return LANES[uid].max_concurrency - sum(row.uid == uid and row.state is State.IN_FLIGHT for row in self.rows)
+
+    def tokens(self, uid: str, now: int) -> int:
+        pace = self.paces[LANES[uid].pace_key]
+        return 0 if pace.blocked_until > now else pace.fill(LIMITS[LANES[uid].pace_key], now)
+
+    def startable(self, uid: str, now: int) -> list[Row]:
+        """A lane's due heads in the order in which they must be given."""
+        if not self.open[uid]:
+            return []
+        found = [row for row in self.rows if row.uid == uid and row.state is State.PENDING and row.due_at <= now]
+        return sorted((row for row in found if self.may_start(row, now)), key=lambda row: (row.due_at, row.seq))
+
+    def leased(self) -> list[Row]:
+        return [row for row in self.rows if row.state is State.IN_FLIGHT]
+
+    # The verbs
+
+    @initialize()
+    def apply(self) -> None:
+        self.run(publish(self.store, *(make_live(uid, uid) for uid in LANES)))
+        self.run(self.store.configure(1, list(LANES.values())))
+
+    @rule(
+        items=st.lists(
+            st.tuples(
+                st.sampled_from(sorted(LANES)),
+                st.sampled_from([None, "r", "s"]),
+                st.sampled_from([0, 0, 0, 5, 400]),
+                st.sampled_from([100, 2_000, 10**9]),
+            ),
+            min_size=1,
+            max_size=8,
+        )
+    )
+    def accept(self, items: list[tuple[str, str | None, int, int]]) -> None:
+        events = []
+        for uid, order_key, delay, hold in items:
+            row = Row(len(self.rows) + 1, uid, order_key, self.now + delay, self.now + hold)
+            self.rows.append(row)
+            new = make_delivery(f"d{row.seq}", uid, row.due_at, order_key=order_key, hold_until=row.hold_until)
+            events.append(make_event(f"e{row.seq}", new, at=self.now))
+        self.run(self.store.accept(events, revision=1))
+
+    @rule(limit=st.sampled_from([1, 2, 3, 5, 50]), lease=st.sampled_from([50, 10**6]))
+    def claim(self, limit: int, lease: int) -> None:
+        expected = {uid: self.startable(uid, self.now) for uid in LANES}
+        free = {uid: self.free(uid) for uid in LANES}
+        tokens = {LANES[uid].pace_key: self.tokens(uid, self.now) for uid in LANES}
+        for row in self.rows:
+            row.is_released = row.is_released or row.hold_until <= self.now
+
+        given = self.run(
+            self.store.claim(now=self.now, lease_until=self.now + lease, limit=limit, revision=1, commit=COMMIT)
+        )
+
+        assert len(given) <= limit
+        assert len({claimed.seq for claimed in given}) == len(given)
+        for claimed in given:
+            row = self.rows[claimed.seq - 1]
+            assert expected[row.uid].pop(0) is row, "out of turn"
+            waited = self.now - row.due_at
+            give_up_at = None if row.give_up_at is None else row.give_up_at + waited
+            assert (claimed.number, claimed.counted, claimed.give_up_at) == (row.attempts + 1, row.counted, give_up_at)
+            row.state, row.lease, row.lease_until = State.IN_FLIGHT, claimed, self.now + lease
+            row.attempts, row.give_up_at = row.attempts + 1, give_up_at
+            free[row.uid] -= 1
+            tokens[claimed.pace_key] -= 1
+            pace = self.paces[claimed.pace_key]
+            pace.tokens -= 1
+            pace.returned = {claimed.token: pace.returned.get(claimed.token, 0) + 1}  # only the last claim's come back
+        assert min(free.values()) >= 0, "above max_concurrency"
+        assert min(tokens.values()) >= 0, "above the rate"
+        if len(given) < limit:
+            assert not any(expected[uid] and free[uid] and tokens[LANES[uid].pace_key] for uid in LANES), "left waiting"
+            wake_at = self.run(self.store.next_wake_at())
+            assert wake_at is None or wake_at > self.now, "a wake-up for nothing"
+
+    @rule(by=st.sampled_from([0, 1, 10, 130, 333, 1_000, 5_000]))
+    def wait(self, by: int) -> None:
+        self.now += by
+
+    @precondition(lambda self: self.leased())
+    @rule(data=st.data(), how=st.sampled_from(["delivered", "dead", "retry", "later", "blocked", "uncounted"]))
+    def finish(self, data: st.DataObject, how: str) -> None:
+        chosen = data.draw(
+            st.lists(st.sampled_from(self.leased()), min_size=1, max_size=3, unique_by=lambda row: row.seq)
+        )
+        finished = []
+        for row in chosen:
+            assert row.lease is not None
+            row.counted += how != "uncounted"
+            if how in ("delivered", "dead"):
+                row.state = State(how)
+                finished.append((delivered if how == "delivered" else dead)(row.lease))
+            else:
+                row.state = State.PENDING
+                row.due_at = self.now + (0 if how in ("retry", "blocked") else 700)
+                row.give_up_at = row.give_up_at or self.now + 10_000
+                blocked_until = self.now + 900 if how == "blocked" else None
+                if blocked_until:
+                    pace = self.paces[row.lease.pace_key]
+                    pace.blocked_until = max(pace.blocked_until, blocked_until)
+                finished.append(
+                    retried(
+                        row.lease,
+                        row.due_at,
+                        give_up_at=row.give_up_at,
+                        blocked_until=blocked_until,
+                        is_counted=how != "uncounted",
+                    )
+                )
+            self.lost.append(row.lease)
+        assert self.run(self.store.finish(finished)) == ()
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data())
+    def finish_what_was_lost(self, data: st.DataObject) -> None:
+        claimed = data.draw(st.sampled_from(self.lost))
+        assert self.run(self.store.finish([delivered(claimed)])) == (claimed.seq,)
+
+    @precondition(lambda self: self.leased())
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        row = data.draw(st.sampled_from(self.leased()))
+        assert row.lease is not None
+        self.run(self.store.release([row.lease], due_at=self.now))
+        pace = self.paces[row.lease.pace_key]
+        limit = LIMITS[row.lease.pace_key]
+        if limit and pace.returned.get(row.lease.token):
+            self.tokens(row.uid, self.now)
+            pace.tokens = min(Fraction(limit[1]), pace.tokens + 1)
+            pace.returned[row.lease.token] -= 1
+        row.state, row.due_at = State.PENDING, self.now
+        row.attempts -= 1
+        self.lost.append(row.lease)
+
+    @rule()
+    def close_expired(self) -> None:
+        expired = self.run(self.store.expired(now=self.now))
+
+        assert [item.seq for item in expired] == [row.seq for row in self.leased() if row.lease_until < self.now]
+        assert self.run(self.store.finish([retried(claimed, self.now) for claimed in expired])) == ()
+        for claimed in expired:
+            row = self.rows[claimed.seq - 1]
+            assert claimed == row.lease
+            row.state, row.due_at, row.counted = State.PENDING, self.now, row.counted + 1
+
+    @precondition(lambda self: self.leased())
+    @rule(data=st.data())
+    def extend(self, data: st.DataObject) -> None:
+        row = data.draw(st.sampled_from(self.leased()))
+        assert row.lease is not None
+        row.lease_until = self.now + 500
+        self.run(self.store.extend([row.lease, *self.lost[-1:]], lease_until=row.lease_until))
+
+    @rule(uid=st.sampled_from(sorted(LANES)))
+    def pause_or_resume(self, uid: str) -> None:
+        self.open[uid] = not self.open[uid]
+        lanes = [make_lane(**facts(other), is_open=self.open[other]) for other in LANES]
+        self.run(self.store.configure(1, lanes))
+
+    @invariant()
+    def the_wake_time_misses_nothing(self) -> None:
+        """If a claim would give something now, the store says so."""
+        if any(self.startable(uid, self.now) and self.free(uid) and self.tokens(uid, self.now) for uid in LANES):
+            wake_at = self.run(self.store.next_wake_at())
+            assert wake_at is not None
+            assert wake_at <= self.now
+
+    @invariant()
+    def the_counters_are_right(self) -> None:
+        counts = self.run(self.store.counts())
+        for uid in LANES:
+            expected = {state: sum(row.uid == uid and row.state is state for row in self.rows) for state in State}
+            assert counts.get(uid, dict.fromkeys(State, 0)) == expected
+
+
+def facts(uid: str) -> dict[str, Any]:
+    lane = LANES[uid]
+    return {
+        "uid": uid,
+        "pace_key": lane.pace_key,
+        "per_second": lane.per_second,
+        "burst": lane.burst,
+        "max_concurrency": lane.max_concurrency,
+    }
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
