@@ -56,7 +56,7 @@ def test_json_is_one_object_a_line() -> None:
         ("\ud800", '"\\ud800"'),
         ("田中", "田中"),
         (2**64, "0x10000000000000000"),
-        (10**9000, f"{10**9000:#x}"[:255] + "…"),
+        pytest.param(10**9000, f"{10**9000:#x}"[:255] + "…", id="a number of 9,000 digits"),
         (float("inf"), "inf"),
     ],
 )
