@@ -35,6 +35,7 @@ _BOUNDS: Final = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+_NO_NAME: Final = re.compile(r"[^a-z0-9]+")
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
 
@@ -65,8 +66,17 @@ def shown(value: object, path: Path) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word; else nothing."""
     by_lower = {item.lower(): item for item in known}
-    close = get_close_matches(word.lower(), by_lower, n=1)
-    return f"did you mean `{by_lower[close[0]]}`?" if close else ""
+    close = get_close_matches(word.lower(), by_lower)
+    if not close:
+        return ""
+    best = max(close, key=lambda item: _shared_length(item, word.lower()))
+    return f"did you mean `{by_lower[best]}`?"
+
+
+def _shared_length(one: str, other: str) -> int:
+    """How many characters two words share at their beginning: `retries` is nearer to `retry` than to `triggers`."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def _path(loc: tuple[int | str, ...], raw: Any, kind: str) -> Path:
@@ -97,6 +107,11 @@ def _fault(path: Path, item: ErrorDetails, model: type[BaseModel], prefix: Path)
         hint = did_you_mean(str(path[-1]), known) or f"known here: {', '.join(known)}"
         return Fault("field.unknown", full, f"unknown key: {path[-1]}"[:SHOWN_MAX], hint, on_key=True)
     # 2. The value is of another type.
+    if path[-1:] == ("rate_limit",) and kind == "literal_error":
+        hint = did_you_mean(str(value), ("unlimited",)) or "write {per_second: 9}"
+        return Fault("field.choice", full, f"{field} must be `unlimited` or a mapping{value_shown}", hint)
+    if path[-1:] == ("body_template",) and kind == "string_type":
+        return _wrong_type(full, "text or a mapping", value)
     if kind in ("enum", "literal_error") and isinstance(value, str):
         choices = _QUOTED.findall(str(context.get("expected", "")))
         hint = did_you_mean(value, choices)
@@ -116,7 +131,10 @@ def _fault(path: Path, item: ErrorDetails, model: type[BaseModel], prefix: Path)
     if kind == "duration":
         hint = "a number and s, m or h, like 30s" if not isinstance(value, str) else ""
         return Fault("field.duration", full, message, hint)
-    return Fault("field.name" if kind == "name" else "field.value", full, message)
+    if kind == "name":
+        slug = _NO_NAME.sub("-", str(value).lower()).strip("-")[:63].strip("-")
+        return Fault("field.name", full, message, f"like {slug}" if slug else "")
+    return Fault("field.value", full, message)
 
 
 def _wrong_type(path: Path, expected: str, value: object) -> Fault:

@@ -117,6 +117,8 @@ class _Builder:
         if "${" in value:
             value = self._filled(node)
         if not node.style:
+            if value and value[0] not in scalar.TYPED_STARTS:
+                return value
             try:
                 return scalar.resolve(value)
             except scalar.ScalarError as exc:
@@ -214,7 +216,9 @@ def _unreadable(file: str, text: str, bad: re.Match[str]) -> Problem:
 
 
 def _syntax_problem(file: str, text: str, exc: yaml.YAMLError) -> Problem:
-    mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+    mark, context_mark = getattr(exc, "problem_mark", None), getattr(exc, "context_mark", None)
+    if mark is None or getattr(exc, "context", None) in ("while scanning a tag", "while scanning an alias"):
+        mark = context_mark or mark
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     span = Span(line, column, line, column + 1)
     if isinstance(exc, LimitError):

@@ -10,6 +10,8 @@ from typing import Final
 
 INTEGER_BITS: Final = 64  # what JSON libraries carry unharmed
 
+TYPED_STARTS: Final = frozenset("~.<=+-0123456789ntfNTFyYoO")  # with one of these begins all that is not simply text
+
 _NULLS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 _TRUE: Final = frozenset(("true", "True", "TRUE"))
 _FALSE: Final = frozenset(("false", "False", "FALSE"))
@@ -29,7 +31,6 @@ _AMBIGUOUS: Final = re.compile(  # what YAML 1.1 (yaml.org/type) or the core sch
     """,
     re.VERBOSE,
 )
-_FIRST: Final = frozenset("~.<=+-0123456789ntfNTFyYoO")  # with one of these begins all that is not simply text
 _LONGEST: Final = 64  # characters; a longer number is refused as out of range
 
 
@@ -46,7 +47,7 @@ def resolve(text: str) -> str | int | float | bool | None:
     """The value of a plain scalar. Raises ScalarError."""
     if not text:
         return None
-    if text[0] not in _FIRST:
+    if text[0] not in TYPED_STARTS:
         return text
     if text in _NULLS:
         return None

@@ -6,6 +6,7 @@ Our own validation stays the judge: a JSON Schema cannot know variables, positio
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from reconciler.models.event import event_schema
-from reconciler.models.webhook import API_VERSION, Project, Webhook
+from reconciler.models.webhook import API_VERSION, Approval, Method, Ordering, Project, Status, Trigger, Webhook
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 VARIABLE: Final = {
@@ -21,6 +22,7 @@ VARIABLE: Final = {
     "pattern": r"\$\{var:[A-Za-z_][A-Za-z0-9_-]*\}",
     "description": "${var:NAME} takes a variable of --var or --var-file before the value gets its type.",
 }
+_CHOICES: Final = frozenset(choice.__name__ for choice in (Approval, Method, Ordering, Status, Trigger))
 
 Schema = dict[str, Any]
 
@@ -97,9 +99,8 @@ def _document(kind: str, schema: Schema, description: str) -> Schema:
 
 def _defaults(spec: Schema) -> Schema:
     """What may stand under a project's defaults: any part of a spec."""
-    description = "Any part of a webhook's spec."
-    optional = {key: item for key, item in spec.items() if key != "required"}
-    return {**optional, "description": description}
+    optional: Schema = {key: deepcopy(item) for key, item in spec.items() if key != "required"}
+    return {**optional, "description": "Any part of a webhook's spec."}
 
 
 def _tidy(node: Any) -> None:
@@ -137,19 +138,22 @@ def _take_variables(node: Any) -> None:
 
 def _or_variable(field: Schema) -> Schema:
     _take_variables(field)
-    if field.get("type") not in ("integer", "number", "boolean") and not _is_choice(field):
+    variable = {"$ref": "#/$defs/Variable"}
+    for union in ("anyOf", "oneOf"):
+        if any(_is_typed(option) for option in field.get(union, ())):
+            return {**field, union: [*field[union], variable]}
+    if not _is_typed(field):
         return field
-    outside = {key: field.pop(key) for key in ("description", "default") if key in field}
-    return {"anyOf": [field, {"$ref": "#/$defs/Variable"}], **outside}
+    outside: Schema = {key: field[key] for key in ("description", "default") if key in field}
+    inside = {key: item for key, item in field.items() if key not in outside}
+    return {"anyOf": [inside, variable], **outside}
 
 
-def _is_choice(field: Schema) -> bool:
-    return "enum" in field or str(field.get("$ref", "")).rpartition("/")[2] in (
-        "Status",
-        "Method",
-        "Trigger",
-        "Ordering",
-    )
+def _is_typed(field: Schema) -> bool:
+    """Whether not any text will do: numbers, booleans, and one of several words."""
+    name = str(field.get("$ref", "")).rpartition("/")[2]
+    is_choice = "enum" in field or "const" in field or name in _CHOICES
+    return is_choice or field.get("type") in ("integer", "number", "boolean")
 
 
 def explain_event() -> list[Field]:

@@ -101,7 +101,7 @@ class Tree:
                 return path
             if isinstance(node, MappingNode):
                 for key, value in node.value:
-                    below = (*path, key.value if isinstance(key, ScalarNode) else "?")
+                    below = (*path, key.value) if isinstance(key, ScalarNode) else path
                     if key is wanted:
                         return below
                     stack.append((value, below))

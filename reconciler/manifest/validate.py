@@ -49,7 +49,10 @@ def check_head(document: Any) -> Iterator[Fault]:
                 hint = "put it below `spec`"
             yield Fault("field.unknown", (key,), f"unknown key: {key}"[:80], hint or _known_hint(), on_key=True)
     for key in ("metadata", "spec"):
-        if key in document and not isinstance(document[key], Mapping):
+        if key not in document:
+            if key == "spec" or document.get("kind") == "Webhook":
+                yield Fault("field.missing", (key,), f"`{key}` is missing", on_key=True)
+        elif not isinstance(document[key], Mapping):
             yield Fault("field.type", (key,), f"`{key}` must be a mapping{shown(document[key], (key,))}")
 
 
@@ -93,6 +96,7 @@ class Judge:
         faults.extend(self._check_body(raw["spec"]))
         if webhook is not None and self._bindings is not None:
             faults.extend(_check_bindings(webhook, raw["spec"], self._bindings))
+        faults = [fault for fault in faults if fault.code != "field.missing" or fault.path[0] in document]
         if any(fault.severity is Severity.ERROR for fault in faults):
             return None, faults
         return webhook, faults

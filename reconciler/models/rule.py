@@ -64,16 +64,23 @@ def check_project(spec: Mapping[str, Any]) -> Faults:
     """The faults of a project's spec as written, apart from those of its defaults; paths begin with `spec`."""
     hosts = mapping_at(spec, "policy").get("allowed_hosts")
     for index, host in enumerate(hosts if isinstance(hosts, list) else ()):
-        reason = judge_host(host.removeprefix("*.")) if isinstance(host, str) and host else None
-        if reason:
-            path = ("spec", "policy", "allowed_hosts", index)
-            yield Fault("url.host", path, f"`{show(path)}` allows nothing: {reason}", "write a name or *.DOMAIN")
+        if not isinstance(host, str) or not host:
+            continue
+        path = ("spec", "policy", "allowed_hosts", index)
+        if "/" in host:
+            yield Fault(
+                "url.host", path, f"`{show(path)}` must be a host, not a URL: {host[:80]}", "write the name only"
+            )
+        elif reason := judge_host(host.removeprefix("*.")):
+            message = reason.replace("the host", f"the host `{show(path)}`", 1)
+            yield Fault("url.host", path, message, "write a name, or *.DOMAIN for all names below it")
     partials = spec.get("partials")
     if isinstance(partials, str):
         if partials.startswith("/") or ".." in partials.split("/"):
             hint = "name a folder beside or below the project's file"
             yield Fault("project.partials", ("spec", "partials"), f"`partials` leaves the manifests: {partials}", hint)
-        yield _no_effect_yet("partials")
+        else:
+            yield _no_effect_yet("partials")
 
 
 def _no_effect_yet(key: str) -> Fault:

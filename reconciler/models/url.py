@@ -42,7 +42,7 @@ def check_url(path: Path, url: object) -> Faults:
         yield Fault("url.scheme", path, f"{field} must begin with https://: {scheme[:20]}", "only HTTPS is sent to")
     yield from _check_authority(path, authority)
     if bad := _BAD_URL_CHARACTER.search("".join(part or "" for part in rest)):
-        hint = "remove it" if bad[0] <= " " else "percent-encode it"
+        hint = "remove it" if bad[0] <= " " else "percent-encode it; a URL is no template"
         yield Fault("url.character", path, f"{field} holds a character that URLs cannot: {bad[0]!a}", hint)
     if match[6] is not None:
         yield Fault("url.fragment", path, f"{field} has a fragment, which is never sent", "remove what begins at `#`")
