@@ -98,9 +98,11 @@ class _Probe:
         """The template's offset of a character of the probe; that of the end for the probe's end."""
         if not self.nodes:
             return 0
-        index = bisect_right(self.offsets, min(offset, len(self.text) - 1)) - 1
+        if offset >= len(self.text):
+            return self.nodes[-1].end
+        index = bisect_right(self.offsets, offset) - 1
         node = self.nodes[index]
-        return min(node.start + offset - self.offsets[index], node.end) if isinstance(node, Text) else node.start
+        return node.start + offset - self.offsets[index] if isinstance(node, Text) else node.start
 
     def origin_of_end(self, offset: int) -> int:
         """The template's offset after the character before `offset`."""

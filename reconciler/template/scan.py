@@ -69,14 +69,14 @@ def read_string(text: str) -> Reading:
 
 
 class _Expect(Enum):
-    """What may come next; the value is how a message names it."""
+    """What may come next; the value is how a message names it, unless it depends on the bracket."""
 
     VALUE = "a value"
     FIRST_ITEM = "a value or `]`"
     FIRST_KEY = "a key in quotes or `}`"
     KEY = "a key in quotes"
     COLON = "`:`"
-    NEXT = "`,` or the closing bracket"
+    NEXT = "a comma or the closing bracket"
     NOTHING = "nothing more"
 
 
@@ -191,12 +191,13 @@ class _Scanner:
         self.broken += [(start, end) for _ in inner.broken]
         return True
 
+    def _needed(self) -> str:
+        return f"`,` or `{_CLOSING[self.open[-1]]}`" if self.expect is _Expect.NEXT else self.expect.value
+
     def _wanted(self) -> str:
-        if self.expect is _Expect.NEXT:
-            return f"the JSON needs `,` or `{_CLOSING[self.open[-1]]}` here"
         if self.expect is _Expect.NOTHING:
             return "the JSON must end here"
-        return f"the JSON needs {self.expect.value} here"
+        return f"the JSON needs {self._needed()} here"
 
     def _unexpected(self, match: re.Match[str], *, hint: str = "") -> NotJson:
         names = {"hole": "an expression", "string": "a string"}
@@ -206,12 +207,11 @@ class _Scanner:
         return NotJson(f"{self._wanted()}, not {what}", *match.span(), hint=hint)
 
     def _incomplete(self) -> NotJson:
-        end = len(self.text)
-        if not self.text.strip(" \t\n\r"):
-            return NotJson(
-                "the body is empty, which is not JSON", 0, end, hint="leave `body_template` out to send the event"
-            )
-        return NotJson(f"the JSON ends too early: {self._wanted().removeprefix('the JSON needs ')}", end, end)
+        end = len(self.text.rstrip(" \t\n\r"))
+        if end == 0:
+            hint = "leave `body_template` out to send the event itself"
+            return NotJson("the body is empty, which is not JSON", 0, len(self.text), hint=hint)
+        return NotJson(f"the JSON ends too early: it needs {self._needed()}", end, end)
 
     def _unreadable(self, position: int) -> NotJson:
         """Why no token begins at `position`."""

@@ -1,0 +1,37 @@
+"""What Handlebars 4.7 makes of a template, ours makes too; the expected outputs come from the npm package."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.errors import TemplateError
+from reconciler.template import compile_template
+
+_RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "handlebars.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", _RECORDED["cases"], ids=lambda case: repr(case["template"]))
+def test_html_mode_gives_what_handlebars_gives(case: dict[str, Any]) -> None:
+    """HTML mode is Handlebars as JavaScript has it; what it refuses to compile, we refuse."""
+    if case["output"] is None:
+        with pytest.raises(TemplateError):
+            compile_template(case["template"], escape="html")
+        return
+
+    assert compile_template(case["template"], escape="html").render(_RECORDED["context"]) == case["output"]
+
+
+@pytest.mark.parametrize("case", _RECORDED["cases"], ids=lambda case: repr(case["template"]))
+def test_plain_mode_escapes_nothing(case: dict[str, Any]) -> None:
+    """Plain mode is the same without escaping."""
+    if case["output"] is None:
+        return
+    escapes = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'", "&#x60;": "`", "&#x3D;": "="}
+
+    output = case["output"]
+    for entity, character in reversed(escapes.items()):
+        output = output.replace(entity, character)
+
+    assert compile_template(case["template"], escape="none").render(_RECORDED["context"]) == output
