@@ -27,7 +27,7 @@ from reconciler.cli.option import (
     store_url,
     var_options,
 )
-from reconciler.cli.view_plan import applied_text, out_plan
+from reconciler.cli.view_plan import applied_text, out_plan, summary_text
 from reconciler.errors import (
     EXIT_CHANGES,
     EXIT_FAILED,
@@ -215,9 +215,11 @@ async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapp
 async def _apply_saved(url: str, file: Path, output_format: str, options: Mapping[str, Any]) -> int:
     saved = read_plan(file)
     made = saved.plan
-    _show_before(made, output_format)
     if made.refusals:
+        _show(made, output_format)
         return _refused(made)
+    if output_format == "text":
+        view.out(summary_text(made))  # it was reviewed when it was made; `show --plan` shows it again
     commit = options["commit"] or saved.commit
     revision = await _publish(url, made, plan_id=saved.plan_id, commit=commit, who=options["applied_by"])
     return _applied(made, revision, output_format)
