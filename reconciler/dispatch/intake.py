@@ -5,6 +5,7 @@ raises, nothing was stored. DESIGN.md section 5, Intake and Identity.
 """
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ R = TypeVar("R")
 
 ID_MAX_CHARACTERS: Final = 255
 MATCH_TRIES: Final = 5  # a revision that moves more often than this while one request is matched is a fault
+HEAVY_BYTES: Final = 1024 * 1024  # larger bodies are taken one at a time: parsed, 8 MiB can be some 200 MB of objects
 THREAD_BYTES: Final = 32 * 1024  # larger bodies are judged in a thread, so that deliveries under way do not wait
 
 
@@ -112,6 +114,7 @@ class Intake:
         self._now = now
         self._wake = wake
         self._is_closed = False
+        self._heavy = asyncio.Lock()
 
     @property
     def is_closed(self) -> bool:
@@ -137,9 +140,9 @@ class Intake:
         BadIdError, IntakeClosedError and StoreError, each with nothing stored.
         """
         given_id = check_id(ce_id if ce_id is not None else idempotency_key)
-        is_large = len(body) > THREAD_BYTES
-        items = await _run(is_large, parse_items, body, content_type=content_type)
-        return await self.take_items(items, source=source, given_id=given_id)
+        async with self._heavy if len(body) > HEAVY_BYTES else contextlib.nullcontext():
+            items = await _run(len(body) > THREAD_BYTES, parse_items, body, content_type=content_type)
+            return await self.take_items(items, source=source, given_id=given_id)
 
     async def take_items(self, items: Sequence[Item], *, source: str, given_id: str | None = None) -> IntakeAnswer:
         """`take` for items that are parsed already."""

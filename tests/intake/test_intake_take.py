@@ -262,6 +262,17 @@ async def test_large_requests_are_taken_in_order(room: Room) -> None:
     assert [item.data_id for item in reversed(stored)] == [f"request-{number}" for number in range(500)]
 
 
+async def test_heavy_requests_at_once_are_all_taken(room: Room) -> None:
+    """One after the other."""
+    bodies = [
+        raw([event(100 * part + number, justification="x" * 20_000) for number in range(60)]) for part in range(4)
+    ]
+
+    answers = await asyncio.gather(*(take(room, body) for body in bodies))
+
+    assert [answer.accepted for answer in answers] == [60] * 4
+
+
 async def test_events_are_matched_with_the_revision_live_at_intake(room: Room) -> None:
     """A revision applied since the last look is the one that counts."""
     await publish(room.store, webhook("newer"), webhook("newest"))
