@@ -70,6 +70,14 @@ class Pace:
         return int(self.tokens)
 
 
+ITEM = st.tuples(  # webhook, order key, due in, hold for
+    st.sampled_from(sorted(LANES)),
+    st.sampled_from([None, "r", "r", "s"]),
+    st.sampled_from([0, 0, 0, 5, 400]),
+    st.sampled_from([100, 2_000, 10**9, 10**9]),
+)
+
+
 class StoreMachine(RuleBasedStateMachine):
     """Time only moves forward; every rule is one verb."""
 
@@ -128,23 +136,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     # The verbs
 
-    @initialize()
-    def apply(self) -> None:
+    @initialize(items=st.lists(ITEM, min_size=6, max_size=20))
+    def begin(self, items: list[tuple[str, str | None, int, int]]) -> None:
         self.run(publish(self.store, *(make_live(uid, uid) for uid in LANES)))
         self.run(self.store.configure(1, list(LANES.values())))
+        self.accept(items)
 
-    @rule(
-        items=st.lists(
-            st.tuples(
-                st.sampled_from(sorted(LANES)),
-                st.sampled_from([None, "r", "s"]),
-                st.sampled_from([0, 0, 0, 5, 400]),
-                st.sampled_from([100, 2_000, 10**9]),
-            ),
-            min_size=1,
-            max_size=8,
-        )
-    )
+    @rule(items=st.lists(ITEM, min_size=1, max_size=8))
+    def accept_more(self, items: list[tuple[str, str | None, int, int]]) -> None:
+        self.accept(items)
+
     def accept(self, items: list[tuple[str, str | None, int, int]]) -> None:
         events = []
         for uid, order_key, delay, hold in items:
@@ -155,6 +156,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.accept(events, revision=1))
 
     @rule(limit=st.sampled_from([1, 2, 3, 5, 50]), lease=st.sampled_from([50, 10**6]))
+    def claim_some(self, limit: int, lease: int) -> None:
+        self.claim(limit, lease)
+
     def claim(self, limit: int, lease: int) -> None:
         expected = {uid: self.startable(uid, self.now) for uid in LANES}
         free = {uid: self.free(uid) for uid in LANES}
@@ -188,16 +192,30 @@ class StoreMachine(RuleBasedStateMachine):
             wake_at = self.run(self.store.next_wake_at())
             assert wake_at is None or wake_at > self.now, "a wake-up for nothing"
 
-    @rule(by=st.sampled_from([0, 1, 10, 130, 333, 1_000, 5_000]))
-    def wait(self, by: int) -> None:
+    @rule(by=st.sampled_from([1, 130, 333, 1_000, 5_000]))
+    def wait_and_claim_all(self, by: int) -> None:
         self.now += by
+        self.claim(limit=50, lease=10**6)
 
     @precondition(lambda self: self.leased())
-    @rule(data=st.data(), how=st.sampled_from(["delivered", "dead", "retry", "later", "blocked", "uncounted"]))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["delivered", "delivered", "dead", "retry", "later", "blocked", "uncounted"]),
+    )
     def finish(self, data: st.DataObject, how: str) -> None:
-        chosen = data.draw(
-            st.lists(st.sampled_from(self.leased()), min_size=1, max_size=3, unique_by=lambda row: row.seq)
-        )
+        self.finish_these(data.draw(st.sets(st.sampled_from(range(len(self.leased()))), min_size=1)), how)
+
+    @rule(turns=st.integers(1, 6), by=st.sampled_from([1, 150, 600]))
+    def work(self, turns: int, by: int) -> None:
+        """A worker to whom nothing special happens."""
+        for _ in range(turns):
+            self.claim(limit=50, lease=10**6)
+            self.finish_these(set(range(len(self.leased()))), "delivered")
+            self.now += by
+
+    def finish_these(self, places: set[int], how: str) -> None:
+        leased = self.leased()
+        chosen = [leased[place] for place in sorted(places)]
         finished = []
         for row in chosen:
             assert row.lease is not None
@@ -266,9 +284,9 @@ class StoreMachine(RuleBasedStateMachine):
         row.lease_until = self.now + 500
         self.run(self.store.extend([row.lease, *self.lost[-1:]], lease_until=row.lease_until))
 
-    @rule(uid=st.sampled_from(sorted(LANES)))
-    def pause_or_resume(self, uid: str) -> None:
-        self.open[uid] = not self.open[uid]
+    @rule(uid=st.sampled_from(sorted(LANES)), resume=st.sampled_from([True, True, False]))
+    def pause_one_or_resume_all(self, uid: str, resume: bool) -> None:
+        self.open = {other: resume or (other != uid and self.open[other]) for other in LANES}
         lanes = [make_lane(**facts(other), is_open=self.open[other]) for other in LANES]
         self.run(self.store.configure(1, lanes))
 
@@ -301,5 +319,5 @@ def facts(uid: str) -> dict[str, Any]:
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
