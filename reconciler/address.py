@@ -118,21 +118,17 @@ def judge_host(host: str) -> str | None:
 
 
 def judge_address(ip: str) -> str | None:
-    """Why an address that a name resolved to is refused as "fact: value", or None where it may be dialled.
+    """What forbids an address that a name resolved to ("private address (RFC 1918)"), or None where it may be dialled.
 
     An IPv6 address that stands for an IPv4 address is judged by that one; a zone (`%eth0`) never passes.
     """
     try:
         address: IPv4Address | IPv6Address = IPv6Address(ip) if ":" in ip else IPv4Address(ip)
     except AddressValueError:
-        return f"not an IP address: {_shown(ip)}"
+        return "not an IP address"
     if isinstance(address, IPv4Address):
-        reason = _judge_ipv4(address)
-    elif address.scope_id is not None:
-        reason = "address with a zone"
-    else:
-        reason = _judge_ipv6(address)
-    return f"{reason}: {ip}" if reason else None
+        return _judge_ipv4(address)
+    return "address with a zone" if address.scope_id is not None else _judge_ipv6(address)
 
 
 def _shown(text: str) -> str:

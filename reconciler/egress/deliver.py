@@ -119,8 +119,10 @@ class Deliverer:
         """Fills in `exchange` and `response` as far as it comes; the fault with a line on it, or (None, "")."""
         try:
             request = _to_request(prepared, exchange)
-        except (httpx.InvalidURL, UnicodeError) as exc:
+        except httpx.InvalidURL as exc:
             return Fault.RENDER, f"the request cannot be sent: {exc}"
+        except UnicodeError:
+            return Fault.RENDER, "the request cannot be sent: a header holds characters that HTTP cannot carry"
         deadline = asyncio.timeout(timeout_seconds)
         if before_write is not None:
             exchange.before_write = _outside(deadline, before_write, exchange)
@@ -137,12 +139,14 @@ class Deliverer:
         return None, ""
 
     def _shown(self, shown: Prepared) -> SentRequest:
-        mask = self._masker.mask
+        def hide(text: str) -> str:
+            return self._masker.mask(text).encode("utf-8", "replace").decode("utf-8")  # no store takes a lone surrogate
+
         return SentRequest(
             method=shown.method,
-            url=mask(shown.url),
-            headers=tuple((name, mask(value)) for name, value in complete_headers(shown.headers)),
-            body=mask((shown.body or b"").decode("utf-8", "replace")),
+            url=hide(shown.url),
+            headers=tuple((hide(name), hide(value)) for name, value in complete_headers(shown.headers)),
+            body=hide((shown.body or b"").decode("utf-8", "replace")),
         )
 
 
@@ -194,7 +198,7 @@ class _Response:
         kept: list[tuple[str, str]] = []
         left = HEADERS_KEPT_MAX
         for name, value in self.headers:
-            left -= len(name) + len(value)
+            left -= len(name) + len(value) + len(": ")
             if left < 0:
                 break
             kept.append((self._masker.mask(name), self._masker.mask(value)))
@@ -260,7 +264,7 @@ def _classify(exc: httpx.TransportError, exchange: Exchange) -> tuple[Fault, str
         case Fault.PROTOCOL:
             return fault, f"the answer is not HTTP/1.1: {exc}"
         case Fault.RENDER:
-            return fault, f"the request cannot be sent: {exc}"
+            return fault, f"the request cannot be sent: {exc}"  # h11 quotes the header it refuses; masked like all
         case _:
             return fault, str(exc)
 

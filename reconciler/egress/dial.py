@@ -167,7 +167,7 @@ class Dialer:
         addresses = await self._look_up(host, port)
         for address in addresses:
             if reason := judge_address(address):
-                raise RefusedAddressError(f"{host} resolves to a {reason}")
+                raise RefusedAddressError(f"{host} resolves to {address[:100]}: {reason}")
         return addresses
 
     async def _addresses_of_target(self, target: ConnectTo) -> Sequence[str]:
@@ -226,7 +226,8 @@ def describe_os_error(exc: BaseException) -> str:
         return exc.reason.lower().replace("_", " ")
     if isinstance(exc, OSError) and exc.errno and not isinstance(exc, socket.gaierror):
         return _lower_first(os.strerror(exc.errno))  # the exception's own text repeats the address
-    return _lower_first(getattr(exc, "strerror", None) or str(exc) or type(exc).__name__)
+    fallback = "the connection was closed" if isinstance(exc, ConnectionError) else type(exc).__name__
+    return _lower_first(getattr(exc, "strerror", None) or str(exc) or fallback)
 
 
 def _lower_first(text: str) -> str:

@@ -7,6 +7,7 @@ forgets a value, so that one that was rotated away stays hidden.
 import base64
 import html
 import json
+import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -58,22 +59,68 @@ class Masker:
 
 
 def forms_of(value: str) -> frozenset[str]:
-    """The spellings that are hidden: raw, JSON (also inside JSON), URL, HTML and Base64 at each alignment."""
+    """The spellings that are hidden: raw, JSON (also inside JSON), URL, HTML, Python (in the texts of libraries) and
+    Base64 at each alignment."""
     raw = value.encode("utf-8", "surrogatepass")
-    escaped = (jsontext.escape(value), json.dumps(value)[1:-1])
+    escaped = {escape(value) for escape in _JSON_ESCAPES}
+    doubled = {escape(item) for item in escaped for escape in _JSON_ESCAPES}
+    python = raw.decode("latin-1").encode("unicode_escape").decode("ascii")  # as in repr() of bytes
     urls = (quote(raw, safe=""), quote(raw), quote_plus(raw))
     return frozenset(
         (
             value,
             *escaped,
-            *(item.replace("/", "\\/") for item in escaped),
-            *(jsontext.escape(item) for item in escaped),
+            *doubled,
             *urls,
             *(_lower_hex(item) for item in urls),
             html.escape(value),
+            python,
+            python.replace("'", "\\'"),
+            ascii(value)[1:-1],
             *_base64_forms(raw),
         )
     )
+
+
+def _escape_plainly(text: str) -> str:
+    """Only what RFC 8259, section 7, demands."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _escape_to_ascii(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def _escape_slashes(text: str) -> str:
+    """As PHP does."""
+    return json.dumps(text)[1:-1].replace("/", "\\/")
+
+
+def _escape_for_html(text: str) -> str:
+    """As Go does, so that JSON may stand inside HTML."""
+    return _FOR_HTML.sub(lambda match: f"\\u{ord(match[0]):04x}", _escape_plainly(text))
+
+
+def _escape_widely(text: str) -> str:
+    """As .NET does: quotes, signs and everything beyond ASCII as code points, in upper-case hexadecimal."""
+    return _FOR_DOTNET.sub(lambda match: _DOTNET.get(match[0], f"\\u{match[0][2:].upper()}"), _escape_to_ascii(text))
+
+
+_FOR_HTML: Final = re.compile("[<>&\u2028\u2029]")
+_DOTNET: Final = {
+    **{char: f"\\u{ord(char):04X}" for char in "&'+<>`"},
+    '\\"': "\\u0022",
+    **{f"\\{char}": f"\\{char}" for char in "\\bfnrt"},
+}
+_FOR_DOTNET: Final = re.compile(r"\\u[0-9a-f]{4}|\\.|[&'+<>`]")
+_JSON_ESCAPES: Final = (
+    jsontext.escape,
+    _escape_plainly,
+    _escape_to_ascii,
+    _escape_slashes,
+    _escape_for_html,
+    _escape_widely,
+)
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:

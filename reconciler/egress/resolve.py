@@ -27,7 +27,12 @@ class SystemResolver:
         if future is None:
             future = self._pending[key] = asyncio.get_running_loop().create_future()
             future.add_done_callback(lambda done: self._forget(key, done))
-            threading.Thread(target=_look_up_in_thread, args=(host, port, future), daemon=True, name="resolve").start()
+            thread = threading.Thread(target=_look_up_in_thread, args=(host, port, future), daemon=True, name="resolve")
+            try:
+                thread.start()
+            except RuntimeError as exc:
+                future.cancel()
+                raise OSError("the system gives no more threads") from exc
         return await asyncio.shield(future)
 
     def _forget(self, key: tuple[str, int], done: asyncio.Future[Sequence[str]]) -> None:

@@ -54,8 +54,9 @@ class DeliveryTransport(httpx.AsyncBaseTransport):
     knows whether it may run twice (RFC 9110, section 9.2.2).
     """
 
-    def __init__(self, dialer: Dialer) -> None:
+    def __init__(self, dialer: Dialer, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self._dialer = dialer
+        self._idle_seconds = idle_seconds
         self._idle: dict[_Origin, list[_Link]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -63,12 +64,19 @@ class DeliveryTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response with its body unread. Raises httpx.TransportError."""
         if request.url.scheme != "https":
-            raise httpx.UnsupportedProtocol(f"only https is delivered: {request.url.scheme}")
+            raise httpx.UnsupportedProtocol(f"not an https URL: {request.url.scheme or 'no scheme'}")
+        port = HTTPS_PORT if request.url.port is None else request.url.port
+        if not 0 < port < 65536:
+            raise httpx.UnsupportedProtocol(f"not a port: {port}")
         exchange = request.extensions.get("exchange") or Exchange()
-        origin = (request.url.raw_host.decode("ascii"), request.url.port or HTTPS_PORT)
+        origin = (request.url.raw_host.decode("ascii"), port)
         link = await self._ready(origin, exchange)
-        with _as_httpx():
-            response = await link.connection.handle_async_request(_core_request(request))
+        try:
+            with _as_httpx():
+                response = await link.connection.handle_async_request(_core_request(request))
+        except BaseException:
+            link.stream.abort()
+            raise
         return httpx.Response(
             response.status,
             headers=response.headers,
@@ -122,29 +130,32 @@ class DeliveryTransport(httpx.AsyncBaseTransport):
 
     def release(self, link: _Link, headers: list[tuple[bytes, bytes]]) -> None:
         """Keep a connection whose exchange is over, if it is clean and may be kept."""
-        links = self._idle.setdefault(link.origin, [])
-        seconds = _idle_seconds(headers)
+        seconds = _idle_seconds(headers, self._idle_seconds)
         is_clean = link.connection.is_idle() and not _has_leftover(link.connection) and not link.stream.is_ended()
-        if self._is_closed or not is_clean or seconds <= 0 or len(links) >= IDLE_MAX_PER_HOST:
+        has_room = len(self._idle.get(link.origin, ())) < IDLE_MAX_PER_HOST
+        if self._is_closed or not is_clean or seconds <= 0 or not has_room:
             link.stream.abort()
             return
         loop = asyncio.get_running_loop()
         link.idle_until = loop.time() + seconds
-        links.append(link)
+        self._idle.setdefault(link.origin, []).append(link)
         if self._sweeper is None:
-            self._sweeper = loop.call_later(IDLE_SECONDS, self._sweep)
+            self._sweeper = loop.call_later(self._idle_seconds, self._sweep)
 
     def _sweep(self) -> None:
         """Close idle connections that are dead; come again while there are any left."""
         loop = asyncio.get_running_loop()
         for origin, links in list(self._idle.items()):
-            dead = [link for link in links if link.is_dead(loop.time())]
-            for link in dead:
-                link.stream.abort()
-            self._idle[origin] = [link for link in links if link not in dead]
-            if not self._idle[origin]:
+            alive: list[_Link] = []
+            for link in links:
+                if link.is_dead(loop.time()):
+                    link.stream.abort()
+                else:
+                    alive.append(link)
+            self._idle[origin] = alive
+            if not alive:
                 del self._idle[origin]
-        self._sweeper = loop.call_later(IDLE_SECONDS, self._sweep) if self._idle else None
+        self._sweeper = loop.call_later(self._idle_seconds, self._sweep) if self._idle else None
 
 
 class _Body(httpx.AsyncByteStream):
@@ -199,16 +210,16 @@ def _as_httpx() -> Iterator[None]:
         raise next(ours for core, ours in _HTTPX_OF if isinstance(exc, core))(str(exc)) from exc
 
 
-def _idle_seconds(headers: list[tuple[bytes, bytes]]) -> float:
+def _idle_seconds(headers: list[tuple[bytes, bytes]], longest: float) -> float:
     """How long an idle connection may be kept: a little less than the receiver's `Keep-Alive: timeout=N`, at most
-    IDLE_SECONDS, since a receiver that closes while we write makes an unknown outcome."""
+    `longest`, since a receiver that closes while we write makes an unknown outcome."""
     for name, value in headers:
         if name.lower() == b"keep-alive":
             for part in value.lower().split(b","):
                 key, _, number = part.strip().partition(b"=")
                 if key == b"timeout" and number.isdigit():
-                    return min(IDLE_SECONDS, float(number[:6]) - 1)
-    return IDLE_SECONDS
+                    return min(longest, float(number[:6]) - 1)
+    return longest
 
 
 def _is_readable(stream: Stream) -> bool:

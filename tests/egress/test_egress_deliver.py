@@ -312,14 +312,37 @@ async def test_a_header_that_http_cannot_carry_is_never_written(
     """A value from an event must not end its header and begin another."""
     prepared = request(f"https://{HOST}/in", **headers)
 
-    result = await deliverer.send(prepared, request(f"https://{HOST}/in"), timeout_seconds=10)
+    result = await deliverer.send(prepared, prepared, timeout_seconds=10)
 
     assert (result.fault, result.wrote) == (Fault.RENDER, False)
     assert receiver.requests == []
+    str(result).encode("utf-8")
+
+
+async def test_a_secret_in_a_header_that_is_refused_is_masked(deliverer: Deliverer, masker: Masker) -> None:
+    """Libraries quote what they refuse, in their own spelling."""
+    secret = "s3cr\\t'tök\"en"
+    masker.add(secret)
+    prepared = request(f"https://{HOST}/in", x_a=f"{secret}\n")
+
+    result = await deliverer.send(prepared, request(f"https://{HOST}/in"), timeout_seconds=10)
+
+    assert result.fault is Fault.RENDER
+    assert "***" in result.detail
+    assert "s3cr" not in result.detail
 
 
 @pytest.mark.parametrize(
-    "url", ["https://", "http://hooks.example.com/", "https://hooks.example.com:x/", "/in", "https://a\x00b/"]
+    "url",
+    [
+        "https://",
+        "http://hooks.example.com/",
+        "https://hooks.example.com:x/",
+        "https://hooks.example.com:0/",
+        "https://hooks.example.com:99999/",
+        "/in",
+        "https://a\x00b/",
+    ],
 )
 async def test_a_url_that_cannot_be_used_is_never_dialled(deliverer: Deliverer, url: str) -> None:
     """https and a host, or nothing: TLS cannot be turned off."""

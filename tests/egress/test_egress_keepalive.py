@@ -7,7 +7,9 @@ import pytest
 from egress_receiver import HOST, OK, Conversation, Receiver, Send, request
 
 from reconciler.egress.deliver import Deliverer
+from reconciler.egress.dial import Dialer
 from reconciler.egress.mask import Masker
+from reconciler.egress.transport import DeliveryTransport
 from reconciler.models.delivery import Fault
 
 
@@ -197,6 +199,46 @@ async def test_closing_the_deliverer_closes_idle_connections(receiver: Receiver,
         await deliverer.send(prepared, prepared, timeout_seconds=10)
         assert receiver.open_connections == 1
 
+    async with asyncio.timeout(5):
+        while receiver.open_connections:
+            receiver.closed.clear()
+            await receiver.closed.wait()
+
+
+async def test_an_idle_connection_is_closed_after_its_time(receiver: Receiver, ca_file: Path) -> None:
+    """Nobody needs to send for that."""
+    settings = receiver.settings(ca_file, HOST, "other.example.com")
+    transport = DeliveryTransport(Dialer(settings), idle_seconds=0.05)
+    async with Deliverer(settings, masker=Masker(), transport=transport) as deliverer:
+        for host in (HOST, "other.example.com"):
+            prepared = request(f"https://{host}/in")
+            assert (await deliverer.send(prepared, prepared, timeout_seconds=10)).fault is None
+
+        async with asyncio.timeout(5):
+            while receiver.open_connections:
+                receiver.closed.clear()
+                await receiver.closed.wait()
+
+
+async def test_a_request_in_flight_outlives_the_closing_and_leaves_nothing_open(
+    receiver: Receiver, ca_file: Path
+) -> None:
+    """A drain waits for what is in flight; its connection is not kept."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(conversation: Conversation) -> None:
+        arrived.set()
+        await go_on.wait()
+        await conversation.say(OK)
+
+    receiver.script = [wait]
+    prepared = request(f"https://{HOST}/in")
+    async with Deliverer(receiver.settings(ca_file, HOST), masker=Masker()) as deliverer:
+        task = asyncio.create_task(deliverer.send(prepared, prepared, timeout_seconds=10))
+        await asyncio.wait_for(arrived.wait(), 5)
+    go_on.set()
+
+    assert (await task).fault is None
     async with asyncio.timeout(5):
         while receiver.open_connections:
             receiver.closed.clear()

@@ -32,12 +32,15 @@ def spellings(value: str) -> dict[str, str]:
         "json in ascii": json.dumps(value)[1:-1],
         "json by php": json.dumps(value)[1:-1].replace("/", "\\/"),
         "json in json": json.dumps(json.dumps(value, ensure_ascii=False), ensure_ascii=False)[3:-3],
+        "json by go": json.dumps(value, ensure_ascii=False)[1:-1].replace("&", "\\u0026").replace("<", "\\u003c"),
         "url": quote(value, safe=""),
         "url path": quote(value),
         "form": quote_plus(value),
         "base64": base64.b64encode(value.encode()).decode(),
         "base64 for urls": base64.urlsafe_b64encode(value.encode()).decode(),
         "html": html.escape(value),
+        "python": ascii(value)[1:-1],
+        "python bytes": repr(value.encode())[2:-1],
     }
 
 
@@ -73,6 +76,11 @@ def test_base64_hides_a_secret_at_each_alignment(secret: str, before: bytes, aft
     first, last = -(-len(before) * 8 // 6), (len(before) + len(raw)) * 8 // 6
     assert MASK in masked
     assert text[first:last] not in masked
+
+
+def test_json_as_dotnet_writes_it_is_hidden() -> None:
+    """Its encoder spells quotes and plus signs as code points in upper case."""
+    assert masker_of("ab+cd\"ef'gh").mask("<ab\\u002Bcd\\u0022ef\\u0027gh>") == f"<{MASK}>"
 
 
 def test_overlapping_secrets_leave_no_rest() -> None:
