@@ -1,6 +1,5 @@
 """Templates as Apono's pages show them, and the rules of values and paths apart from the implementation."""
 
-import json
 from typing import Any, Final
 
 from reconciler import jsontext
@@ -69,7 +68,7 @@ def text_in_string(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, jsontext.Number):
         return value.text
-    return str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return str(value) if isinstance(value, int) else jsontext.dumps(value)
 
 
 def find(value: Any, path: str) -> Any:

@@ -1,0 +1,168 @@
+"""Syntax faults: all at once, each at its place with a way out; and what parses without having effect."""
+
+from typing import Any
+
+import pytest
+from template_sample import JSON
+
+from reconciler.errors import TemplateError
+from reconciler.template import check_body, compile_template, has_effect
+
+PLAIN = "text/plain"
+
+
+def faults_of(template: str, content_type: str = PLAIN) -> list[tuple[str, int, int, int]]:
+    """Code and place of every fault."""
+    faults = check_body(template, content_type=content_type, schema={})
+    return [(fault.code, fault.line, fault.column, fault.end_column) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("template", "column", "end_column", "message", "hint"),
+    [
+        ("a {{x", 3, 5, "`{{` is not closed by `}}`", "as many braces"),
+        ("a {{x {{y}}", 3, 5, "`{{` is not closed by `}}`", "as many braces"),
+        ("a {{x} b", 3, 5, "`{{` is not closed by `}}`", "as many braces"),
+        ("a {{{x}} b", 3, 6, "`{{{` is not closed by `}}}`", "as many braces"),
+        ("a {{{x", 3, 6, "`{{{` is not closed by `}}}`", "as many braces"),
+        ("a {{}} b", 3, 7, "the expression is empty", "name a field"),
+        ("a {{ ~}} b", 3, 9, "the expression is empty", "name a field"),
+        ("a {{{}}} b", 3, 9, "the expression is empty", "name a field"),
+        ("a {{#}} b", 3, 8, "the expression is empty", "name a field"),
+        ("{{a[0]}}", 4, 5, "unexpected in an expression: `[`", ".[0]"),
+        ("{{a.[0}}", 5, 6, "unexpected in an expression: `[`", ".[0]"),
+        ("{{.[0]}}", 3, 4, "unexpected in an expression: `.`", "quote text"),
+        ("{{a!b}}", 4, 5, "unexpected in an expression: `!`", ""),
+        ('{{a "b}}', 5, 6, 'unexpected in an expression: `"`', "not closed"),
+        ("{{ #if x}}", 4, 5, "unexpected in an expression: `#`", "no space"),
+        ("{{ {x} }}", 4, 5, "unexpected in an expression: `{`", "without spaces"),
+        ("{{a.this}}", 5, 9, "`this` can only begin a path", "[this]"),
+        ("{{a/../b}}", 5, 7, "`..` can only begin a path", "[..]"),
+        ("{{@root/../x}}", 9, 11, "`..` can only begin a path", ""),
+        ("{{a.@b}}", 5, 6, "unexpected in an expression: `@`", ""),
+        ("{{(a b)}}", 3, 4, "unexpected in an expression: `(`", ""),
+        ("{{a (b}}", 5, 6, "the parenthesis is not closed", ")"),
+        ("{{a b=c d}}", 9, 10, "unexpected in an expression: `d`", ""),
+        ("{{a b=}}", 1, 9, "the expression ends where a name should stand", ""),
+        ("{{@}}", 1, 6, "the expression ends where a name should stand", ""),
+        ("{{! x", 1, 4, "the comment is not closed", "}}"),
+        ("{{!-- x }}", 1, 6, "the comment is not closed", "--}}"),
+        ("{{#if x}} a", 1, 10, "the block is not closed: `if`", "{{/if}}"),
+        ("{{#if x}}{{/each}}", 10, 19, "`each` closes the block `if`", "{{/if}}"),
+        ("{{#a}}{{/a b}}", 7, 15, "a closing tag takes no arguments", ""),
+        ("a{{/if}}", 2, 9, "`{{/if}}` closes a block that was not opened", "remove"),
+        ("a{{else}}", 2, 10, "`{{else}}` stands outside a block", "{{#if"),
+        ("a{{^}}", 2, 7, "`{{^}}` stands outside a block", "{{#if"),
+        ("{{#if x}}{{else}}{{else}}{{/if}}", 18, 26, "the block has no place for this `else`", "at most one"),
+        ("{{#> x}}{{else}}{{/x}}", 9, 17, "the block has no place for this `else`", ""),
+        ("{{#each x as ||}}{{/each}}", 11, 15, "block parameters must be names between bars", "as |item index|"),
+        ("{{x as |y|}}", 5, 9, "unexpected in an expression: `as |`", ""),
+        ("{{{{r}}}} x", 1, 10, "the block is not closed: `r`", "{{{{/r}}}}"),
+        ("{{{{r}}}} {{{{/s}}}}", 11, 21, "`s` closes the block `r`", "{{{{/r}}}}"),
+        ("a ${b}", 3, 5, "`${` must begin `${secret:name}`", "$${"),
+        ("a ${secret:B}", 3, 5, "`${` must begin `${secret:name}`", "a-z"),
+        ("a ${var:b}", 3, 5, "`${` must begin `${secret:name}`", "$${"),
+        ("a ${{b}}", 3, 5, "`${` must begin `${secret:name}`", "$ {{~"),
+        ("{{${secret:a}}}", 3, 5, "a secret cannot stand inside an expression", "outside"),
+        ('{{x "${secret:a}"}}', 5, 18, "a secret cannot stand inside an expression", "outside"),
+        ("a \ud800 b", 3, 4, "a lone surrogate is not text", ""),
+    ],
+)
+def test_a_syntax_fault_has_a_place_and_a_hint(
+    template: str, column: int, end_column: int, message: str, hint: str
+) -> None:
+    """The first fault is an error at the characters it is about."""
+    fault = next(f for f in check_body(template, content_type=PLAIN, schema={}) if f.is_error)
+
+    assert (fault.message, fault.line, fault.column, fault.end_column) == (message, 1, column, end_column)
+    assert hint in fault.hint
+    with pytest.raises(TemplateError) as caught:
+        compile_template(template, escape="none")
+    assert (caught.value.message, caught.value.line, caught.value.column) == (message, 1, column)
+
+
+def test_all_faults_are_reported_at_once_in_order() -> None:
+    """One run shows everything there is to mend."""
+    template = "{{}}\n{{#if a}}{{a[0]}}{{/each}}\n  {{x}\n{{/if}} ${x}"
+
+    assert faults_of(template) == [
+        ("template.syntax", 1, 1, 5),
+        ("template.no_effect_yet", 2, 1, 10),
+        ("template.syntax", 2, 13, 14),
+        ("template.syntax", 2, 18, 27),
+        ("template.syntax", 3, 3, 5),
+        ("template.syntax", 4, 1, 8),
+        ("template.secret", 4, 9, 11),
+    ]
+
+
+def test_lines_and_columns_count_characters_from_one() -> None:
+    """A fault after other lines and after characters outside the basic plane is found by an editor."""
+    assert faults_of("é\n👩‍🚀 x {{}}\n")[0][1:] == (2, 7, 11)
+
+
+@pytest.mark.parametrize(
+    ("template", "named"),
+    [
+        ("{{#if x}}a{{else}}b{{/if}}", "`#if`"),
+        ("{{#each x as |a b|}}{{a}}{{/each}}", "`#each`"),
+        ("{{^x}}a{{/x}}", "`^x`"),
+        ("{{#with x}}{{y}}{{/with}}", "`#with`"),
+        ("{{{{raw}}}} {{x}} {{{{/raw}}}}", "`{{{{raw`"),
+        ("{{> part x y=1}}", "`part`"),
+        ("{{#> part}}x{{/part}}", "`#>part`"),
+        ('{{#*inline "x"}}y{{/inline}}', "`#*inline`"),
+        ("{{* deco}}", "`deco`"),
+        ("{{json x}}", "`json`"),
+        ("{{lookup x (concat 'a' \"b\") k=1.5 t=true n=null}}", "`lookup`"),
+        ("{{x y=z}}", "`x`"),
+        ('{{"text"}}', '`"text"`'),
+        ("{{12}}", "`12`"),
+        ("{{true}}", "`true`"),
+        ("{{null}}", "`null`"),
+        ("{{undefined}}", "`undefined`"),
+        ("{{@index}}", "`@index`"),
+        ("{{../x}}", "`../x`"),
+    ],
+)
+def test_the_rest_of_the_language_parses_and_has_no_effect_yet(template: str, named: str) -> None:
+    """A warning with its place; nothing can be compiled, so that nothing is sent."""
+    fault = check_body(template, content_type=PLAIN, schema={})[0]
+
+    assert (fault.code, fault.is_error, fault.line, fault.column) == ("template.no_effect_yet", False, 1, 1)
+    assert named in fault.message
+    assert not has_effect(template)
+    with pytest.raises(TemplateError, match=r"no effect yet|no such partial"):
+        compile_template(template, escape="none")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, "", "text {{x}} {{{y.[0]}}} {{&z}} {{! c }} {{@root.a}} ${secret:s}", {}, {"a": ["{{x}}", 1, {"b": None}]}],
+)
+def test_paths_text_comments_and_secrets_have_effect(body: Any) -> None:
+    """What a webhook may use today."""
+    assert has_effect(body)
+
+
+def test_one_leaf_without_effect_is_enough() -> None:
+    """Half a body is not sent either."""
+    assert not has_effect({"a": ["{{x}}", {"b": "{{#if x}}y{{/if}}"}]})
+
+
+def test_a_partial_that_is_not_given_is_named() -> None:
+    """The names that there are help to find the right one."""
+    with pytest.raises(TemplateError, match="no such partial: foot") as caught:
+        compile_template("\n {{> foot}}", partials={"head": "", "food": ""})
+
+    assert (caught.value.line, caught.value.column, caught.value.hint) == (2, 2, "the partials are: food, head")
+
+
+def test_a_helper_call_is_still_judged_as_json() -> None:
+    """Its place in the body is known before its value is."""
+    assert [code for code, *_ in faults_of('{"a": {{json x}}', JSON)] == ["template.no_effect_yet", "template.not_json"]
+
+
+def test_a_syntax_fault_hides_no_fault_of_json_that_is_not_there() -> None:
+    """A body with a broken tag is judged as JSON when the tag is mended."""
+    assert faults_of('{"a": {{x[0]}} }', JSON) == [("template.syntax", 1, 10, 11)]
