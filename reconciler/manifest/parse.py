@@ -22,7 +22,7 @@ from reconciler.models.fault import Path, holds_secrets, join_path
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNREADABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_QUOTE_HINT: Final = "quote it where text is meant"
+_FLOW_REFERENCE: Final = re.compile(r"[\[{,:]\s*\$\{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +237,8 @@ def _syntax_hint(text: str, line: int, column: int, exc: yaml.YAMLError) -> str:
         return 'quote what begins with `*`, like "*-prod"'
     if "tag" in context:
         return 'quote what begins with `!`, like "!*-prod"'
+    if _FLOW_REFERENCE.search(row):
+        return 'quote references inside { } and [ ], like "${secret:name}"'
     if row[:column].isspace() and "\t" in row[:column]:
         return "indent with spaces, not tabs"
     if row[column - 1 : column] in ("@", "`", "%"):

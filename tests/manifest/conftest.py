@@ -1,24 +1,12 @@
-"""Manifests made of one part that is said and the rest that is sound."""
+"""Sets of manifests given as texts."""
 
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import indent
 
 import pytest
 
 from reconciler.errors import Problem
 from reconciler.manifest.load import Manifests, load_manifests
-
-URL = "https://hooks.example.com/in"
-
-
-def manifest(spec: str = "", *, name: str = "hook", url: str = URL, metadata: str = "") -> str:
-    """A Webhook document; `spec` and `metadata` are lines of YAML that stand after the required ones."""
-    lines = ["apiVersion: reconciler/v1", "kind: Webhook", "metadata:", f"  name: {name}"]
-    lines += [indent(metadata, "  ")] if metadata else []
-    lines += ["spec:", f"  url: {url}", "  triggers: [RequestCreated]"]
-    lines += [indent(spec, "  ")] if spec else []
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What people see for each fault: one bad manifest, one problem, one text.
 
-`RECONCILER_REGENERATE=1 pytest tests/manifest/test_manifest_golden.py` writes the texts anew; read them before committing.
+With RECONCILER_REGENERATE=1 the texts are written anew; read them before committing.
 """
 
 import os
@@ -18,9 +18,9 @@ BAD = sorted((HERE / "bad").glob("*.yaml"))
 FAULTS_OF_LINE_ONE = {"document-list", "document-without-kind", "document-without-spec", "yaml-alias-bomb"}
 
 
-def shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(folder.parent)
-    problems = load_manifests([Path(folder.name)]).problems
+def shown(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(path.parent)
+    problems = load_manifests([Path(path.name)]).problems
     return "".join(f"{click.unstyle(format_problem(problem))}\n" for problem in problems)
 
 
@@ -35,7 +35,7 @@ def test_each_bad_manifest_has_one_problem_in_the_words_of_its_golden_text(
         golden.write_text(text, "utf-8")
 
     assert text == golden.read_text("utf-8")
-    assert text.count("[") and len(load_manifests([file]).problems) == 1
+    assert len(load_manifests([file]).problems) == 1
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
