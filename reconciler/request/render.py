@@ -56,6 +56,8 @@ def render_request(
     except KeyError as exc:
         name = str(exc.args[0])
         raise SecretError(f"the secret has no value: {name}", name=name) from None
+    except UnicodeEncodeError:
+        raise TemplateError("a secret in the URL holds what UTF-8 cannot carry") from None
     body = _body(webhook, payload, raw, secrets) if spec.method.has_body else None
     headers = _headers(declared, spec.content_type if body is not None else None, delivery_id, is_test=is_test)
     return Prepared(spec.method.value, url, headers, body)
@@ -63,7 +65,10 @@ def render_request(
 
 def blank_secrets(webhook: Webhook) -> dict[str, str]:
     """Every secret that the webhook names, as MASK: the `secrets` of the rendering that people are shown."""
-    return dict.fromkeys(sorted(secret_names(webhook.spec.model_dump(mode="json"))), MASK)
+    spec = webhook.spec
+    places = [spec.url, spec.query, spec.headers, spec.body_template]
+    places += [part.model_dump(mode="json") for part in (spec.auth, spec.signing) if part is not None]
+    return dict.fromkeys(sorted(secret_names(places)), MASK)
 
 
 def _url(url: str, query: Mapping[str, str], secrets: Mapping[str, str]) -> str:
