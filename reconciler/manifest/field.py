@@ -42,12 +42,16 @@ _QUOTED: Final = re.compile(r"'([^']*)'")
 def field_faults(error: ValidationError, model: type[BaseModel], raw: Any, *, prefix: Path = ()) -> Iterator[Fault]:
     """One fault for each field that pydantic refuses; `raw` is what was validated, `prefix` leads to it."""
     errors = [(_path(item["loc"], raw, item["type"]), item) for item in error.errors(include_url=False)]
-    unions = {path for path, item in errors if item["type"] == "string_type"}
+    texts = {path for path, item in errors if item["type"] == "string_type"}
+    scalars = texts & {path for path, item in errors if item["type"] == "int_type"}
     for path, item in errors:
         if item["type"] == "too_short" and item["input"]:
             continue  # its items are at fault, and reported
-        if path in unions and item["type"] in ("int_type", "float_type", "bool_type", "none_required"):
+        if path in texts and item["type"] in ("int_type", "float_type", "bool_type", "none_required"):
             continue  # the other members of a union of scalars
+        if path in scalars:
+            yield _wrong_type((*prefix, *path), "text, a number, true or false", item["input"])
+            continue
         yield _fault(path, item, model, prefix)
 
 

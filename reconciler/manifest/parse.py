@@ -83,7 +83,7 @@ class _Builder:
         self.file = file
         self.text = text
         self.variables = variables
-        self.root = root
+        self.tree = Tree(root, text, variables)
         self.problems: list[Problem] = []
         self.faulty: list[Path] = []
         self.has_bare_tags = "! " in text or "!\n" in text
@@ -100,12 +100,14 @@ class _Builder:
 
     def _mapping(self, node: Node) -> dict[str, Any]:
         result: dict[str, Any] = {}
+        first: dict[str, Node] | None = None
         for key_node, value_node in node.value:
             key = self._scalar(key_node) if isinstance(key_node, ScalarNode) else None
             if key.__class__ is not str:
                 key = self._bad_key(key_node)
             if key in result:
-                self._duplicate(node, key_node)
+                first = first or {item.value: item for item, _ in reversed(node.value) if isinstance(item, ScalarNode)}
+                self._duplicate(first.get(key_node.value, key_node), key_node)
             result[key] = self.build(value_node)
         return result
 
@@ -130,7 +132,7 @@ class _Builder:
     def _filled(self, node: ScalarNode) -> str:
         filled = fill(node.value, self.variables)
         for fault in filled.faults:
-            span = Tree(self.root, self.text, self.variables).offset_span(node, fault.start, fault.end)
+            span = self.tree.offset_span(node, fault.start, fault.end)
             self._report(node, fault.code, fault.message, fault.hint, span)
         return filled.text
 
@@ -142,14 +144,14 @@ class _Builder:
         self._report(node, "yaml.tag", "YAML tags are not taken", hint)
 
     def _ambiguous(self, node: ScalarNode, value: str, exc: scalar.ScalarError) -> None:
-        path = self._tree().path_of(node)
+        path = self.tree.path_of(node)
         message = str(exc) if holds_secrets(path) or value == "<<" else f"{exc}: {value[:80]}"
         self._report(node, exc.code, message, exc.hint)
 
     def _control(self, node: ScalarNode) -> None:
         bad = _CONTROL.search(node.value)
         begin = bad.start() if bad else 0
-        span = self._tree().offset_span(node, begin, begin + 1)
+        span = self.tree.offset_span(node, begin, begin + 1)
         message = f"control characters are not taken: {node.value[begin]!a}"
         self._report(node, "yaml.character", message, "remove it", span)
 
@@ -160,17 +162,13 @@ class _Builder:
         self._report(node, "yaml.key", message[:120], hint)
         return str(node.value) if is_scalar else "?"
 
-    def _duplicate(self, node: Node, again: ScalarNode) -> None:
-        first = next(key for key, _ in node.value if isinstance(key, ScalarNode) and key.value == again.value)
+    def _duplicate(self, first: Node, again: Node) -> None:
         place = f"line {first.start_mark.line + 1}, column {first.start_mark.column + 1}"
         message = f"duplicate key: {again.value[:80]}, first at {place}"
         self._report(again, "yaml.duplicate_key", message, "keep one of them; YAML itself would take the last silently")
 
-    def _tree(self) -> Tree:
-        return Tree(self.root, self.text, self.variables)
-
     def _report(self, node: Node, code: str, message: str, hint: str, span: Span | None = None) -> None:
-        path = self._tree().path_of(node)
+        path = self.tree.path_of(node)
         self.faulty.append(path)
         self.problems.append(_problem(self.file, code, message, hint, span or node_span(node, self.text), path))
 

@@ -7,6 +7,7 @@ shifts that `${var:name}` makes, and nothing of manifests. Lines and columns cou
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
@@ -87,27 +88,33 @@ class Tree:
             return node_span(node, self.text)
         first = offsets[begin]
         last = offsets[min(max(end - 1, begin), len(offsets) - 1)]
-        line = self.text.count("\n", 0, first) + 1
+        mark = node.start_mark
+        line = mark.line + 1 + self.text.count("\n", mark.index, first)
         column = first - self.text.rfind("\n", 0, first)
         newline = self.text.find("\n", first, last + 1)
         return Span(line, column, line, column + max(1, (last + 1 if newline < 0 else newline) - first))
 
-    def path_of(self, wanted: Node) -> Path:
-        """The path that leads to a node; empty for the root, and for what is not in the document."""
+    def path_of(self, node: Node) -> Path:
+        """The path that leads to a node or, if it is a key, to what it names; of an aliased node the first."""
+        return self._paths.get(id(node), ())
+
+    @cached_property
+    def _paths(self) -> dict[int, Path]:
+        paths: dict[int, Path] = {}
         stack: list[tuple[Node, Path]] = [(self.root, ())]
         while stack:
             node, path = stack.pop()
-            if node is wanted:
-                return path
+            if id(node) in paths:
+                continue
+            paths[id(node)] = path
             if isinstance(node, MappingNode):
                 for key, value in node.value:
                     below = (*path, key.value) if isinstance(key, ScalarNode) else path
-                    if key is wanted:
-                        return below
+                    paths.setdefault(id(key), below)
                     stack.append((value, below))
             elif isinstance(node, SequenceNode):
                 stack.extend((value, (*path, index)) for index, value in enumerate(node.value))
-        return ()
+        return paths
 
     def _walk(self, path: Path) -> tuple[tuple[Node | None, Node], int]:
         """The key and value nodes at the deepest part of a path that is there, and how deep that is."""

@@ -197,7 +197,9 @@ def _unescape(text: str, path: Path, faults: list[Fault]) -> str:
 
 
 def _secret_field(value: Any, path: Path, faults: list[Fault]) -> Any:
-    """A value that secrets are put into later: only its keys are judged."""
+    """A value that secrets are put into later: only its keys are judged, and those of a body by its template."""
+    if path == ("spec", "body_template"):
+        return value
     if isinstance(value, Mapping):
         for key, item in value.items():
             if secret_names(key):
