@@ -258,6 +258,14 @@ def test_a_body_that_is_not_json_after_all_is_refused_unseen(template: str, mess
     assert 'a"b' not in str(caught.value)
 
 
+def test_a_number_that_is_none_is_refused_at_the_end() -> None:
+    """The last look at the body trusts nobody before it."""
+    webhook = make(body_template='["{{x}}", {{x}}]')
+
+    with pytest.raises(TemplateError, match="the body is not JSON: expecting ',' delimiter at line 1, column 10"):
+        render_request(webhook, {"x": jsontext.Number("1_0")}, b"", secrets={}, delivery_id="d")
+
+
 def test_other_content_types_are_rendered_as_plain_text() -> None:
     """Nothing is escaped and nothing must be JSON."""
     prepared = render(body_template="id={{data.id}} {{event_time}}", content_type="text/plain; charset=utf-8")

@@ -1,6 +1,7 @@
 """What Handlebars 4.7 makes of a template, ours makes too; the expected outputs come from the npm package."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from reconciler.errors import TemplateError
 from reconciler.template import compile_template
+from reconciler.template.parse import parse
+from reconciler.template.syntax import Block, Program, Text
 
 _RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "handlebars.json").read_text("utf-8"))
 
@@ -35,3 +38,22 @@ def test_plain_mode_escapes_nothing(case: dict[str, Any]) -> None:
         output = output.replace(entity, character)
 
     assert compile_template(case["template"], escape="none").render(_RECORDED["context"]) == output
+
+
+@pytest.mark.parametrize("tree", _RECORDED["trees"], ids=lambda tree: repr(tree["template"]))
+def test_white_space_control_leaves_the_texts_that_handlebars_leaves(tree: dict[str, Any]) -> None:
+    """The whole grammar parses; `~` and lines that a tag has to itself work in and around blocks."""
+    parsed = parse(tree["template"])
+
+    assert parsed.faults == ()
+    assert list(texts(parsed.program)) == tree["texts"]
+
+
+def texts(program: Program | None) -> Iterator[str]:
+    """The literal texts in the order of the tree."""
+    for node in program.body if program else ():
+        if isinstance(node, Text) and node.value:
+            yield node.value
+        elif isinstance(node, Block):
+            yield from texts(node.program)
+            yield from texts(node.inverse)

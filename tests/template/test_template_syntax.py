@@ -42,8 +42,12 @@ def faults_of(template: str, content_type: str = PLAIN) -> list[tuple[str, int, 
         ("{{a.@b}}", 5, 6, "unexpected in an expression: `@`", ""),
         ("{{(a b)}}", 3, 4, "unexpected in an expression: `(`", ""),
         ("{{a (b}}", 5, 6, "the parenthesis is not closed", ")"),
+        ("{{a (b |)}}", 8, 9, "unexpected in an expression: `|`", ""),
+        ("{{#x as |y}}{{/x}}", 6, 10, "block parameters must be names between bars", ""),
+        ("{{a/}}", 1, 7, "the expression ends where a name should stand", ""),
         ("{{a b=c d}}", 9, 10, "unexpected in an expression: `d`", ""),
         ("{{a b=}}", 1, 9, "the expression ends where a name should stand", ""),
+        ('{{@"a"}}', 4, 7, 'unexpected in an expression: `"a"`', ""),
         ("{{@}}", 1, 6, "the expression ends where a name should stand", ""),
         ("{{! x", 1, 4, "the comment is not closed", "}}"),
         ("{{!-- x }}", 1, 6, "the comment is not closed", "--}}"),
@@ -79,6 +83,14 @@ def test_a_syntax_fault_has_a_place_and_a_hint(
     with pytest.raises(TemplateError) as caught:
         compile_template(template, escape="none")
     assert (caught.value.message, caught.value.line, caught.value.column) == (message, 1, column)
+
+
+def test_a_raw_block_holds_text_and_references_to_secrets() -> None:
+    """Its mustaches are text; a dollar before a brace means what it means everywhere."""
+    assert faults_of("{{{{r}}}} {{x $${y} ${secret:s} ${z} {{{{/r}}}}") == [
+        ("template.no_effect_yet", 1, 1, 10),
+        ("template.secret", 1, 33, 35),
+    ]
 
 
 def test_all_faults_are_reported_at_once_in_order() -> None:

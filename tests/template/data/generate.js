@@ -32,6 +32,39 @@ const templates = [
   '{{zero}}{{zero}}', '{{zero}} {{minus}}', '{{{name}}}{{name}}', 'é{{zero}}🙂', '{{zero}}\n', '\n{{zero}}\n\n',
 ];
 
+// Blocks, partials and the rest: which texts are left once white space control is done, in the order of the tree.
+const blocks = [
+  '{{#if a}}b{{/if}}', '{{#if a}}\nb\n{{/if}}\nc', 'a\n{{#if b}}\n  c\n{{else}}\n  d\n{{/if}}\ne',
+  'a\n  {{#if b}}  \n  c\n  {{else}}  \n  d\n  {{/if}}  \ne', 'a {{#if b}} c {{else}} d {{/if}} e',
+  'a {{~#if b~}} c {{~else~}} d {{~/if~}} e', 'a {{#if b~}} c {{else~}} d {{/if~}} e', 'a {{~#if b}} c {{~else}} d {{~/if}} e',
+  'a {{~#if b~}} c {{~^~}} d {{~/if~}} e', '{{#if b~}}\n c \n{{~/if}}', '{{^b}}\n c\n{{/b}}\nd', 'a\n{{^b}}\nc\n{{else}}\nd\n{{/b}}\ne',
+  '{{#if a}}\nb\n{{else if c}}\nd\n{{/if}}\ne', '{{#if a}}\nb\n{{else if c}}\nd\n{{else}}\ne\n{{/if}}\nf',
+  '{{#if a}} b {{~else if c~}} d {{~else if e~}} f {{~else~}} g {{~/if~}} h', '{{#if a}} b {{else if c}} d {{~/if}} e',
+  '{{#if a}}\n{{#if b}}\nc\n{{/if}}\n{{/if}}\n', '{{#each a as |x y|}}\n{{x}}\n{{else}}\nnone\n{{/each}}\n', '{{#a}}{{/a}}', '{{#a}} {{/a}}',
+  '{{#a}}\n{{/a}}', '\n{{#a}}\n\n{{/a}}\n', 'x{{#a}}\n{{/a}}y', '{{#a}}{{#b}}\n{{/b}}{{/a}}', '{{#a}}\r\nb\r\n{{/a}}\r\nc',
+  'a\n{{> p}}\nb', 'a\n  {{> p}}  \nb', 'a {{> p}}\nb', 'a {{~> p~}} b', '{{> p x y=1}}', '{{>(a b) c}}', 'a\n{{#> p}}\nb\n{{/p}}\nc',
+  '{{#> p}} b {{/p}}', '{{~#> p~}} b {{~/p~}}', '{{#*inline "m"}}\nb\n{{/inline}}\nc', '{{* d}} a', '{{{{r}}}} {{x}} {{{{/r}}}}',
+  'a\n{{{{r}}}}\n{{x}}\n{{{{/r}}}}\nb', '{{{{r}}}}{{{{s}}}} {{{{/s}}}} x{{{{/r}}}}', '{{{{r a b=c}}}}{{{{/r}}}}',
+  '{{a b c=d}} e', '{{a (b (c d) e=f)}}', '{{a "b" \'c\' 1 -2.5 true false null undefined @d ../e ./f this .}}', '{{lookup . @index}}',
+  '{{"a b"}} {{12}} {{true}}', '{{@index}}{{@../key}}{{../../x}}', '{{#a b}}{{#c}}{{.}}{{/c}} {{/a}}', '{{! a }}\n{{#b}}\n{{! c }}\nd\n{{/b}}',
+];
+
+function texts(program) {
+  const found = [];
+  let isText = false;
+  for (const node of program ? program.body : []) {
+    if (node.type !== 'ContentStatement') {
+      found.push(...texts(node.program), ...texts(node.inverse));
+    } else if (isText) {
+      found[found.length - 1] += node.value; // a raw block's text comes in pieces
+    } else if (node.value !== '') {
+      found.push(node.value);
+    }
+    isText = node.type === 'ContentStatement' && (isText || node.value !== '');
+  }
+  return found;
+}
+
 const cases = templates.map((template) => {
   try {
     return {template, output: Handlebars.compile(template)(context)};
@@ -41,4 +74,7 @@ const cases = templates.map((template) => {
 });
 const file = path.join(__dirname, 'handlebars.json');
 const rows = cases.map((row) => `  ${JSON.stringify(row)}`).join(',\n');
-fs.writeFileSync(file, `{"context": ${JSON.stringify(context)},\n "cases": [\n${rows}\n]}\n`);
+const trees = blocks.map((template) => ({template, texts: texts(Handlebars.parse(template))}));
+const treeRows = trees.map((row) => `  ${JSON.stringify(row)}`).join(',\n');
+const json = `{"context": ${JSON.stringify(context)},\n "cases": [\n${rows}\n],\n "trees": [\n${treeRows}\n]}\n`;
+fs.writeFileSync(file, json);
