@@ -9,25 +9,23 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, NewType, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, NewType, Self
 from urllib.parse import urlsplit
 
 import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     Tag,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+
+from reconciler.models.credential import Auth, Signing
+from reconciler.models.field import Duration, Line, Many, Model, Named
 
 WebhookName = NewType("WebhookName", str)
 WebhookUid = NewType("WebhookUid", str)
@@ -37,83 +35,10 @@ OKTA_DOMAINS: Final = (".workflows.okta.com", ".workflows.oktapreview.com")
 OKTA_PER_SECOND: Final = 9.0  # Okta closes with 429 at 10 invocations per second and flow
 OKTA_TIMEOUT_SECONDS: Final = 65  # Okta closes the connection at 60 s; a little more lets its answer arrive
 DEFAULT_TIMEOUT_SECONDS: Final = 15
-DURATION_MAX: Final = timedelta(days=366)  # longer than any retry makes sense; keeps sums far from overflow
 SECRET_REFERENCE: Final = re.compile(r"\$\$\{|\$\{secret:([a-z][a-z0-9_]*)\}")  # `$${` is a literal `${`
-NAME_PATTERN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # no hyphen at the ends: a name is also an argument
-DURATION_PATTERN: Final = r"[0-9]{1,12}(\.[0-9]{1,6})?(s|m|h)"
 
-_NAME: Final = re.compile(NAME_PATTERN)
-_DURATION: Final = re.compile(DURATION_PATTERN)
-_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-Item = TypeVar("Item")
-
-
-def parse_duration(value: object) -> timedelta:
-    """A number and s, m or h, as a timedelta of at most DURATION_MAX. Raises ValueError for anything else."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("must be a number and s, m or h, like 30s")
-    unit = match[2]
-    microseconds = Decimal(value[:-1]) * _UNIT_SECONDS[unit] * 1_000_000  # type: ignore[index]  # a match is text
-    duration = timedelta(microseconds=int(microseconds))
-    if duration > DURATION_MAX:
-        raise ValueError(f"must be at most {format_duration(DURATION_MAX)}")
-    return duration
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest spelling that reads back the same: 5m, not 300s."""
-    microseconds = value // _MICROSECOND
-    for unit in ("h", "m"):
-        length = _UNIT_SECONDS[unit] * 1_000_000
-        if microseconds and microseconds % length == 0:
-            return f"{microseconds // length}{unit}"
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{seconds}.{rest:06}".rstrip("0") + "s" if rest else f"{seconds}s"
-
-
-def _read_duration(value: object) -> timedelta:
-    try:
-        return parse_duration(value)
-    except ValueError as exc:
-        raise PydanticCustomError("duration", "{reason}", {"reason": str(exc)}) from None
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise PydanticCustomError("duration", "{reason}", {"reason": "must be longer than 0s"})
-    return value
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise PydanticCustomError("name", "must be 1 to 63 of a-z, 0-9 and inner hyphens")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_read_duration),
-    AfterValidator(_positive),
-    PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "pattern": f"^{DURATION_PATTERN}$", "examples": ["30s", "5m", "96h"]}),
-]
-Name = Annotated[
-    WebhookName, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME_PATTERN}$", "maxLength": 63})
-]
-Line = Annotated[str, Field(min_length=1)]
-Many = Annotated[tuple[Item, ...], Field(strict=False)]  # YAML and JSON have lists, strict pydantic wants tuples
+Name = Named[WebhookName]
 Globs = Many[Line]
-
-
-class Model(BaseModel):
-    """What people write: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_enum_values=False)
 
 
 class Status(StrEnum):
@@ -204,54 +129,6 @@ class Filters(Model):
     )
 
 
-class OAuth2(Model):
-    """OAuth 2.0 client credentials (RFC 6749, section 4.4), by client secret or private_key_jwt (RFC 7523)."""
-
-    token_url: Line = Field(description="HTTPS URL of the token endpoint; obeys the rules of `url`.")
-    client_id: Line = Field(description="The client's id at the authorization server.")
-    scopes: Many[Line] = Field((), description="Scopes to ask for; Okta Workflows wants okta.workflows.invoke.manage.")
-    client_secret: Line | None = Field(
-        None, description='"${secret:NAME}". Okta takes no client secret for its own scopes: use a private key there.'
-    )
-    private_key: Line | None = Field(
-        None, description='"${secret:NAME}" of a PEM or JWK key that signs the assertion; wants key_id and algorithm.'
-    )
-    key_id: Line | None = Field(None, description="The key's id (`kid`) at the authorization server.")
-    algorithm: Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"] | None = Field(
-        None, description="How the assertion is signed (RFC 7518)."
-    )
-
-
-class Bearer(Model):
-    """`Authorization: Bearer` (RFC 6750)."""
-
-    token: Line = Field(description='"${secret:NAME}" of the token.')
-
-
-class Basic(Model):
-    """HTTP basic authentication (RFC 7617)."""
-
-    username: Line = Field(description="The user's name, without a colon.")
-    password: Line = Field(description='"${secret:NAME}" of the password.')
-
-
-class MutualTls(Model):
-    """A client certificate, PEM."""
-
-    certificate: Line = Field(description="The certificate chain in PEM, usually by ${secret:NAME}.")
-    private_key: Line = Field(description='"${secret:NAME}" of the private key in PEM.')
-
-
-class Auth(Model):
-    """How the receiver knows us, beside headers and query: exactly one kind. Default: none, since most receivers take
-    a token in a header."""
-
-    oauth2: OAuth2 | None = Field(None, description="OAuth 2.0 client credentials.")
-    bearer: Bearer | None = Field(None, description="A bearer token.")
-    basic: Basic | None = Field(None, description="User name and password.")
-    mtls: MutualTls | None = Field(None, description="A client certificate.")
-
-
 class ResponseValidator(Model):
     """An answer counts as delivered only if the value at `json_path` is one of `expected_values`."""
 
@@ -297,20 +174,6 @@ class RateLimit(Model):
 
     per_second: float = Field(gt=0, le=100_000, description="Requests per second on average.")
     burst: int = Field(1, ge=1, le=100_000, description="Requests that may go at once. Default: 1, evenly spaced.")
-
-
-class SigningKey(Model):
-    """One key with the window in which it signs; windows may overlap."""
-
-    key: Line = Field(description='"${secret:NAME}" of the key: whsec_ or whsk_ and base64.')
-    not_before: str | None = Field(None, description="When it begins to sign, RFC 3339, quoted. Default: at once.")
-    not_after: str | None = Field(None, description="When it ends to sign, RFC 3339, quoted. Default: never.")
-
-
-class Signing(Model):
-    """Standard Webhooks signatures. Default: none; webhook-id is sent all the same."""
-
-    keys: Many[SigningKey] = Field(min_length=1, description="Every key whose window is open signs.")
 
 
 class Metadata(Model):

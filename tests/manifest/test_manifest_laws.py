@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from reconciler.manifest.code import CODES
 from reconciler.manifest.load import Manifests, load_manifests
 from reconciler.manifest.parse import parse
-from reconciler.models.webhook import SECRET_REFERENCE, Webhook, format_duration, parse_duration
+from reconciler.models.field import format_duration, parse_duration
+from reconciler.models.webhook import SECRET_REFERENCE, Webhook
 
 BAD = Path(__file__).parent / "bad"
 
@@ -145,6 +146,16 @@ def test_a_written_webhook_loads_equal(webhook: Webhook, tmp_path: Path) -> None
 def test_a_duration_reads_back_equal(duration: timedelta) -> None:
     """The shortest spelling loses no microsecond."""
     assert parse_duration(format_duration(duration)) == duration
+
+
+@given(st.from_regex(r"\A[0-9]{1,15}(\.[0-9]{0,9})?[smhd]?\Z"))
+def test_a_duration_is_read_or_refused(text: str) -> None:
+    """Also one that no clock could hold."""
+    try:
+        duration = parse_duration(text)
+    except ValueError:
+        return
+    assert timedelta(0) <= duration <= timedelta(days=366)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

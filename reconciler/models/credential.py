@@ -1,0 +1,69 @@
+"""How a receiver knows us: authentication and signatures, as declared; secrets stand in it as references. Pure."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from reconciler.models.field import Line, Many, Model
+
+
+class OAuth2(Model):
+    """OAuth 2.0 client credentials (RFC 6749, section 4.4), by client secret or private_key_jwt (RFC 7523)."""
+
+    token_url: Line = Field(description="HTTPS URL of the token endpoint; obeys the rules of `url`.")
+    client_id: Line = Field(description="The client's id at the authorization server.")
+    scopes: Many[Line] = Field((), description="Scopes to ask for; Okta Workflows wants okta.workflows.invoke.manage.")
+    client_secret: Line | None = Field(
+        None, description='"${secret:NAME}". Okta takes no client secret for its own scopes: use a private key there.'
+    )
+    private_key: Line | None = Field(
+        None, description='"${secret:NAME}" of a PEM or JWK key that signs the assertion; wants key_id and algorithm.'
+    )
+    key_id: Line | None = Field(None, description="The key's id (`kid`) at the authorization server.")
+    algorithm: Literal["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"] | None = Field(
+        None, description="How the assertion is signed (RFC 7518)."
+    )
+
+
+class Bearer(Model):
+    """`Authorization: Bearer` (RFC 6750)."""
+
+    token: Line = Field(description='"${secret:NAME}" of the token.')
+
+
+class Basic(Model):
+    """HTTP basic authentication (RFC 7617)."""
+
+    username: Line = Field(description="The user's name, without a colon.")
+    password: Line = Field(description='"${secret:NAME}" of the password.')
+
+
+class MutualTls(Model):
+    """A client certificate, PEM."""
+
+    certificate: Line = Field(description="The certificate chain in PEM, usually by ${secret:NAME}.")
+    private_key: Line = Field(description='"${secret:NAME}" of the private key in PEM.')
+
+
+class Auth(Model):
+    """How the receiver knows us, beside headers and query: exactly one kind. Default: none, since most receivers take
+    a token in a header."""
+
+    oauth2: OAuth2 | None = Field(None, description="OAuth 2.0 client credentials.")
+    bearer: Bearer | None = Field(None, description="A bearer token.")
+    basic: Basic | None = Field(None, description="User name and password.")
+    mtls: MutualTls | None = Field(None, description="A client certificate.")
+
+
+class SigningKey(Model):
+    """One key with the window in which it signs; windows may overlap."""
+
+    key: Line = Field(description='"${secret:NAME}" of the key: whsec_ or whsk_ and base64.')
+    not_before: str | None = Field(None, description="When it begins to sign, RFC 3339, quoted. Default: at once.")
+    not_after: str | None = Field(None, description="When it ends to sign, RFC 3339, quoted. Default: never.")
+
+
+class Signing(Model):
+    """Standard Webhooks signatures. Default: none; webhook-id is sent all the same."""
+
+    keys: Many[SigningKey] = Field(min_length=1, description="Every key whose window is open signs.")
