@@ -250,6 +250,10 @@ class EventStore(Protocol):
         """One stored event."""
         ...
 
+    async def event_ids(self, prefix: str, *, limit: int) -> tuple[EventId, ...]:
+        """The first `limit` ids that begin with `prefix`, in order: what people may write for a whole id."""
+        ...
+
 
 class DeliveryStore(Protocol):
     """The work: what is due, what is leased, what became of it."""
@@ -300,6 +304,10 @@ class DeliveryStore(Protocol):
 
     async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
         """One delivery with its attempts in order."""
+        ...
+
+    async def delivery_ids(self, prefix: str, *, limit: int) -> tuple[DeliveryId, ...]:
+        """The first `limit` ids that begin with `prefix`, in order: what people may write for a whole id."""
         ...
 
     async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:

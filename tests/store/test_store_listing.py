@@ -76,3 +76,13 @@ async def test_counts_tell_each_state_of_each_webhook(mixed: Store) -> None:
 async def test_a_delivery_that_is_not_there_is_none(mixed: Store) -> None:
     """Asked for by id."""
     assert await mixed.delivery("nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [("b", ("b0", "b1")), ("a3", ("a3",)), ("a33", ()), ("B", ()), ("%", ()), ("", ("a0", "a1", "a2"))],
+)
+async def test_ids_are_found_by_how_they_begin(mixed: Store, prefix: str, expected: tuple[str, ...]) -> None:
+    """In order and no more than asked for; case counts, and no character is special."""
+    assert await mixed.delivery_ids(prefix, limit=3) == expected
+    assert await mixed.event_ids(f"event {prefix}", limit=3) == tuple(f"event {found}" for found in expected)

@@ -10,7 +10,7 @@ from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, R
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
 from reconciler.store.sqlite.connection import Row, array, row, rows, value
-from reconciler.store.sqlite.text import load, storable
+from reconciler.store.sqlite.text import LAST_CHARACTER, load, storable
 
 _DELIVERY: Final = """
 SELECT d.id, e.id,
@@ -70,6 +70,13 @@ def delivery(db: apsw.Connection, delivery_id: str) -> tuple[Delivery, tuple[Att
     seq = value(db, "SELECT seq FROM deliveries WHERE id = :id", id=delivery_id)
     attempts = rows(db, _ATTEMPTS, seq=seq) + rows(db, _UNDER_WAY, seq=seq)
     return _delivery(found), tuple(_attempt(item) for item in attempts)
+
+
+def delivery_ids(db: apsw.Connection, prefix: str, limit: int) -> tuple[DeliveryId, ...]:
+    """The first ids that begin with `prefix`, from the index on ids."""
+    sql = "SELECT id FROM deliveries WHERE id >= :first AND id < :last ORDER BY id LIMIT :limit"
+    first = storable(prefix)
+    return tuple(found[0] for found in rows(db, sql, first=first, last=f"{first}{LAST_CHARACTER}", limit=limit))
 
 
 def counts(db: apsw.Connection) -> Mapping[WebhookUid, Mapping[State, int]]:

@@ -10,7 +10,7 @@ from reconciler.models.event import EventId
 from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError, StoredEvent
 from reconciler.store.sqlite.connection import array, pack, row, rows, run, value
 from reconciler.store.sqlite.lane import refresh
-from reconciler.store.sqlite.text import storable, storable_or_none
+from reconciler.store.sqlite.text import LAST_CHARACTER, storable, storable_or_none
 
 _KNOWN: Final = """
 SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SELECT value FROM json_each(:ids))
@@ -146,6 +146,13 @@ def event(db: apsw.Connection, event_id: str) -> StoredEvent | None:
     """One stored event."""
     found = row(db, f"{_EVENT} WHERE e.id = :id", id=storable(event_id))
     return None if found is None else _stored(found)
+
+
+def event_ids(db: apsw.Connection, prefix: str, limit: int) -> tuple[EventId, ...]:
+    """The first ids that begin with `prefix`, from the index on ids."""
+    sql = "SELECT id FROM events WHERE id >= :first AND id < :last ORDER BY id LIMIT :limit"
+    first = storable(prefix)
+    return tuple(found[0] for found in rows(db, sql, first=first, last=f"{first}{LAST_CHARACTER}", limit=limit))
 
 
 def _seq(db: apsw.Connection, event_id: str | None) -> int | None:

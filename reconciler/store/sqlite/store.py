@@ -10,7 +10,8 @@ from typing import Final, Self
 import apsw
 
 from reconciler.errors import StoreError
-from reconciler.models.delivery import Attempt, Delivery, State
+from reconciler.models.delivery import Attempt, Delivery, DeliveryId, State
+from reconciler.models.event import EventId
 from reconciler.models.revision import ChangeSet, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
@@ -95,6 +96,9 @@ class SqliteStore:
     async def event(self, event_id: str) -> StoredEvent | None:
         return await self._read(lambda db: event.event(db, event_id))
 
+    async def event_ids(self, prefix: str, *, limit: int) -> tuple[EventId, ...]:
+        return await self._read(lambda db: event.event_ids(db, prefix, limit))
+
     # Deliveries
 
     async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
@@ -127,6 +131,9 @@ class SqliteStore:
 
     async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
         return await self._read(lambda db: delivery.delivery(db, delivery_id))
+
+    async def delivery_ids(self, prefix: str, *, limit: int) -> tuple[DeliveryId, ...]:
+        return await self._read(lambda db: delivery.delivery_ids(db, prefix, limit))
 
     async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
         return await self._read(delivery.counts)

@@ -1,9 +1,11 @@
 """Text and JSON between Python and SQLite: what UTF-8 cannot carry must not stop an intake or a record."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import orjson
+
+LAST_CHARACTER: Final = "\U0010ffff"  # sorts after whatever may follow a prefix
 
 
 def storable(text: str) -> str:
