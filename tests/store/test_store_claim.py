@@ -452,3 +452,13 @@ async def test_deliveries_of_one_event_to_many_webhooks_are_independent(served: 
     assert await served.next_wake_at() == 1_000
     assert await served.deliveries(where=DeliveryFilter(webhook="a", state=State.DEAD)) == ()
     assert await served.claim(now=5, lease_until=FAR, limit=5, revision=1, commit=COMMIT) == ()
+
+
+@pytest.mark.parametrize(("per_second", "burst"), [(1e-9, 1), (1e-9, 10**9), (1e9, 10**9), (0.5, 10**9)])
+async def test_extreme_rates_are_bounded_not_refused(served: Store, per_second: float, burst: int) -> None:
+    """Whatever a manifest says, the arithmetic holds."""
+    await served.configure(1, [make_lane("a", per_second=per_second, burst=burst)])
+    await add(served, "a", "d1", "d2")
+
+    assert "d1" in await claim_ids(served, 1_800_000_000_000, limit=1)
+    assert (await served.next_wake_at() or 0) >= 1_800_000_000_000

@@ -19,9 +19,9 @@ SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SE
 # makes NULL.
 _INSERT_EVENTS: Final = """
 INSERT INTO events (seq, id, event_type, data_id, event_time, source, fingerprint, received_at, problem,
-    raw, revision, git_commit)
+    raw, revision)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), :revision, :git_commit
+    value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), :revision
 FROM jsonb_each(:events)
 """
 _INSERT_LANES: Final = """
@@ -98,12 +98,11 @@ def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, comm
         if event.problem is None:
             fan_out += _fan_out(event, seq)
     raw = events[0].raw if len(events) == 1 else b"".join(event.raw for event in events)
-    stamp = {"revision": revision, "git_commit": commit}
-    run(db, _INSERT_EVENTS, events=pack(facts), raw=raw, **stamp)
+    run(db, _INSERT_EVENTS, events=pack(facts), raw=raw, revision=revision)
     if fan_out:
         packed = pack(fan_out)
         run(db, _INSERT_LANES, deliveries=packed)
-        run(db, _INSERT_DELIVERIES, deliveries=packed, **stamp)
+        run(db, _INSERT_DELIVERIES, deliveries=packed, revision=revision, git_commit=commit)
         refresh(db, array(db, _LANES_OF, deliveries=packed))
 
 

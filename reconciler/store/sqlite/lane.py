@@ -6,15 +6,18 @@ any of its lanes. Whatever changes a due time, a counter or a pace ends with `re
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import apsw
 
 from reconciler.store.base import Lane
-from reconciler.store.sqlite.connection import array, pack, run, value
+from reconciler.store.sqlite.connection import pack, run, value
 from reconciler.store.sqlite.text import storable, storable_or_none
 
 MICROSECONDS: Final = 1_000_000
+INTERVAL_MAX_US: Final = 10**12  # 11 days a token; with BURST_MAX tokens still within 64 bits
+BURST_MAX: Final = 10**6
 
 _REFRESH_LANES: Final = """
 UPDATE lanes SET wake_at = CASE
@@ -49,6 +52,8 @@ SELECT value ->> 0, (SELECT id FROM paces WHERE key = value ->> 1), value ->> 2,
 FROM jsonb_each(:lanes) WHERE true
 ON CONFLICT (webhook_uid) DO UPDATE SET pace_id = excluded.pace_id, max_concurrency = excluded.max_concurrency,
     is_open = excluded.is_open, note = excluded.note
+WHERE (pace_id, max_concurrency, is_open, note)
+    IS NOT (excluded.pace_id, excluded.max_concurrency, excluded.is_open, excluded.note)
 """
 _UNSET_LANES: Final = """
 UPDATE lanes SET pace_id = NULL, is_open = 0, note = NULL, wake_at = NULL
@@ -56,14 +61,17 @@ WHERE pace_id IS NOT NULL AND webhook_uid NOT IN (SELECT value ->> 0 FROM jsonb_
 """
 
 
-def configure(db: apsw.Connection, revision: int, lanes: Sequence[Lane]) -> None:
-    """Set the lanes of all live, active webhooks; ignored if a newer revision has set them."""
-    last = value(db, "SELECT lanes_revision FROM store")
-    if last > revision:
-        return
-    run(db, "UPDATE store SET lanes_revision = :revision", revision=revision)
-    packed = pack(
-        [
+@dataclass(frozen=True, slots=True)
+class PackedLanes:
+    """Lanes and paces as two parameters, made before the transaction that takes them."""
+
+    lanes: str
+    paces: str
+
+    @classmethod
+    def of(cls, lanes: Sequence[Lane]) -> Self:
+        """The parameters for these lanes."""
+        rows = [
             [
                 lane.webhook_uid,
                 storable(lane.pace_key),
@@ -73,12 +81,19 @@ def configure(db: apsw.Connection, revision: int, lanes: Sequence[Lane]) -> None
             ]
             for lane in lanes
         ]
-    )
-    run(db, _SET_PACES, paces=pack(_paces(lanes)))
-    run(db, _UNSET_LANES, lanes=packed)
-    run(db, _SET_LANES, lanes=packed)
+        return cls(pack(rows), pack(_paces(lanes)))
+
+
+def configure(db: apsw.Connection, revision: int, packed: PackedLanes) -> None:
+    """Set the lanes of all live, active webhooks; ignored if a newer revision has set them."""
+    if value(db, "SELECT lanes_revision FROM store") > revision:
+        return
+    run(db, "UPDATE store SET lanes_revision = :revision", revision=revision)
+    run(db, _SET_PACES, paces=packed.paces)
+    run(db, _UNSET_LANES, lanes=packed.lanes)
+    run(db, _SET_LANES, lanes=packed.lanes)
     run(db, _REFRESH_LANES, lanes=value(db, "SELECT json_group_array(id) FROM lanes WHERE pace_id IS NOT NULL"))
-    refresh_paces(db, array(db, "SELECT json_group_array(id) FROM paces"))
+    run(db, _REFRESH_PACES, paces=value(db, "SELECT json_group_array(id) FROM paces"))
 
 
 def refresh(db: apsw.Connection, lanes: Iterable[int]) -> None:
@@ -97,8 +112,8 @@ def _paces(lanes: Sequence[Lane]) -> list[list[object]]:
     """(key, interval, burst) of each pace key; among lanes that share one, the strictest rate and burst hold."""
     found: dict[str, tuple[int | None, int]] = {}
     for lane in lanes:
-        interval = None if lane.per_second is None else max(1, math.ceil(MICROSECONDS / lane.per_second))
-        burst = max(1, lane.burst)
+        interval = None if lane.per_second is None else _interval(lane.per_second)
+        burst = min(max(1, lane.burst), BURST_MAX)
         key = storable(lane.pace_key)
         other_interval, other_burst = found.get(key, (None, burst))
         if interval is None:
@@ -108,3 +123,8 @@ def _paces(lanes: Sequence[Lane]) -> list[list[object]]:
         else:
             found[key] = (max(interval, other_interval), min(burst, other_burst))
     return [[key, interval, burst] for key, (interval, burst) in found.items()]
+
+
+def _interval(per_second: float) -> int:
+    """Microseconds from one token to the next, rounded so that the rate is never exceeded."""
+    return min(max(1, math.ceil(MICROSECONDS / per_second)), INTERVAL_MAX_US)

@@ -6,6 +6,7 @@ invisible and harmless. The flip writes small rows only, so a serving daemon har
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import apsw
@@ -21,6 +22,7 @@ from reconciler.store.sqlite.lane import refresh
 from reconciler.store.sqlite.text import dump, load, storable, storable_or_none
 
 STAGE_ROWS: Final = 500  # about 1 MB, some 10 ms
+PARSED_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
 
 _VERSION: Final = "json_array(v.uid, v.owner, d.body, v.digest, v.is_protected, v.revision)"
 _LIVE: Final = f"""
@@ -38,6 +40,7 @@ _POLICIES_AT: Final = """
 SELECT p.owner, p.body FROM policies p
 WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND revision <= :number) ORDER BY p.owner
 """
+_CHANGES: Final = "SELECT json_group_array(body ORDER BY position) FROM changes WHERE plan_id = :plan_id"
 _REVISION: Final = "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted"
 
 
@@ -65,10 +68,15 @@ def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
     )
 
 
+@lru_cache(maxsize=PARSED_DOCUMENTS)
+def _webhook(body: str) -> Webhook:
+    return Webhook.from_document(body.encode())
+
+
 def _live_webhook(item: Sequence[Any]) -> LiveWebhook:
     uid, owner, body, digest, is_protected, revision = item
     try:
-        webhook = Webhook.from_document(body.encode())
+        webhook = _webhook(body)
     except (ValidationError, ValueError, KeyError, TypeError) as exc:
         raise StoreError(
             f"a stored webhook cannot be read: {uid}",
@@ -95,8 +103,8 @@ def revision(db: apsw.Connection, number: int) -> Revision | None:
     found = row(db, f"SELECT {_REVISION}, plan_id FROM revisions WHERE number = :number", number=number)
     if found is None:
         return None
-    changes = rows(db, "SELECT body FROM changes WHERE plan_id = :plan_id ORDER BY position", plan_id=found[-1])
-    return _revision(found[:-1], tuple(load(body) for (body,) in changes))
+    changes = array(db, _CHANGES, plan_id=found[-1])
+    return _revision(found[:-1], tuple(load(body) for body in changes))
 
 
 def _revision(found: Row, changes: tuple[dict[str, Any], ...] = ()) -> Revision:

@@ -102,7 +102,8 @@ class SqliteStore:
     # Deliveries
 
     async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
-        await self._write(lambda db: lane.configure(db, revision, lanes))
+        packed = lane.PackedLanes.of(lanes)
+        await self._write(lambda db: lane.configure(db, revision, packed))
 
     async def claim(
         self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
@@ -160,6 +161,8 @@ class SqliteStore:
 
 def _make_file(path: Path) -> None:
     """Make the file if it is missing, for its owner only; SQLite gives its -wal and -shm the same mode."""
+    if path.exists():
+        return
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as exc:

@@ -81,8 +81,7 @@ CREATE TABLE events (
     fingerprint TEXT NOT NULL,
     received_at INTEGER NOT NULL,
     problem TEXT,  -- not NULL: quarantined
-    revision INTEGER NOT NULL,
-    git_commit TEXT
+    revision INTEGER NOT NULL  -- live at intake: the match was made with it
 ) STRICT;
 
 CREATE INDEX events_quarantined ON events (seq) WHERE problem IS NOT NULL;
