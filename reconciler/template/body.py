@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from reconciler import jsontext
-from reconciler.template.compile import Hole, Template, compile_template, json_pieces, usable_nodes
+from reconciler.template.compile import COMPILED_MAX, Hole, Template, compile_template, json_pieces, usable_nodes
 from reconciler.template.effect import faults_without_effect
 from reconciler.template.fault import BAD_LEAF, TOO_DEEP, Source, TemplateFault
 from reconciler.template.parse import parse
@@ -41,7 +41,7 @@ def has_effect(body: Body | None) -> bool:
     return not any(_lacks_effect(text) for text in texts)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=COMPILED_MAX)
 def _lacks_effect(text: str) -> bool:
     return bool(faults_without_effect(parse(text)))
 
@@ -125,7 +125,7 @@ def _frozen(value: object) -> object:
     return (type(value), value.text if isinstance(value, jsontext.Number) else repr(value))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=COMPILED_MAX)
 def _compiled(key: _Key) -> Template:
     pieces: list[str | Hole] = []
     for item in outline(key.body):

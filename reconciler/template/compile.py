@@ -12,7 +12,7 @@ from typing import Final, Literal
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.template.effect import faults_without_effect, root_path
-from reconciler.template.fault import Source, TemplateFault
+from reconciler.template.fault import Source, TemplateFault, shown
 from reconciler.template.lookup import Find, finder
 from reconciler.template.output import (
     OUTPUT_MAX_BYTES,
@@ -27,6 +27,7 @@ from reconciler.template.place import Layout, Node, document_layout, nodes_of
 from reconciler.template.syntax import Mustache, Partial, Secret, Text
 
 Escape = Literal["json", "html", "none"]
+COMPILED_MAX: Final = 16_384  # templates kept compiled: more than one store has webhooks, some 5 KB each
 NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -62,18 +63,16 @@ class Template:
             if size > OUTPUT_MAX_BYTES:
                 raise _too_large()
         text = "".join(parts)
-        if size * 3 > OUTPUT_MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > OUTPUT_MAX_BYTES:
+        if size * 4 > OUTPUT_MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > OUTPUT_MAX_BYTES:
             raise _too_large()
         return text
 
 
 def _fill(hole: Hole, context: JsonValue, secrets: Mapping[str, str]) -> str:
+    if hole.find is None and hole.secret not in secrets:
+        raise SecretError(f"the secret has no value: {hole.secret}", name=hole.secret)
     try:
-        if hole.find is None:
-            return hole.write(secrets[hole.secret])
-        return hole.write(hole.find(context))
-    except KeyError:
-        raise SecretError(f"the secret has no value: {hole.secret}", name=hole.secret) from None
+        return hole.write(hole.find(context) if hole.find else secrets[hole.secret])
     except OutputTooLargeError:
         raise _too_large() from None
     except (TypeError, ValueError, RecursionError) as exc:
@@ -91,14 +90,22 @@ def compile_template(source: str, *, escape: Escape = "json", partials: Mapping[
     With `json` an expression is escaped for where it stands and the text must be JSON; with `html` and `none` it is
     Handlebars as JavaScript has it, `{{x}}` escaped or not. `partials` are the texts that `{{> name}}` may name.
     """
+    try:
+        return _compiled(source, escape)
+    except TemplateError:
+        _refuse_unknown_partials(source, partials)
+        raise
+
+
+def _refuse_unknown_partials(source: str, partials: Mapping[str, str]) -> None:
+    """Raise TemplateError for the first partial that is not among those given, where nothing else is wrong."""
     parsed = parse(source)
-    for node in parsed.program.body:
+    for node in () if parsed.faults else parsed.program.body:
         name = source[node.call.callee.start : node.call.callee.end] if isinstance(node, Partial) else None
         if name is not None and name not in partials:
             line, column = parsed.source.locate(node.start)
             hint = f"the partials are: {', '.join(sorted(partials))}" if partials else "there are no partials"
-            raise TemplateError(f"no such partial: {name}", line=line, column=column, hint=hint)
-    return _compiled(source, escape)
+            raise TemplateError(f"no such partial: {shown(name)}", line=line, column=column, hint=hint)
 
 
 def usable_nodes(source: str) -> tuple[Source, tuple[Node, ...]]:
@@ -139,7 +146,7 @@ def hole(source: Source, node: Mustache | Secret, write: Write) -> Hole:
     return Hole(write, finder(tuple(segment.name for segment in segments)), "", line, column)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=COMPILED_MAX)
 def _compiled(source: str, escape: Escape) -> Template:
     origin, nodes = usable_nodes(source)
     if escape == "json":

@@ -31,42 +31,40 @@ def root_path(expression: Expression) -> Path | None:
 
 def _in_program(source: Source, program: Program) -> Iterator[TemplateFault]:
     for node in program.body:
-        if isinstance(node, Mustache):
-            message = _of_mustache(source, node)
-            if message:
-                yield _fault(source, message, node.start, node.end)
-        elif isinstance(node, Partial):
-            yield _fault(source, f"the partial {_name(source, node.call)} has no effect yet", node.start, node.end)
-        elif isinstance(node, Block):
-            message = f"the block {shown(node.kind + _text(source, node.call))} has no effect yet"
-            yield _fault(source, message, node.start, node.end)
+        if not isinstance(node, Mustache | Partial | Block):
+            continue
+        message = _of_node(source, node) if _text(source, node.call) else ""  # empty: reported as unreadable
+        if message:
+            yield source.fault(
+                NO_EFFECT_YET,
+                f"{message} has no effect yet",
+                node.start,
+                node.end,
+                hint=_HINT,
+                severity=Severity.WARNING,
+            )
+        if isinstance(node, Block):
             for branch in (node.program, node.inverse):
                 if branch is not None:
                     yield from _in_program(source, branch)
 
 
-def _of_mustache(source: Source, node: Mustache) -> str:
-    """What of a mustache has no effect; empty if all of it has."""
-    name = _name(source, node.call)
-    # 1. {{* name}}, 2. {{name argument}}, 3. {{"text"}}, 4. {{@index}} and {{../name}}
+def _of_node(source: Source, node: Mustache | Partial | Block) -> str:
+    """What of a statement has no effect; empty if all of it has."""
+    name = _text(source, node.call)
+    # 1. a block, 2. {{> name}}, 3. {{* name}}, 4. {{name argument}}, 5. {{"text"}}, 6. {{@index}} and {{../name}}
+    if isinstance(node, Block):
+        return f"the block {shown(node.kind + name)}"
+    if isinstance(node, Partial):
+        return f"the partial {shown(name)}"
     if node.is_decorator:
-        return f"the decorator {name} has no effect yet"
+        return f"the decorator {shown(name)}"
     if not node.call.is_plain:
-        return f"the helper call {name} has no effect yet"
+        return f"the helper call {shown(name)}"
     if isinstance(node.call.callee, Literal):
-        return f"the literal {name} has no effect yet"
-    if root_path(node.call.callee) is None:
-        return f"{name} has no effect yet"
-    return ""
-
-
-def _name(source: Source, call: Call) -> str:
-    return shown(_text(source, call))
+        return f"the literal {shown(name)}"
+    return "" if root_path(node.call.callee) else shown(name)
 
 
 def _text(source: Source, call: Call) -> str:
     return source.text[call.callee.start : call.callee.end]
-
-
-def _fault(source: Source, message: str, start: int, end: int) -> TemplateFault:
-    return source.fault(NO_EFFECT_YET, message, start, end, hint=_HINT, severity=Severity.WARNING)

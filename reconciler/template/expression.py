@@ -115,6 +115,10 @@ class Tag:
             return self._path(start, is_data=True)
         if kind is TokenKind.ID:
             return self._path(self.tokens[self.index].start, is_data=False)
+        if kind is TokenKind.SEPARATOR:
+            token = self._next()
+            hint = "a path begins with a name; `this.[0]` is an element of the whole event"
+            raise self._unreadable("a path cannot begin with a separator", token.start, token.end, hint=hint)
         raise self._unexpected(self._next())
 
     def _path(self, start: int, *, is_data: bool) -> Path:

@@ -75,5 +75,6 @@ class Source:
 
 
 def shown(text: str) -> str:
-    """A piece of the template's text as a message quotes it."""
-    return f"`{text}`" if len(text) <= SHOWN_MAX_CHARS else f"`{text[: SHOWN_MAX_CHARS - 1]}…`"
+    """A piece of the template's text as a message quotes it: cut short, and nothing in it moves a terminal."""
+    short = text if len(text) <= SHOWN_MAX_CHARS else f"{text[: SHOWN_MAX_CHARS - 1]}…"
+    return f"`{short if short.isprintable() else ascii(short)[1:-1]}`"

@@ -26,6 +26,7 @@ from reconciler.template.syntax import (
     Block,
     Call,
     Comment,
+    Literal,
     Mustache,
     Partial,
     Path,
@@ -60,7 +61,7 @@ class Parsed:
     faults: tuple[TemplateFault, ...]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)  # judging, compiling and asking for effect follow one another; trees are large
 def parse(text: str) -> Parsed:
     """The tree of a template."""
     source = Source(text)
@@ -164,7 +165,7 @@ class _Parser:
     def _inverse(self, opening: Chunk, depth: int) -> tuple[Program | None, Strip]:
         """`{{else}}…`, `{{^}}…` or `{{else name …}}…`, if the block has one."""
         inverse: Program | None = None
-        strip = Strip()
+        strip = NO_STRIP
         while self.index < len(self.chunks) and self.chunks[self.index].kind in (ChunkKind.ELSE, ChunkKind.ELSE_CHAIN):
             chunk = self.chunks[self.index]
             self.index += 1
@@ -202,13 +203,23 @@ class _Parser:
         closing = self.chunks[self.index]
         self.index += 1
         is_raw = closing.kind is ChunkKind.END_RAW_BLOCK
-        closing_name = closing.text if is_raw else self._name(self._head(closing)[0])
-        if closing_name != name and call is not _UNREADABLE and not closing.is_broken:
+        closed = call if is_raw else self._head(closing)[0]
+        closing_name = closing.text if is_raw else self._name(closed)
+        is_same = closing_name == name if is_raw else _identity(closed) == _identity(call)
+        if not is_same and _UNREADABLE not in (call, closed):
             self._fault(closing, f"{shown(closing_name)} closes the block {shown(name)}", f"close it with `{expected}`")
         return closing
 
     def _name(self, call: Call) -> str:
         return self.source.text[call.callee.start : call.callee.end]
+
+
+def _identity(call: Call) -> tuple[object, ...]:
+    """What must be the same in a block's opening and closing tag; `[name]` and `"name"` are spellings of `name`."""
+    name = call.callee
+    if isinstance(name, Path):
+        return (name.is_data, name.depth, *(segment.name for segment in name.segments))
+    return (False, 0, name.text if isinstance(name, Literal) else name)
 
 
 def _may_follow(kind: ChunkKind, *, is_chained: bool) -> bool:

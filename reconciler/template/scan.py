@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 from reconciler import jsontext
+from reconciler.template.fault import shown
 
 HOLE: Final = "\udc00"  # stands for an expression; a template cannot hold it, since lone surrogates are refused
 LEVELS_MAX: Final = 8  # JSON in a string, in a string, …: each level doubles the backslashes
@@ -23,6 +24,7 @@ _TOKEN: Final = re.compile(
 )
 _STRING_START: Final = re.compile(r""""(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+""")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_WORD_END: Final = re.compile(rf"""[\s,:{{}}\[\]"{HOLE}]""")
 _CLOSING: Final = {"{": "}", "[": "]"}
 
 
@@ -81,7 +83,7 @@ class _Expect(Enum):
 
 
 class _TooDeep(NotJson):
-    """More than one reading cannot be right: never taken for plain text."""
+    """Nested too deeply: an error at every level, never taken for plain text."""
 
 
 class _Scanner:
@@ -201,7 +203,7 @@ class _Scanner:
 
     def _unexpected(self, match: re.Match[str], *, hint: str = "") -> NotJson:
         names = {"hole": "an expression", "string": "a string"}
-        what = names.get(match.lastgroup or "") or f"`{_short(match[0])}`"
+        what = names.get(match.lastgroup or "") or shown(_word(match[0]))
         if match[0] == HOLE and self.expect is _Expect.NEXT:
             hint = "put text and expressions together inside double quotes"
         return NotJson(f"{self._wanted()}, not {what}", *match.span(), hint=hint)
@@ -218,7 +220,7 @@ class _Scanner:
         text = self.text
         if text[position] != '"':
             hint = "text stands in double quotes" if text[position].isalpha() or text[position] == "'" else ""
-            return NotJson(f"{self._wanted()}, not `{_short(text[position:])}`", position, position + 1, hint=hint)
+            return NotJson(f"{self._wanted()}, not {shown(_word(text[position:]))}", position, position + 1, hint=hint)
         start = _STRING_START.match(text, position)
         end = start.end() if start else position + 1
         # 1. the end of the text, 2. a backslash before something, 3. a control character
@@ -236,7 +238,7 @@ class _Scanner:
             hint = "Handlebars takes one of two backslashes before an expression away: write three for one"
             return NotJson("an expression right after a backslash", position, position + 2, hint=hint)
         hint = "a literal backslash is written `\\\\`"
-        return NotJson(f"unknown escape in a string: `\\{following}`", position, position + 2, hint=hint)
+        return NotJson(f"unknown escape in a string: {shown(chr(92) + following)}", position, position + 2, hint=hint)
 
 
 def _decoded(raw: str) -> str:
@@ -245,6 +247,6 @@ def _decoded(raw: str) -> str:
     return text
 
 
-def _short(text: str) -> str:
-    word = re.split(r"[\s,:{}\[\]\"\udc00]", text, maxsplit=1)[0] or text[:1]
-    return word if len(word) <= 20 else f"{word[:19]}…"
+def _word(text: str) -> str:
+    """What a text begins with, up to where something else could begin."""
+    return _WORD_END.split(text, maxsplit=1)[0] or text[:1]

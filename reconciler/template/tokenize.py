@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from reconciler.template.fault import FAULTS_MAX, SECRET, SYNTAX, Source, TemplateFault
+from reconciler.template.fault import FAULTS_MAX, SECRET, SYNTAX, Source, TemplateFault, shown
 from reconciler.template.syntax import NO_STRIP, Strip
 
 # JavaScript's \s, which decides what `~` removes and what separates tokens
@@ -109,10 +109,13 @@ _CLOSING: Final = {  # by the kind of the opening; group 1 is the `~`
 }
 _CLOSING_PLAIN: Final = (re.compile(r"(~?)\}\}"), "}}", "{{")
 
-_SEGMENT: Final = rf"""(?P<ID>{_ID}|\.\.|\.(?=[=~}}{WHITESPACE}/.)|\]]))|(?P<BRACKETED>\[(?:\\\]|[^\]])*\])"""
+# The look-ahead in strings and brackets makes one that is never closed fail at once, not character by character.
+_SEGMENT: Final = (
+    rf"""(?P<ID>{_ID}|\.\.|\.(?=[=~}}{WHITESPACE}/.)|\]]))|(?P<BRACKETED>\[(?=[^\]]*+\])(?:\\\]|[^\]])*\])"""
+)
 _TOKEN: Final = re.compile(
     rf"""(?P<EQUALS>=)|(?P<OPEN_PAREN>\()|(?P<CLOSE_PAREN>\))|(?P<DATA>@)"""
-    rf"""|(?P<STRING>"(?:\\"|[^"])*"|'(?:\\'|[^'])*')"""
+    rf"""|(?P<STRING>"(?=[^"]*+")(?:\\"|[^"])*"|'(?=[^']*+')(?:\\'|[^'])*')"""
     rf"""|(?P<BOOLEAN>true{_LITERAL_END}|false{_LITERAL_END})|(?P<UNDEFINED>undefined{_LITERAL_END})"""
     rf"""|(?P<NULL>null{_LITERAL_END})|(?P<NUMBER>-?[0-9]+(?:\.[0-9]+)?{_LITERAL_END})"""
     rf"""|(?P<OPEN_BLOCK_PARAMS>as{_S}+\|)|(?P<CLOSE_BLOCK_PARAMS>\|)|{_SEGMENT}|(?P<SEPARATOR>[/.])"""
@@ -273,7 +276,8 @@ class _Scanner:
                 self._secret_inside(position - 1, position + 1)
             else:
                 hint = _HINT_OF_CHARACTER.get(text[position], "")
-                self._fault(f"unexpected in an expression: `{text[position]}`", position, position + 1, hint=hint)
+                message = f"unexpected in an expression: {shown(text[position])}"
+                self._fault(message, position, position + 1, hint=hint)
             ends = [index for index in (text.find("}}", position), text.find("{{", position)) if index >= 0]
             end = min(ends, default=len(text))
             end += 2 if text.startswith("}}", end) else 0
@@ -301,7 +305,6 @@ class _Scanner:
 
 _HINT_OF_CHARACTER: Final = {
     "[": "an index is a name of its own: write `.[0]`",
-    ".": "a path begins with a name; write `this.[0]` for an element of the whole event",
     '"': "the string is not closed",
     "'": "the string is not closed",
     "#": "no space between `{{` and `#`",

@@ -179,7 +179,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else ("number", jsontext.number_text(value))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(EVENT, DOCUMENT)
 def test_every_value_arrives_as_it_was(event: Any, document: Any) -> None:
     """Outside a string, in one, and in a string's JSON: the body parses, texts are equal, digits are equal."""
@@ -245,7 +245,7 @@ TOKENS = (
 FRAGMENTS = st.lists(st.one_of(st.text(max_size=4), st.sampled_from(TOKENS.split(" "))), max_size=12).map("".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(FRAGMENTS, st.sampled_from(["json", "html", "none"]))
 def test_any_text_ends_in_a_template_or_a_positioned_fault(text: str, escape: Any) -> None:
     """Nothing but a template error is raised, and its place lies within the text."""

@@ -102,6 +102,8 @@ def test_backslashes_that_double_are_bounded() -> None:
 
     with pytest.raises(TemplateError, match="larger"):
         compile_template(text).render({"x": '"' * 250_000})
+    with pytest.raises(TemplateError, match="larger"):
+        compile_template(text.replace("{{x}}", "${secret:x}")).render({}, {"x": '"' * 250_000})
 
 
 @pytest.mark.parametrize("escape", ["json", "html", "none"])

@@ -100,6 +100,18 @@ def test_a_body_is_compiled_once() -> None:
     assert compile_body('{"a": {{x}} }', content_type=JSON) is compile_body('{"a": {{x}} }', content_type="text/a+json")
 
 
+def test_as_many_bodies_as_a_store_has_webhooks_stay_compiled() -> None:
+    """Ten thousand webhooks take turns without one of them being read again."""
+    first = compile_body({"n": "{{x}}"}, content_type=JSON), compile_body("[{{x}}, -1]", content_type=JSON)
+
+    for number in range(2_000):
+        compile_body({"n": number}, content_type=JSON)
+        compile_body(f"[{number}]", content_type=JSON)
+
+    assert compile_body({"n": "{{x}}"}, content_type=JSON) is first[0]
+    assert compile_body("[{{x}}, -1]", content_type=JSON) is first[1]
+
+
 def test_faults_carry_the_keys_to_their_leaf(schema: dict[str, Any]) -> None:
     """Line and column count inside the leaf's text."""
     body = {

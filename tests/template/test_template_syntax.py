@@ -31,7 +31,7 @@ def faults_of(template: str, content_type: str = PLAIN) -> list[tuple[str, int, 
         ("a {{#}} b", 3, 8, "the expression is empty", "name a field"),
         ("{{a[0]}}", 4, 5, "unexpected in an expression: `[`", ".[0]"),
         ("{{a.[0}}", 5, 6, "unexpected in an expression: `[`", ".[0]"),
-        ("{{.[0]}}", 3, 4, "unexpected in an expression: `.`", "quote text"),
+        ("{{.[0]}}", 3, 4, "a path cannot begin with a separator", "this.[0]"),
         ("{{a!b}}", 4, 5, "unexpected in an expression: `!`", ""),
         ('{{a "b}}', 5, 6, 'unexpected in an expression: `"`', "not closed"),
         ("{{ #if x}}", 4, 5, "unexpected in an expression: `#`", "no space"),
@@ -164,7 +164,7 @@ def test_one_leaf_without_effect_is_enough() -> None:
 
 def test_a_partial_that_is_not_given_is_named() -> None:
     """The names that there are help to find the right one."""
-    with pytest.raises(TemplateError, match="no such partial: foot") as caught:
+    with pytest.raises(TemplateError, match="no such partial: `foot`") as caught:
         compile_template("\n {{> foot}}", partials={"head": "", "food": ""})
 
     assert (caught.value.line, caught.value.column, caught.value.hint) == (2, 2, "the partials are: food, head")
