@@ -85,6 +85,20 @@ def test_a_syntax_fault_has_a_place_and_a_hint(
     assert (caught.value.message, caught.value.line, caught.value.column) == (message, 1, column)
 
 
+@pytest.mark.parametrize("template", ["{{#a.[b]}}{{/a.b}}", '{{#"a"}}{{/a}}', "{{#[a]}}{{/a}}", "{{#@a}}{{/@a}}"])
+def test_a_closing_tag_may_spell_the_name_in_another_way(template: str) -> None:
+    """Brackets and quotes are no part of a name."""
+    assert [code for code, *_ in faults_of(template)] == ["template.no_effect_yet"]
+
+
+def test_a_message_moves_no_terminal() -> None:
+    """What a template holds is quoted without its control characters, and cut short."""
+    faults = check_body("{{\x1b[31m}} {{#\u202ea}}{{/b}} {{" + "x" * 500 + " y}}", content_type=PLAIN, schema={})
+
+    assert all(fault.message.isprintable() and len(fault.message) < 150 for fault in faults)
+    assert len(faults) == 4
+
+
 def test_a_raw_block_holds_text_and_references_to_secrets() -> None:
     """Its mustaches are text; a dollar before a brace means what it means everywhere."""
     assert faults_of("{{{{r}}}} {{x $${y} ${secret:s} ${z} {{{{/r}}}}") == [
