@@ -6,28 +6,24 @@ nothing here prints, reads the environment or opens a store.
 
 import gc
 import hashlib
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from reconciler.errors import ManifestError, Problem, ReconcilerError, Severity
+from reconciler.errors import ManifestError, Problem, ReconcilerError
 from reconciler.manifest import variable
+from reconciler.manifest.file import find_files, read_text
 from reconciler.manifest.parse import Document, Parsed, parse
 from reconciler.manifest.place import Placer
 from reconciler.manifest.validate import Judge, check_head, judge_project, kind_of
 from reconciler.models.binding import Binding
 from reconciler.models.fault import Fault
 from reconciler.models.webhook import Project, Webhook, WebhookName
-
-FILE_MAX_BYTES: Final = 64 * 1024 * 1024  # about four times ten thousand webhooks
-SUFFIXES: Final = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +190,11 @@ class _Loading:
             return None
         first, *others = projects
         project, faults, default_faults = judge_project(first.value)
+        if project is not None and project.spec.partials is not None:
+            folder = Path(first.file).parent / project.spec.partials
+            if not folder.is_dir():
+                message = f"there is no such folder: {folder}"
+                faults.append(Fault("project.partials", ("spec", "partials"), message, "it is relative to this file"))
         self._place(placer, first, faults)
         self._place(placer, first, default_faults, is_default=True)
         for other in others:
@@ -230,97 +231,3 @@ def _defaults(projects: Sequence[Document]) -> Mapping[str, Any] | None:
 
 def _order(problem: Problem) -> tuple[str, int, int, str, str]:
     return (problem.file or "", problem.line or 0, problem.column or 0, problem.code, problem.message)
-
-
-def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
-    """The manifest files under `paths`, sorted, each once, and a problem for each path that is not there.
-
-    Folders are searched for `*.yaml` and `*.yml` in depth, links followed, hidden names passed over; a file that is
-    named is taken whatever its name.
-    """
-    found: dict[tuple[int, int], Path] = {}
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError as exc:
-            hint = "give a manifest file or a folder of them"
-            fact = (
-                "there is no such file or folder"
-                if isinstance(exc, FileNotFoundError | NotADirectoryError)
-                else "the path cannot be read"
-            )
-            problems.append(Problem(Severity.ERROR, "file.missing", f"{fact}: {path}", file=str(path), hint=hint))
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            _search(path, frozenset(((status.st_dev, status.st_ino),)), found, problems)
-        else:
-            _keep(found, path, status)
-    return sorted(found.values(), key=str), problems
-
-
-def _search(
-    folder: Path, above: frozenset[tuple[int, int]], found: dict[tuple[int, int], Path], problems: list[Problem]
-) -> None:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as exc:
-        problems.append(_unreadable(folder, exc))
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        try:
-            is_folder = entry.is_dir()
-            if not is_folder and not entry.name.endswith(SUFFIXES):
-                continue
-            status = entry.stat()
-        except OSError as exc:
-            if entry.name.endswith(SUFFIXES):
-                problems.append(_unreadable(path, exc))
-            continue
-        if not is_folder:
-            _keep(found, path, status)
-        elif (identity := (status.st_dev, status.st_ino)) not in above:  # a link may lead back up
-            _search(path, above | {identity}, found, problems)
-
-
-def _keep(found: dict[tuple[int, int], Path], path: Path, status: os.stat_result) -> None:
-    """Keep the file under its least name; several paths may lead to it."""
-    identity = (status.st_dev, status.st_ino)
-    if identity not in found or str(path) < str(found[identity]):
-        found[identity] = path
-
-
-def read_text(file: Path) -> tuple[str, Problem | None]:
-    """The file's text, line ends as line feeds, or the problem with it."""
-    try:
-        if not file.is_file():
-            return "", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=str(file))
-        with file.open("rb") as stream:
-            raw = stream.read(FILE_MAX_BYTES + 1)
-    except OSError as exc:
-        return "", _unreadable(file, exc)
-    if len(raw) > FILE_MAX_BYTES:
-        message = f"the file is larger than {FILE_MAX_BYTES // 1024 // 1024} MiB"
-        return "", Problem(
-            Severity.ERROR, "file.too_large", message, file=str(file), hint="spread it over several files"
-        )
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        return "", _bad_encoding(file, raw, exc)
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text, None
-
-
-def _unreadable(path: Path, exc: OSError) -> Problem:
-    reason = (exc.strerror or type(exc).__name__).lower()
-    return Problem(Severity.ERROR, "file.unreadable", f"cannot be read: {reason}", file=str(path))
-
-
-def _bad_encoding(file: Path, raw: bytes, exc: UnicodeDecodeError) -> Problem:
-    before = raw[: exc.start].decode("utf-8-sig", "replace")
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    problem = Problem(Severity.ERROR, "file.encoding", f"not UTF-8: byte 0x{raw[exc.start]:02x}", file=str(file))
-    return replace(problem, line=line, column=column, end_line=line, end_column=column + 1, hint="save it as UTF-8")

@@ -77,15 +77,7 @@ class Judge:
         metadata = metadata if isinstance(metadata, Mapping) else {}
         spec = merge(self._defaults, spec if isinstance(spec, Mapping) else {})
         faults: list[Fault] = []
-        raw = {
-            "metadata": _literal(metadata, ("metadata",), faults),
-            "spec": {
-                key: _secret_field(value, ("spec", key), faults)
-                if key in SECRET_FIELDS
-                else _literal(value, ("spec", key), faults)
-                for key, value in spec.items()
-            },
-        }
+        raw = {"metadata": _literal(metadata, ("metadata",), faults), "spec": _texts_of_spec(spec, faults)}
         webhook = None
         try:
             webhook = Webhook.model_validate(raw)
@@ -149,9 +141,7 @@ def judge_project(document: Mapping[str, Any]) -> tuple[Project | None, list[Fau
 
 def _check_defaults(defaults: Mapping[str, Any]) -> Iterator[Fault]:
     faults: list[Fault] = []
-    raw = {
-        key: item if key in SECRET_FIELDS else _literal(item, ("spec", key), faults) for key, item in defaults.items()
-    }
+    raw = _texts_of_spec(defaults, faults)
     yield from faults
     try:
         Spec.model_validate(raw)
@@ -181,6 +171,14 @@ def _check_name(metadata: Mapping[str, Any]) -> Iterator[Fault]:
     name = metadata.get("name")
     if isinstance(name, str) and metadata.get("renamed_from") == name:
         yield Fault("set.rename", ("metadata", "renamed_from"), f"`renamed_from` is the name itself: {name}"[:120])
+
+
+def _texts_of_spec(spec: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
+    """The spec with what no secret is put into as it will stand; references elsewhere stay until they are sent."""
+    return {
+        key: (_secret_field if key in SECRET_FIELDS else _literal)(value, ("spec", key), faults)
+        for key, value in spec.items()
+    }
 
 
 def _literal(value: Any, path: Path, faults: list[Fault]) -> Any:

@@ -47,6 +47,18 @@ def test_a_loop_of_links_ends_and_linked_folders_are_read(tmp_path: Path) -> Non
     assert manifests.is_valid
 
 
+def test_links_that_multiply_paths_are_followed_once(tmp_path: Path) -> None:
+    """Thirty folders with two links each to the next would be a thousand million paths."""
+    for number in range(30):
+        (tmp_path / f"f{number:02}").mkdir()
+    for number in range(29):
+        for name in ("a", "b"):
+            (tmp_path / f"f{number:02}" / name).symlink_to(tmp_path / f"f{number + 1:02}")
+    (tmp_path / "f29" / "hook.yaml").write_text(manifest())
+
+    assert len(load_manifests([tmp_path]).webhooks) == 1
+
+
 def test_a_file_that_several_paths_lead_to_is_read_once(tmp_path: Path) -> None:
     """Overlapping PATHs and links to files are no duplicate names."""
     (tmp_path / "a.yaml").write_text(manifest())
@@ -291,6 +303,15 @@ def test_secrets_that_the_daemon_would_not_resolve_are_warned_of(tmp_path: Path)
 def test_without_a_binding_file_no_secret_is_warned_of(load: Load) -> None:
     """Pipelines run where the binding file is not."""
     assert load(manifest("headers: {x-a: '${secret:any}'}")).problems == ()
+
+
+def test_partials_are_a_folder_that_is_there(load: Load, tmp_path: Path) -> None:
+    """Relative to the project's file."""
+    project = f"{PROJECT}  partials: partials\n"
+
+    assert [problem.code for problem in load(project).problems] == ["no_effect_yet", "project.partials"]
+    (tmp_path / "partials").mkdir()
+    assert [problem.code for problem in load(project).problems] == ["no_effect_yet"]
 
 
 def test_alias_bombs_and_deep_nests_are_refused_at_once(problems: Problems) -> None:

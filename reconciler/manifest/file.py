@@ -1,0 +1,113 @@
+"""Which files are manifests, and their text: the only place of this package that touches a disk for them.
+
+Called by `manifest.load`. Whatever is wrong with a path is a problem, never an exception.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from reconciler.errors import Problem, Severity
+
+FILE_MAX_BYTES: Final = 64 * 1024 * 1024  # about four times ten thousand webhooks
+SUFFIXES: Final = (".yaml", ".yml")
+
+_Identity = tuple[int, int]  # device and inode
+
+
+def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
+    """The manifest files under `paths`, sorted, each once, and a problem for each path that cannot be followed.
+
+    Folders are searched for `*.yaml` and `*.yml` in depth, links followed, hidden names passed over; a file that is
+    named is taken whatever its name.
+    """
+    search = _Search()
+    for path in paths:
+        search.start(path)
+    return sorted(search.files.values(), key=str), search.problems
+
+
+@dataclass(slots=True)
+class _Search:
+    """What was found so far. Every folder is entered once, however many links lead to it, back up included."""
+
+    files: dict[_Identity, Path] = field(default_factory=dict)
+    folders: set[_Identity] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def start(self, path: Path) -> None:
+        """Take a file, or search a folder, that the caller named."""
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            hint = "give a manifest file or a folder of them"
+            self._report("file.missing", path, f"there is no such file or folder: {path}", hint)
+        except OSError as exc:
+            self.problems.append(_unreadable(path, exc))
+        else:
+            self._enter(path, status)
+
+    def _enter(self, path: Path, status: os.stat_result) -> None:
+        identity = (status.st_dev, status.st_ino)
+        if not stat.S_ISDIR(status.st_mode):
+            if identity not in self.files or str(path) < str(self.files[identity]):
+                self.files[identity] = path  # under its least name, whatever the order of PATHs
+        elif identity not in self.folders:
+            self.folders.add(identity)
+            self._search(path)
+
+    def _search(self, folder: Path) -> None:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as exc:
+            self.problems.append(_unreadable(folder, exc))
+            return
+        for entry in entries:
+            is_manifest = entry.name.endswith(SUFFIXES)
+            if entry.name.startswith("."):
+                continue
+            try:
+                if is_manifest or entry.is_dir():
+                    self._enter(folder / entry.name, entry.stat())
+            except OSError as exc:
+                if is_manifest:
+                    self.problems.append(_unreadable(folder / entry.name, exc))
+
+    def _report(self, code: str, path: Path, message: str, hint: str) -> None:
+        self.problems.append(Problem(Severity.ERROR, code, message, file=str(path), hint=hint))
+
+
+def read_text(file: Path) -> tuple[str, Problem | None]:
+    """The file's text, line ends as line feeds, or the problem with it."""
+    try:
+        if not file.is_file():
+            return "", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=str(file))
+        with file.open("rb") as stream:
+            raw = stream.read(FILE_MAX_BYTES + 1)
+    except OSError as exc:
+        return "", _unreadable(file, exc)
+    if len(raw) > FILE_MAX_BYTES:
+        message = f"the file is larger than {FILE_MAX_BYTES // 1024 // 1024} MiB"
+        return "", Problem(
+            Severity.ERROR, "file.too_large", message, file=str(file), hint="spread it over several files"
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        return "", _bad_encoding(file, raw, exc)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text, None
+
+
+def _unreadable(path: Path, exc: OSError) -> Problem:
+    reason = (exc.strerror or type(exc).__name__).lower()
+    return Problem(Severity.ERROR, "file.unreadable", f"cannot be read: {reason}", file=str(path))
+
+
+def _bad_encoding(file: Path, raw: bytes, exc: UnicodeDecodeError) -> Problem:
+    before = raw[: exc.start].decode("utf-8-sig", "replace")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    problem = Problem(Severity.ERROR, "file.encoding", f"not UTF-8: byte 0x{raw[exc.start]:02x}", file=str(file))
+    return replace(problem, line=line, column=column, end_line=line, end_column=column + 1, hint="save it as UTF-8")
