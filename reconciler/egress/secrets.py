@@ -6,25 +6,19 @@ kept, logged or put into an error; the masker alone remembers what was read, to 
 
 import functools
 import os
-import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import yaml
 
 from reconciler.egress.mask import Masker
-from reconciler.errors import ManifestError, Problem, SecretError, Severity
+from reconciler.egress.operator_file import OperatorFile, Signature, is_text, shown, signature
+from reconciler.errors import ManifestError, Problem, SecretError
 from reconciler.models.binding import SECRET_NAME, Binding, SecretSource, judge_binding_host, parse_source
 from reconciler.models.webhook import Webhook
 
-BINDING_FILE_MAX_BYTES: Final = 1024 * 1024
 VALUE_MAX_BYTES: Final = 64 * 1024  # a private key in PEM is 3 KiB
 VALUE_MIN_CHARACTERS: Final = 8  # masking anything shorter would blot out ordinary words
-
-_Signature = tuple[int, int, int, int] | None
-_Loader: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class SecretResolver:
@@ -106,98 +100,42 @@ class SecretResolver:
         self.masker.add(value)
         return value
 
-    def _signatures(self) -> dict[str, _Signature]:
+    def _signatures(self) -> dict[str, Signature]:
         paths = {binding.location for binding in self._bindings.values() if binding.source is SecretSource.FILE}
         if self._path is not None:
             paths.add(str(self._path))
-        return {path: _signature(path) for path in paths}
+        return {path: signature(Path(path)) for path in paths}
 
 
 def read_bindings(path: Path) -> tuple[dict[str, Binding], tuple[Problem, ...]]:
     """The bindings of a file and every problem in it, with positions; never a value."""
-    reading = _Reading(path)
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(BINDING_FILE_MAX_BYTES + 1)
-    except OSError as exc:
-        reading.add("secrets-unreadable", f"the binding file cannot be read: {(exc.strerror or str(exc)).lower()}")
-        return {}, tuple(reading.problems)
-    if len(raw) > BINDING_FILE_MAX_BYTES:
-        reading.add("secrets-size", f"the binding file is larger than {BINDING_FILE_MAX_BYTES // 1024} KiB")
-        return {}, tuple(reading.problems)
-    if stat.S_IMODE(mode) & 0o044:
-        reading.warn(f"the binding file may be read by others: mode {stat.S_IMODE(mode):04o}", f"chmod 600 {path}")
-    return reading.bindings(raw), tuple(reading.problems)
+    reading = _Reading(path, prefix="secrets", kind="binding file")
+    return reading.bindings(), tuple(reading.problems)
 
 
-@dataclass(slots=True)
-class _Reading:
-    """One pass over a binding file, which collects problems instead of stopping."""
+class _Reading(OperatorFile):
+    """One pass over a binding file."""
 
-    path: Path
-    problems: list[Problem] = field(default_factory=list)
-
-    def add(self, code: str, message: str, *, path: str = "", mark: Any = None, hint: str = "") -> None:
-        self.problems.append(
-            Problem(
-                Severity.ERROR,
-                code,
-                message,
-                path=path,
-                file=str(self.path),
-                line=mark.line + 1 if mark else None,
-                column=mark.column + 1 if mark else None,
-                hint=hint,
-            )
-        )
-
-    def warn(self, message: str, hint: str) -> None:
-        self.problems.append(Problem(Severity.WARNING, "secrets-mode", message, file=str(self.path), hint=hint))
-
-    def bindings(self, raw: bytes) -> dict[str, Binding]:
-        try:
-            root = yaml.compose(raw.decode("utf-8"), Loader=_Loader)
-        except UnicodeDecodeError as exc:
-            self.add("secrets-encoding", f"the binding file is not UTF-8: byte {exc.start}")
-            return {}
-        except (yaml.YAMLError, RecursionError) as exc:
-            # only the parser's own words: its context may quote the file
-            self.add("secrets-yaml", f"not YAML: {_problem_of(exc)}", mark=getattr(exc, "problem_mark", None))
-            return {}
+    def bindings(self) -> dict[str, Binding]:
+        root = self.root()
         if root is None:
             return {}
-        found = (self._binding(key, name, value) for key, name, value in self._entries(root, ""))
+        found = (self._binding(key, name, value) for key, name, value in self.entries(root, ""))
         return {binding.name: binding for binding in found if binding is not None}
-
-    def _entries(self, node: yaml.Node, path: str) -> Iterator[tuple[yaml.Node, str, yaml.Node]]:
-        """The (key node, key, value node) of a mapping; what is no mapping, key or repeats a key is reported."""
-        if not isinstance(node, yaml.MappingNode):
-            self.add("secrets-type", f"{path or 'the file'} must be a mapping", path=path, mark=node.start_mark)
-            return
-        seen: set[str] = set()
-        for key, value in node.value:
-            if not _is_text(key):
-                self.add("secrets-type", "a key must be text", path=path, mark=key.start_mark)
-            elif key.value in seen:
-                self.add("duplicate-key", f"duplicate key: {_shown(key.value)}", path=path, mark=key.start_mark)
-            else:
-                seen.add(key.value)
-                yield key, key.value, value
 
     def _binding(self, key: yaml.Node, name: str, node: yaml.Node) -> Binding | None:
         if not SECRET_NAME.fullmatch(name):
             hint = "write a name of a-z, 0-9 and _, beginning with a letter, as manifests refer to it"
-            self.add("secret-name", f"bad name: {_shown(name)}", path=_shown(name), mark=key.start_mark, hint=hint)
+            self.add("secret-name", f"bad name: {shown(name)}", path=shown(name), mark=key.start_mark, hint=hint)
             return None
         before = len(self.problems)
         fields: dict[str, yaml.Node] = {}
-        for field_key, field_name, value in self._entries(node, name):
+        for field_key, field_name, value in self.entries(node, name):
             if field_name in ("from", "hosts"):
                 fields[field_name] = value
             else:
                 hint = "a binding has `from` and `hosts`"
-                message = f"unknown key: {_shown(field_name)}"
+                message = f"unknown key: {shown(field_name)}"
                 self.add("unknown-key", message, path=name, mark=field_key.start_mark, hint=hint)
         if isinstance(node, yaml.MappingNode):
             for missing in ("from", "hosts"):
@@ -210,7 +148,7 @@ class _Reading:
         return Binding(name, source[0], source[1], hosts)
 
     def _source(self, path: str, node: yaml.Node) -> tuple[SecretSource, str] | None:
-        source = parse_source(node.value) if _is_text(node) else None
+        source = parse_source(node.value) if is_text(node) else None
         if source is None:
             # never quoted: someone may have put the secret itself here
             hint = "the value itself never stands in this file"
@@ -235,7 +173,7 @@ class _Reading:
             return ()
         hosts: list[str] = []
         for index, item in enumerate(node.value):
-            host = item.value.lower().removesuffix(".") if _is_text(item) else ""
+            host = item.value.lower().removesuffix(".") if is_text(item) else ""
             reason = judge_binding_host(host, is_shared=is_shared_suffix) if host else "must be a host name"
             if reason:
                 self.add("secret-hosts", f"host refused: {reason}", path=f"{path}[{index}]", mark=item.start_mark)
@@ -253,26 +191,6 @@ def is_shared_suffix(domain: str) -> bool:
         return True
     lines = Path(PSLFILE).read_text(encoding="utf-8").splitlines()
     return any(line.strip().endswith(f".{domain}") for line in lines if not line.startswith("//"))
-
-
-def _is_text(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"
-
-
-def _shown(text: str) -> str:
-    return ascii(text[:40])[1:-1]
-
-
-def _problem_of(exc: Exception) -> str:
-    return str(getattr(exc, "problem", None) or getattr(exc, "reason", None) or "nested too deeply")
-
-
-def _signature(path: str) -> _Signature:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _read_variable(binding: Binding) -> str:

@@ -1,0 +1,120 @@
+"""A YAML file of the operator's, read strictly: bounded, every problem with its place, and never a value quoted.
+
+Called by `egress.secrets` (the binding file) and `web.token` (the tokens file), which know what may stand in it. What
+is read here may be a secret that somebody put into the wrong place, so messages name keys and places only.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from reconciler.errors import Problem, Severity
+
+FILE_MAX_BYTES: Final = 1024 * 1024
+OTHERS_READ: Final = 0o044  # the permission bits by which anybody else reads a file
+
+Signature = tuple[int, int, int, int] | None
+
+_Loader: Final[type[Any]] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class OperatorFile:
+    """One pass over a file, which collects problems instead of stopping; their codes begin with `prefix`, their texts
+    call the file by `kind`."""
+
+    def __init__(self, path: Path, *, prefix: str, kind: str) -> None:
+        self.path = path
+        self.problems: list[Problem] = []
+        self._prefix = prefix
+        self._kind = kind
+
+    def add(self, code: str, message: str, *, path: str = "", mark: Any = None, hint: str = "") -> None:
+        """One more error; `mark` is where it stands, `path` leads to it inside the file."""
+        self.problems.append(
+            Problem(
+                Severity.ERROR,
+                code,
+                message,
+                path=path,
+                file=str(self.path),
+                line=mark.line + 1 if mark else None,
+                column=mark.column + 1 if mark else None,
+                hint=hint,
+            )
+        )
+
+    def root(self) -> yaml.Node | None:
+        """The node that the file holds; None where it is empty or a problem says why there is none."""
+        try:
+            with self.path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                raw = file.read(FILE_MAX_BYTES + 1)
+        except OSError as exc:
+            reason = (exc.strerror or str(exc)).lower()
+            self.add(f"{self._prefix}-unreadable", f"the {self._kind} cannot be read: {reason}")
+            return None
+        if len(raw) > FILE_MAX_BYTES:
+            self.add(f"{self._prefix}-size", f"the {self._kind} is larger than {FILE_MAX_BYTES // 1024} KiB")
+            return None
+        if mode & OTHERS_READ:
+            self._warn(f"the {self._kind} may be read by others: mode {mode:04o}", f"chmod 600 {self.path}")
+        return self._compose(raw)
+
+    def entries(self, node: yaml.Node, path: str) -> Iterator[tuple[yaml.Node, str, yaml.Node]]:
+        """The (key node, key, value node) of a mapping; what is no mapping, key or repeats a key is reported."""
+        if not isinstance(node, yaml.MappingNode):
+            self.add(f"{self._prefix}-type", f"{path or 'the file'} must be a mapping", path=path, mark=node.start_mark)
+            return
+        seen: set[str] = set()
+        for key, value in node.value:
+            if not is_text(key):
+                self.add(f"{self._prefix}-type", "a key must be text", path=path, mark=key.start_mark)
+            elif key.value in seen:
+                self.add("duplicate-key", f"duplicate key: {shown(key.value)}", path=path, mark=key.start_mark)
+            else:
+                seen.add(key.value)
+                yield key, key.value, value
+
+    def _warn(self, message: str, hint: str) -> None:
+        code = f"{self._prefix}-mode"
+        self.problems.append(Problem(Severity.WARNING, code, message, file=str(self.path), hint=hint))
+
+    def _compose(self, raw: bytes) -> yaml.Node | None:
+        try:
+            root: yaml.Node | None = yaml.compose(raw.decode("utf-8"), Loader=_Loader)
+        except UnicodeDecodeError as exc:
+            self.add(f"{self._prefix}-encoding", f"the {self._kind} is not UTF-8: byte {exc.start}")
+        except (yaml.YAMLError, RecursionError) as exc:
+            # only the parser's own words: its context may quote the file
+            mark = getattr(exc, "problem_mark", None)
+            self.add(f"{self._prefix}-yaml", f"not YAML: {_problem_of(exc)}", mark=mark)
+        else:
+            return root
+        return None
+
+
+def is_text(node: yaml.Node) -> bool:
+    """Whether a node is a scalar that YAML takes for text."""
+    return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str"
+
+
+def shown(text: str) -> str:
+    """The beginning of a key for a message, in ASCII."""
+    return ascii(text[:40])[1:-1]
+
+
+def signature(path: Path) -> Signature:
+    """What changes whenever a file is written or replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _problem_of(exc: Exception) -> str:
+    return str(getattr(exc, "problem", None) or getattr(exc, "reason", None) or "nested too deeply")
