@@ -14,7 +14,8 @@ from pathlib import Path
 from reconciler.errors import RefusedError, StalePlanError
 from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import WebhookUid
-from reconciler.plan.plan import Action, Plan
+from reconciler.plan.change import Action
+from reconciler.plan.plan import Plan
 from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
 from reconciler.plan.schema import history_json
 from reconciler.store.base import RevisionStore

@@ -39,8 +39,9 @@ from reconciler.errors import (
     StalePlanError,
 )
 from reconciler.models.revision import Revision
-from reconciler.plan.guard import Allowances, guarded
-from reconciler.plan.plan import Desired, Plan, make_plan
+from reconciler.plan.change import Allowances
+from reconciler.plan.guard import guarded
+from reconciler.plan.plan import Desired, Plan, Scope, make_plan
 from reconciler.plan.saved import SavedPlan
 from reconciler.plan.schema import plan_json
 
@@ -158,7 +159,7 @@ async def _plan(url: str, options: Mapping[str, Any]) -> Plan:
         store = open_store(url, create=False)
         live, unfinished = await read_live(await stack.enter_async_context(store) if store is not None else None)
     targets = options["targets"]
-    made = make_plan(desired, live, unfinished=unfinished, targets=targets)
+    made = make_plan(desired, live, unfinished=unfinished, scope=Scope(targets=targets))
     if targets and not made.changes:
         raise ReconcilerError(
             f"no webhook has such a name: {', '.join(targets)}", hint="`--target` takes globs over names"

@@ -17,12 +17,13 @@ from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.models.revision import Revision
 from reconciler.models.webhook import Metadata, Policy, Spec, Trigger, Webhook, WebhookName
+from reconciler.plan.change import Action, Change
 from reconciler.plan.diff import ABSENT, BODY_PATH, Path, attributes, value_at
-from reconciler.plan.plan import Action, Change, Plan
+from reconciler.plan.plan import Plan
 from reconciler.plan.redact import MASK, shown
 
-COLOURS: Final = {"+": "green", "~": "yellow", "-": "red"}
-LEGEND: Final = {"+": "create", "~": "update in-place", "-": "destroy"}
+COLOURS: Final = {"+": "green", "~": "yellow", "-": "red", ".": "red"}
+LEGEND: Final = {"+": "create", "~": "update in-place", "-": "destroy", ".": "forget"}
 ALWAYS_SHOWN: Final = frozenset({("spec", key) for key in ("status", "method", "url", "triggers")})
 CONTEXT_LINES: Final = 3  # unchanged lines around a changed one of a body template
 
@@ -112,7 +113,9 @@ def _mark(change: Change) -> str:
             return "+"
         case Action.DELETE:
             return "-"
-        case Action.UPDATE | Action.RENAME | Action.NO_OP:
+        case Action.FORGET:
+            return "."
+        case Action.UPDATE | Action.RENAME | Action.ADOPT | Action.NO_OP:
             return "~"
         case _ as never:
             assert_never(never)
@@ -135,8 +138,12 @@ def _fate(change: Change) -> str:
             return "updated in-place"
         case Action.RENAME:
             return "renamed and updated in-place" if change.is_edit else "renamed"
+        case Action.ADOPT:
+            return "adopted"
         case Action.DELETE:
             return "destroyed"
+        case Action.FORGET:
+            return "released"
         case Action.NO_OP:
             return "left as it is"
         case _ as never:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from reconciler.models.delivery import State, iso_time
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
+
+NOBODY: Final = "nobody"  # the owner of released webhooks; no project may say it is this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class LiveState:
     commit: str | None
     webhooks: tuple[LiveWebhook, ...]  # sorted by name
     policies: dict[str, Policy] = field(default_factory=dict)  # by owner
+
+    def count_owned(self, owner: str) -> int:
+        """How many webhooks are this owner's."""
+        return sum(item.owner == owner for item in self.webhooks)
 
 
 @dataclass(frozen=True, slots=True)

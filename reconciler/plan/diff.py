@@ -8,14 +8,18 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
+
+from reconciler.models.webhook import Metadata, Spec, Trigger, Webhook, WebhookName
 
 Path = tuple[str, ...]
 Document = Mapping[str, Any]
 
 BODY_PATH: Final[Path] = ("spec", "body_template")
+ALWAYS_TOLD: Final = frozenset(("spec", key) for key in ("status", "method", "url", "triggers"))
 
 
 class Absent(Enum):
@@ -60,6 +64,21 @@ def attributes(document: Document) -> Iterator[tuple[Path, Any]]:
     for part in ("metadata", "spec"):
         for key, value in document[part].items():
             yield from _leaves((part, key), value)
+
+
+def told_attributes(webhook: Webhook) -> Iterator[tuple[Path, Any]]:
+    """The attributes that say more than the defaults do, and those that everybody wants to see."""
+    defaults = default_document(webhook.host)
+    for path, value in attributes(webhook.document()):
+        if path in ALWAYS_TOLD or value_at(defaults, path) != value:
+            yield path, value
+
+
+@lru_cache(maxsize=128)
+def default_document(host: str) -> Document:
+    """The document of a webhook that says no more than it must; some defaults follow from the host."""
+    spec = Spec(url=f"https://{host}/", triggers=(Trigger.REQUEST_CREATED,))
+    return Webhook(metadata=Metadata(name=WebhookName("name")), spec=spec).document()
 
 
 def value_at(document: Document, path: Path) -> Any:

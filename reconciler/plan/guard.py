@@ -5,30 +5,24 @@ loosening one takes effect with the next plan. Pure.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from reconciler.models.revision import NOBODY
 from reconciler.models.webhook import Policy, Webhook, host_of
-from reconciler.plan.plan import Action, Change, Plan, Refusal
+from reconciler.plan.change import NO_ALLOWANCES, Action, Allowances, Change, Refusal
+from reconciler.plan.plan import Plan
 
 DEFAULT_MAX_DELETE_PERCENT: Final = 30  # octoDNS's number, unchanged over its ten years
 DEFAULT_MIN_OWNED: Final = 10  # below this, a percentage says little
 
 
-@dataclass(frozen=True, slots=True)
-class Allowances:
-    """What the person or pipeline explicitly allows. `deletes` names the exact number."""
-
-    deletes: int | None = None
-    empty: bool = False
+def guarded(plan: Plan, allow: Allowances = NO_ALLOWANCES) -> Plan:
+    """The plan with what refuses it, and what was allowed."""
+    return replace(plan, refusals=(*plan.refusals, *judge(plan, allow)), allowances=allow)
 
 
-def guarded(plan: Plan, allow: Allowances = Allowances()) -> Plan:
-    """The plan with what refuses it."""
-    return replace(plan, refusals=(*plan.refusals, *judge(plan, allow)))
-
-
-def judge(plan: Plan, allow: Allowances = Allowances()) -> tuple[Refusal, ...]:
+def judge(plan: Plan, allow: Allowances = NO_ALLOWANCES) -> tuple[Refusal, ...]:
     """Everything that refuses the plan, all of it at once."""
     return (
         *_empty(plan, allow),
@@ -48,23 +42,30 @@ def host_allowed(host: str, allowed_hosts: tuple[str, ...] | None) -> bool:
     return any(host.endswith(item[1:]) if item.startswith("*.") else host == item for item in patterns)
 
 
+def owner_text(owner: str) -> str:
+    """An owner in words: `owner `iam``, the default owner, or nobody."""
+    if owner == NOBODY:
+        return owner
+    return f"owner `{owner}`" if owner else "the default owner"
+
+
 def _empty(plan: Plan, allow: Allowances) -> Iterator[Refusal]:
     if plan.declared == 0 and not allow.empty:
         yield Refusal(
             "empty_manifests",
-            f"the manifests declare 0 webhooks, while {_owner(plan.owner)} has {plan.owned} live",
+            f"the manifests declare 0 webhooks, while {owner_text(plan.owner)} has {plan.owned} live",
             "check the PATHs; to have no webhook at all, pass `--allow-empty`",
         )
 
 
 def _foreign(plan: Plan) -> Iterator[Refusal]:
     for change in plan.changes:
-        if change.before is not None and change.before.owner != plan.owner:
+        if change.before is not None and change.before.owner != plan.owner and not change.is_adopted:
             yield Refusal(
                 "foreign_owner",
-                f"{change.before.webhook.address} belongs to {_owner(change.before.owner)}, "
-                f"these manifests to {_owner(plan.owner)}",
-                "choose another name, or say the same `owner` in `kind: Project`",
+                f"{change.before.webhook.address} belongs to {owner_text(change.before.owner)}, "
+                f"these manifests to {owner_text(plan.owner)}",
+                "to take it over, pass `--adopt`; else choose another name, or say the same `owner` in `kind: Project`",
             )
 
 
@@ -152,7 +153,3 @@ def _both(live: tuple[str, ...] | None, desired: tuple[str, ...] | None) -> str:
 
 def _webhooks(count: int) -> str:
     return "1 webhook is" if count == 1 else f"{count} webhooks are"
-
-
-def _owner(owner: str) -> str:
-    return f"owner `{owner}`" if owner else "the default owner"

@@ -7,11 +7,10 @@ something; what was renamed already is not renamed again.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import orjson
-
 from reconciler.errors import Problem, Severity
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Webhook, WebhookName
+from reconciler.plan.likeness import equal_attributes
 
 Claims = dict[WebhookName, WebhookName]  # a desired name → the live name it takes over
 
@@ -82,8 +81,8 @@ def _drop_applied_cycles(
 ) -> Iterator[Problem]:
     """A cycle of renames (a swap) looks the same before and after it was applied; the contents tell which it is."""
     for cycle in list(_cycles(claims)):
-        kept = sum(_likeness(by_name[name].webhook, desired[name]) for name in cycle)
-        moved = sum(_likeness(by_name[claims[name]].webhook, desired[name]) for name in cycle)
+        kept = sum(equal_attributes(by_name[name].webhook, desired[name]) for name in cycle)
+        moved = sum(equal_attributes(by_name[claims[name]].webhook, desired[name]) for name in cycle)
         if moved > kept:
             continue
         for name in cycle:
@@ -103,21 +102,6 @@ def _cycles(claims: Claims) -> Iterator[tuple[WebhookName, ...]]:
             name = claims[name]
         if name in path:  # claims are one to one, so a path that closes does so at its start
             yield tuple(path)
-
-
-def _likeness(live: Webhook, desired: Webhook) -> int:
-    """How many of the two documents' attributes are equal, the name aside."""
-    first, second = live.document(), desired.document()
-    return sum(
-        _bytes(first[part].get(key)) == _bytes(second[part].get(key))
-        for part in ("metadata", "spec")
-        for key in first[part].keys() | second[part].keys()
-        if (part, key) != ("metadata", "name")
-    )
-
-
-def _bytes(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _no_effect(name: WebhookName, fact: str) -> Problem:

@@ -6,106 +6,15 @@ inputs give the same plan whatever order the manifests came in. What must not be
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Final
 
 from reconciler.errors import Problem
 from reconciler.models.revision import LiveState, LiveWebhook
-from reconciler.models.webhook import Policy, Project, Webhook, WebhookName, WebhookUid
-from reconciler.plan.diff import FieldChange, field_changes
+from reconciler.models.webhook import Policy, Project, Webhook, WebhookUid
+from reconciler.plan.change import NO_ALLOWANCES, Action, Allowances, Change, NewSecret, Refusal, Suggestion, Summary
+from reconciler.plan.diff import field_changes
 from reconciler.plan.identity import match_identities
-
-NAME_PATH: Final = ("metadata", "name")
-DELETE_REASON: Final = "delete_because_no_resource_config"  # Terraform's word, which policies in the wild look for
-
-
-class Action(StrEnum):
-    """What happens to one webhook; which of `before` and `after` a change has follows from it."""
-
-    CREATE = "create"  # after
-    UPDATE = "update"  # before and after, the same name
-    RENAME = "rename"  # before and after, another name; with or without an edit
-    DELETE = "delete"  # before
-    NO_OP = "no-op"  # before and after, equal
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One webhook's way from live to desired.
-
-    `fields` is sorted by path and empty unless both sides exist and differ. `cancels` counts the unfinished
-    deliveries that a delete or an inactivation ends.
-    """
-
-    action: Action
-    before: LiveWebhook | None
-    after: Webhook | None
-    fields: tuple[FieldChange, ...] = ()
-    cancels: int = 0
-
-    @property
-    def name(self) -> WebhookName:
-        """The webhook's name once applied; of a delete, the name it had."""
-        if self.after is not None:
-            return self.after.name
-        assert self.before is not None
-        return self.before.webhook.name
-
-    @property
-    def address(self) -> str:
-        """`webhook.NAME`."""
-        return f"webhook.{self.name}"
-
-    @property
-    def previous_address(self) -> str | None:
-        """The address before a rename."""
-        return self.before.webhook.address if self.before and self.action is Action.RENAME else None
-
-    @property
-    def action_reason(self) -> str | None:
-        """Why, in Terraform's words; None where the manifests say it themselves."""
-        return DELETE_REASON if self.action is Action.DELETE else None
-
-    @property
-    def is_edit(self) -> bool:
-        """Whether a webhook that stays will be another one in more than its name."""
-        return any(field.path != NAME_PATH for field in self.fields)
-
-    @property
-    def is_protected_after(self) -> bool:
-        """Protection as the store will hold it: lifted only by an explicit `protect: false`."""
-        held = self.before is not None and self.before.is_protected
-        said = self.after.metadata.protect if self.after is not None else None
-        return held if said is None else said
-
-
-@dataclass(frozen=True, slots=True)
-class NewSecret:
-    """A secret that a host has not been sent before, and the webhooks that will send it."""
-
-    secret: str
-    host: str
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a plan must not be applied: the number and the limit in `message`, the way out in `hint`."""
-
-    code: str
-    message: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How many of each. A rename that edits as well counts as both."""
-
-    add: int
-    change: int
-    destroy: int
-    rename: int
+from reconciler.plan.likeness import suggest_renames
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +27,25 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What a plan may touch beside the owner's own webhooks, and what of those.
+
+    With `targets`, globs over names, nothing else is touched: neither another webhook nor the policy, except a webhook
+    that must leave a name which a targeted one takes. `adopts` takes over webhooks of other owners (or of nobody) that
+    the manifests declare. `keeps` releases what is no longer declared instead of deleting it.
+    """
+
+    targets: tuple[str, ...] = ()
+    adopts: bool = False
+    keeps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Changes sorted by address, the unchanged among them, and the state they were computed from.
 
     `lineage` "" means that no store existed. `declared` and `owned` count the owner's webhooks in the manifests and in
-    the store. `policy_before` is the live policy, `policy_after` the desired one.
+    the store. `policy_before` is the live policy, `policy_after` the desired one, which `writes_policy` has applied.
     """
 
     lineage: str
@@ -134,14 +57,17 @@ class Plan:
     changes: tuple[Change, ...]
     policy_before: Policy
     policy_after: Policy
+    writes_policy: bool = True
     new_secrets: tuple[NewSecret, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
     warnings: tuple[Problem, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    allowances: Allowances = NO_ALLOWANCES
 
     @property
     def has_policy_change(self) -> bool:
         """Whether applying replaces the owner's policy."""
-        return self.policy_before != self.policy_after
+        return self.writes_policy and self.policy_before != self.policy_after
 
     @property
     def has_changes(self) -> bool:
@@ -162,28 +88,29 @@ class Plan:
             change=sum(change.is_edit for change in self.changes),
             destroy=actions.count(Action.DELETE),
             rename=actions.count(Action.RENAME),
+            adopt=sum(change.is_adopted for change in self.changes),
+            forget=actions.count(Action.FORGET),
         )
 
 
 def make_plan(
-    desired: Desired, live: LiveState, *, unfinished: Mapping[WebhookUid, int], targets: tuple[str, ...] = ()
+    desired: Desired, live: LiveState, *, unfinished: Mapping[WebhookUid, int], scope: Scope = Scope()
 ) -> Plan:
     """The plan that brings the owner's live webhooks to the desired ones.
 
-    `unfinished` counts pending and in-flight deliveries. With `targets`, globs over names, nothing else is touched:
-    neither another webhook nor the policy, except a webhook that must leave a name which a targeted one takes.
-    Raises ValueError for two desired webhooks of one name, which the manifests' own check has reported.
+    `unfinished` counts pending and in-flight deliveries. Raises ValueError for two desired webhooks of one name, which
+    the manifests' own check has reported.
     """
     wanted = {webhook.name: webhook for webhook in desired.webhooks}
     if len(wanted) != len(desired.webhooks):
         raise ValueError("two desired webhooks have the same name")
     owner = desired.project.spec.owner
-    policy = live.policies.get(owner, Policy())
     identities = match_identities(wanted, live.webhooks)
-    changes = [_kept(wanted[name], identities.before.get(name), unfinished) for name in wanted]
-    changes += [_deleted(item, unfinished) for item in identities.left if item.owner == owner]
-    if targets:
-        changes = _targeted(changes, targets)
+    planner = _Planner(owner, unfinished, scope)
+    changes = [planner.declared(webhook, identities.before.get(name)) for name, webhook in wanted.items()]
+    changes += [planner.undeclared(item) for item in identities.left if item.owner == owner]
+    if scope.targets:
+        changes = _targeted(changes, scope.targets)
     changes.sort(key=lambda change: change.address)
     return Plan(
         lineage=live.lineage,
@@ -191,11 +118,13 @@ def make_plan(
         owner=owner,
         manifest_digest=desired.digest,
         declared=len(wanted),
-        owned=sum(item.owner == owner for item in live.webhooks),
+        owned=live.count_owned(owner),
         changes=tuple(changes),
-        policy_before=policy,
-        policy_after=policy if targets else desired.project.spec.policy,
+        policy_before=live.policies.get(owner, Policy()),
+        policy_after=desired.project.spec.policy,
+        writes_policy=not scope.targets,
         new_secrets=_new_secrets(changes, live.webhooks),
+        suggestions=suggest_renames(changes),
         warnings=identities.warnings,
         refusals=tuple(
             Refusal("rename_conflict", message, "say `renamed_from` in one of them") for message in identities.conflicts
@@ -203,23 +132,42 @@ def make_plan(
     )
 
 
-def _kept(webhook: Webhook, before: LiveWebhook | None, unfinished: Mapping[WebhookUid, int]) -> Change:
-    after = _without_instruction(webhook)
-    if before is None:
-        return Change(Action.CREATE, None, after)
-    if _is_equal(before, after):
-        return Change(Action.NO_OP, before, after)
-    return Change(
-        action=Action.UPDATE if before.webhook.name == after.name else Action.RENAME,
-        before=before,
-        after=after,
-        fields=field_changes(before.webhook.document(), after.document()),
-        cancels=unfinished.get(before.uid, 0) if before.webhook.is_active and not after.is_active else 0,
-    )
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """The changes of one owner's plan, one webhook at a time."""
+
+    owner: str
+    unfinished: Mapping[WebhookUid, int]
+    scope: Scope
+
+    def declared(self, webhook: Webhook, before: LiveWebhook | None) -> Change:
+        """What happens to a webhook of the manifests, which continues `before` if that is there."""
+        after = _without_instruction(webhook)
+        if before is None:
+            return Change(Action.CREATE, None, after)
+        is_adopted = self.scope.adopts and before.owner != self.owner
+        if _is_equal(before, after):
+            return Change(Action.ADOPT if is_adopted else Action.NO_OP, before, after, is_adopted=is_adopted)
+        return Change(
+            action=Action.UPDATE if before.webhook.name == after.name else Action.RENAME,
+            before=before,
+            after=after,
+            fields=field_changes(before.webhook.document(), after.document()),
+            cancels=cancelled(before, after, self.unfinished),
+            is_adopted=is_adopted,
+        )
+
+    def undeclared(self, before: LiveWebhook) -> Change:
+        """What happens to a webhook of this owner's that the manifests do not declare."""
+        if self.scope.keeps:
+            return Change(Action.FORGET, before, None)
+        return Change(Action.DELETE, before, None, cancels=cancelled(before, None, self.unfinished))
 
 
-def _deleted(before: LiveWebhook, unfinished: Mapping[WebhookUid, int]) -> Change:
-    return Change(Action.DELETE, before, None, cancels=unfinished.get(before.uid, 0))
+def cancelled(before: LiveWebhook, after: Webhook | None, unfinished: Mapping[WebhookUid, int]) -> int:
+    """How many unfinished deliveries end when `before` becomes `after`, or is deleted."""
+    ends = after is None or (before.webhook.is_active and not after.is_active)
+    return unfinished.get(before.uid, 0) if ends else 0
 
 
 def _without_instruction(webhook: Webhook) -> Webhook:

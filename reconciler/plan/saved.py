@@ -15,12 +15,13 @@ from pydantic import ValidationError
 from reconciler.errors import Problem, ReconcilerError, Severity
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
+from reconciler.plan.change import Action, Allowances, Change, NewSecret, Refusal, Suggestion
 from reconciler.plan.diff import ABSENT, FieldChange
-from reconciler.plan.plan import Action, Change, NewSecret, Plan, Refusal
+from reconciler.plan.plan import Plan
 from reconciler.plan.redact import shown, shown_document
 
 FORMAT: Final = "reconciler-plan"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 HINT: Final = "make it anew with `reconciler plan --out FILE`"
 
 
@@ -86,9 +87,12 @@ def _plan_content(plan: Plan) -> dict[str, Any]:
         "owned": plan.owned,
         "policy_before": plan.policy_before.model_dump(mode="json"),
         "policy_after": plan.policy_after.model_dump(mode="json"),
+        "writes_policy": plan.writes_policy,
         "new_secrets": [[item.secret, item.host, list(item.addresses)] for item in plan.new_secrets],
+        "suggestions": [[item.old, item.new, item.percent] for item in plan.suggestions],
         "warnings": [[item.code, item.message, item.path, item.hint] for item in plan.warnings],
         "refusals": [[item.code, item.message, item.hint] for item in plan.refusals],
+        "allowances": [plan.allowances.deletes, plan.allowances.empty],
         "changes": [_change_content(change) for change in plan.changes],
     }
 
@@ -101,6 +105,7 @@ def _change_content(change: Change) -> dict[str, Any]:
         "after": change.after.document() if change.after is not None and change.action is not Action.NO_OP else None,
         "fields": [_field_content(field) for field in change.fields],
         "cancels": change.cancels,
+        "is_adopted": change.is_adopted,
     }
 
 
@@ -144,12 +149,15 @@ def _plan(content: Mapping[str, Any]) -> Plan:
         changes=tuple(_change(item) for item in content["changes"]),
         policy_before=Policy.model_validate(content["policy_before"], strict=False),
         policy_after=Policy.model_validate(content["policy_after"], strict=False),
+        writes_policy=content["writes_policy"],
         new_secrets=tuple(NewSecret(name, host, tuple(used_by)) for name, host, used_by in content["new_secrets"]),
+        suggestions=tuple(Suggestion(*item) for item in content["suggestions"]),
         warnings=tuple(
             Problem(Severity.WARNING, code, message, path=path, hint=hint)
             for code, message, path, hint in content["warnings"]
         ),
         refusals=tuple(Refusal(*item) for item in content["refusals"]),
+        allowances=Allowances(*content["allowances"]),
     )
 
 
@@ -163,7 +171,7 @@ def _change(content: Mapping[str, Any]) -> Change:
         FieldChange(tuple(item["path"]), item.get("before", ABSENT), item.get("after", ABSENT))
         for item in content["fields"]
     )
-    return Change(action, before, after, fields, content["cancels"])
+    return Change(action, before, after, fields, content["cancels"], content["is_adopted"])
 
 
 def _live(content: Mapping[str, Any]) -> LiveWebhook:

@@ -1,79 +1,127 @@
 """The plan as JSON, with Terraform's keys, so that policies and jq snippets written for Terraform's plans work.
 
-Called by the commands that print a plan and by `apply` for the history. Holds no time and no machine's name: the same
-plan gives the same bytes.
+Called by the commands that print a plan and by `apply` for the history; its shape is `plan.document`. Holds no time
+and no machine's name: the same plan gives the same bytes.
 """
 
-from typing import Any, Final, assert_never
+import hashlib
+from typing import Any, assert_never
 
 import orjson
 
 from reconciler import VERSION
 from reconciler.errors import Problem
 from reconciler.models.webhook import Webhook
-from reconciler.plan.plan import Action, Change, Plan
+from reconciler.plan.change import Action, Change, NewSecret, Suggestion
+from reconciler.plan.document import (
+    FORMAT_VERSION,
+    ActionWord,
+    ChangeBody,
+    PlanDocument,
+    PolicyChange,
+    RenameSuggestion,
+    ResourceChange,
+    SecretBinding,
+    Warned,
+)
+from reconciler.plan.plan import Plan
 from reconciler.plan.redact import shown_document
 
-FORMAT_VERSION: Final = "1.0"  # a consumer ignores unknown keys; the first number moves when a known one changes
 
-
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan) -> PlanDocument:
     """The document of `plan --format json`."""
     summary = plan.summary
-    return {
+    document: PlanDocument = {
         "format_version": FORMAT_VERSION,
         "reconciler_version": VERSION,
+        "plan_digest": "",
         "lineage": plan.lineage,
         "base_revision": plan.base_revision,
         "manifest_digest": plan.manifest_digest,
         "owner": plan.owner,
         "applyable": plan.is_applyable,
-        "secret_bindings": [
-            {"secret": item.secret, "host": item.host, "webhooks": list(item.addresses)} for item in plan.new_secrets
-        ],
+        "errored": bool(plan.refusals),
+        "secret_bindings": [_binding_json(item) for item in plan.new_secrets],
         "resource_changes": [change_json(change) for change in plan.changes],
         "policy_change": policy_json(plan),
+        "rename_suggestions": [_suggestion_json(item) for item in plan.suggestions],
         "summary": {
             "add": summary.add,
             "change": summary.change,
             "destroy": summary.destroy,
             "rename": summary.rename,
+            "adopt": summary.adopt,
+            "forget": summary.forget,
         },
         "warnings": [_warning_json(warning) for warning in plan.warnings],
         "refusals": [
             {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} for refusal in plan.refusals
         ],
     }
+    document["plan_digest"] = _digest(document)
+    return document
 
 
-def change_json(change: Change) -> dict[str, Any]:
-    """One of `resource_changes`. As in Terraform's, `previous_address` and `action_reason` are absent, not null: in
-    Rego, null would count as present."""
-    result: dict[str, Any] = {"address": change.address}
+def plan_digest(plan: Plan) -> str:
+    """What tells whether two people look at the same plan, in whatever format: SHA-256, hex."""
+    return plan_json(plan)["plan_digest"]
+
+
+def _digest(document: PlanDocument) -> str:
+    rest = {key: value for key, value in document.items() if key != "plan_digest"}
+    return hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def change_json(change: Change) -> ResourceChange:
+    """One of `resource_changes`. As in Terraform's, `previous_address`, `action_reason` and `importing` are absent, not
+    null: in Rego, null would count as present."""
+    result: ResourceChange = {
+        "address": change.address,
+        "mode": "managed",
+        "type": "webhook",
+        "name": change.name,
+        "change": _body_json(change),
+        "cancels": change.cancels,
+    }
     if change.previous_address is not None:
         result["previous_address"] = change.previous_address
-    result |= {"mode": "managed", "type": "webhook", "name": change.name}
-    if change.action_reason is not None:
-        result["action_reason"] = change.action_reason
-    before = _document(change.before.webhook) if change.before is not None else None
-    after = _document(change.after) if change.after is not None else None
-    result["change"] = {"actions": [action_word(change)], "before": before, "after": after}
-    result["cancels"] = change.cancels
+    if change.action is Action.DELETE:
+        result["action_reason"] = "delete_because_no_resource_config"  # Terraform's word, which policies look for
     return result
 
 
-def action_word(change: Change) -> str:
-    """Terraform's word for an action; it has none for a rename, which `previous_address` tells."""
+def _body_json(change: Change) -> ChangeBody:
+    body: ChangeBody = {
+        "actions": [action_word(change)],
+        "before": _document(change.before.webhook) if change.before is not None else None,
+        "after": _document(change.after) if change.after is not None else None,
+    }
+    if change.before is not None and change.is_adopted:
+        body["importing"] = {"id": change.before.uid, "owner": change.before.owner}
+    return body
+
+
+def action_word(change: Change) -> ActionWord:
+    """Terraform's word for an action; it has none for a rename, which `previous_address` tells, and an adoption, which
+    `importing` tells."""
     match change.action:
-        case Action.CREATE | Action.UPDATE | Action.DELETE | Action.NO_OP:
-            return change.action.value
+        case Action.CREATE:
+            return "create"
+        case Action.UPDATE:
+            return "update"
+        case Action.DELETE:
+            return "delete"
+        case Action.FORGET:
+            return "forget"
+        case Action.NO_OP | Action.ADOPT:
+            return "no-op"
         case Action.RENAME:
             return "update" if change.is_edit else "no-op"
         case _ as never:
             assert_never(never)
 
 
-def policy_json(plan: Plan) -> dict[str, Any] | None:
+def policy_json(plan: Plan) -> PolicyChange | None:
     """The change of the owner's policy; None where there is none. Not a resource, so not among `resource_changes`."""
     if not plan.has_policy_change:
         return None
@@ -83,7 +131,7 @@ def policy_json(plan: Plan) -> dict[str, Any] | None:
 
 def history_json(plan: Plan) -> tuple[dict[str, Any], ...]:
     """What a revision keeps of its plan: every change that changed something, the policy's last."""
-    changes = [change_json(change) for change in plan.changes if change.action is not Action.NO_OP]
+    changes = [dict(change_json(change)) for change in plan.changes if change.action is not Action.NO_OP]
     policy = policy_json(plan)
     if policy is not None:
         changes.append({"address": "policy", "mode": "managed", "type": "policy", "name": plan.owner, "change": policy})
@@ -95,5 +143,13 @@ def _document(webhook: Webhook) -> dict[str, Any]:
     return shown_document(orjson.loads(webhook.canonical()))
 
 
-def _warning_json(warning: Problem) -> dict[str, Any]:
+def _binding_json(item: NewSecret) -> SecretBinding:
+    return {"secret": item.secret, "host": item.host, "webhooks": list(item.addresses)}
+
+
+def _suggestion_json(item: Suggestion) -> RenameSuggestion:
+    return {"previous_address": f"webhook.{item.old}", "address": f"webhook.{item.new}", "percent": item.percent}
+
+
+def _warning_json(warning: Problem) -> Warned:
     return {"code": warning.code, "message": warning.message, "path": warning.path, "hint": warning.hint}

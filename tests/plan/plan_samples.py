@@ -6,8 +6,9 @@ from typing import Any
 
 from reconciler.models.revision import LiveState, LiveWebhook
 from reconciler.models.webhook import Policy, Project, ProjectSpec, Webhook, WebhookUid
-from reconciler.plan.guard import Allowances, guarded
-from reconciler.plan.plan import Desired, Plan, make_plan
+from reconciler.plan.change import NO_ALLOWANCES, Allowances
+from reconciler.plan.guard import guarded
+from reconciler.plan.plan import Desired, Plan, Scope, make_plan
 
 OKTA = "https://acme.workflows.okta.com/api/flo/0123456789abcdef0123456789abcdef/invoke"
 BODY = '{"fields": {\n  "event type": "{{event_type}}",\n  "requestor email": "{{data.requester.email}}"\n}}\n'
@@ -40,7 +41,7 @@ def desired(*webhooks: Webhook, owner: str = "", policy: Policy | None = None) -
     return Desired(webhooks, Project(spec=ProjectSpec(owner=owner, policy=policy or Policy())), "sha256-of-manifests")
 
 
-NO_ALLOWANCES = Allowances()
+OWN = Scope()
 NOTHING = LiveState(lineage="", revision=0, commit=None, webhooks=())
 
 
@@ -52,11 +53,11 @@ class Case:
     live: LiveState = NOTHING
     unfinished: Mapping[WebhookUid, int] = field(default_factory=dict)
     allow: Allowances = NO_ALLOWANCES
-    targets: tuple[str, ...] = ()
+    scope: Scope = OWN
 
     def plan(self) -> Plan:
         """The plan, judged."""
-        return guarded(make_plan(self.desired, self.live, unfinished=self.unfinished, targets=self.targets), self.allow)
+        return guarded(make_plan(self.desired, self.live, unfinished=self.unfinished, scope=self.scope), self.allow)
 
 
 def many(count: int) -> list[LiveWebhook]:
@@ -154,7 +155,7 @@ CASES: dict[str, Case] = {
             hook("audit", status="inactive"), hook("other", status="inactive"), policy=Policy(max_delete_percent=1)
         ),
         live_state(live_hook(hook("audit")), live_hook(hook("other")), live_hook(hook("gone"))),
-        targets=("aud*",),
+        scope=Scope(targets=("aud*",)),
     ),
     "hostile": Case(
         desired(

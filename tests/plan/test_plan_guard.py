@@ -4,8 +4,8 @@ import pytest
 from plan_samples import Case, desired, hook, live_hook, live_state, many
 
 from reconciler.models.webhook import Policy, Webhook
-from reconciler.plan.guard import Allowances, host_allowed
-from reconciler.plan.plan import Action
+from reconciler.plan.change import Action, Allowances
+from reconciler.plan.guard import host_allowed
 
 OAUTH = {"oauth2": {"token_url": "https://login.example.org/token", "client_id": "c", "client_secret": "${secret:s}"}}
 

@@ -3,7 +3,8 @@
 from plan_samples import Case, desired, hook, live_hook, live_state
 
 from reconciler.models.webhook import Webhook
-from reconciler.plan.plan import Action, Plan
+from reconciler.plan.change import Action
+from reconciler.plan.plan import Plan, Scope
 
 
 def moved(name: str, old: str, **spec: object) -> Webhook:
@@ -101,7 +102,10 @@ def test_a_target_takes_along_who_must_leave_the_name() -> None:
         hook("c"),
     )
 
-    assert fates(Case(wanted, live, targets=("a",)).plan()) == {"a": ("rename", "uid-b"), "b": ("rename", "uid-a")}
+    assert fates(Case(wanted, live, scope=Scope(targets=("a",))).plan()) == {
+        "a": ("rename", "uid-b"),
+        "b": ("rename", "uid-a"),
+    }
 
 
 def test_a_version_with_more_defaults_plans_nothing() -> None:

@@ -14,9 +14,10 @@ from reconciler.apply import Provenance, change_set
 from reconciler.cli.view_plan import plan_lines
 from reconciler.models.revision import ChangeSet, LiveState
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
+from reconciler.plan.change import Action
 from reconciler.plan.diff import ABSENT, BODY_PATH, FieldChange, field_changes
 from reconciler.plan.guard import judge
-from reconciler.plan.plan import Action, Plan, make_plan
+from reconciler.plan.plan import Plan, Scope, make_plan
 from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
 from reconciler.plan.schema import plan_json
 
@@ -252,7 +253,7 @@ def test_a_target_touches_only_what_it_names(webhooks: tuple[Webhook, ...], stat
     """Every other webhook stays as it is, declared or not, and so does the policy."""
     wanted = desired(*webhooks, policy=Policy(required_labels=("team",)))
 
-    plan = make_plan(wanted, state, unfinished={WebhookUid("uid-a"): 1}, targets=(target,))
+    plan = make_plan(wanted, state, unfinished={WebhookUid("uid-a"): 1}, scope=Scope(targets=(target,)))
     after = applied(plan, state)
 
     changed = {change.name for change in plan.changes}

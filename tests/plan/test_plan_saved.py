@@ -24,7 +24,7 @@ def saved_bytes(name: str = "update") -> bytes:
         (b"\xff", "not JSON"),
         (b"[]", "not a saved plan"),
         (b'{"format": "terraform"}', "not a saved plan"),
-        (saved_bytes().replace(b'"format_version":1', b'"format_version":2', 1), "format is 2, not 1"),
+        (saved_bytes().replace(b'"format_version":2', b'"format_version":3', 1), "format is 3, not 2"),
         (saved_bytes()[:-10], "not JSON"),
         (saved_bytes().replace(b"beta.workflows", b"evil.workflows"), "digest does not match"),
         (saved_bytes().replace(b'"base_revision":1', b'"base_revision":2'), "digest does not match"),
@@ -42,7 +42,7 @@ def test_content_that_is_no_plan_is_refused_even_with_its_digest() -> None:
 
     content = {"plan_id": "x", "changes": [{"action": "explode"}]}
     digest = hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
-    raw = json.dumps({"format": "reconciler-plan", "format_version": 1, "digest": digest, "content": content}).encode()
+    raw = json.dumps({"format": "reconciler-plan", "format_version": 2, "digest": digest, "content": content}).encode()
 
     with pytest.raises(PlanFileError, match="not a plan"):
         load_plan(raw)
