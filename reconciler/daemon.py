@@ -6,24 +6,26 @@ Only puts the pieces together and in order: lock, recover, listen, work, drain. 
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
 import uvicorn
 
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
-from reconciler.dispatch.worker import Clock, Worker
+from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
 from reconciler.egress.deliver import Deliverer
+from reconciler.egress.mask import Masker
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import ReconcilerError
-from reconciler.observe.log import log
+from reconciler.observe.log import log, place_of
 from reconciler.settings import EgressSettings
-from reconciler.source.jsonl import read_events
+from reconciler.source.jsonl import check_readable, read_events
 from reconciler.store.base import Store
 from reconciler.web.app import build_app
 
@@ -40,6 +42,7 @@ class DaemonSettings:
     egress: EgressSettings
     events: str | None = None  # a JSONL file, or `-` for standard input
     exit_when_idle: bool = False
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
 
 
 class Daemon:
@@ -49,6 +52,8 @@ class Daemon:
         self._settings = settings
         self._store = store
         self._stop = asyncio.Event()
+        self._failure: Exception | None = None
+        self._worker: Worker | None = None
         self.stopped_by: signal.Signals | None = None
 
     def stop(self) -> None:
@@ -58,14 +63,22 @@ class Daemon:
     async def run(self, *, on_ready: Callable[[str], None]) -> None:
         """Serve until stopped. `on_ready` is called with the base URL once events are taken.
 
-        Raises StoreBusyError if another daemon serves the store, ReconcilerError if the address cannot be listened on.
+        Raises StoreBusyError if another daemon serves the store, ReconcilerError if the address cannot be listened on,
+        the events cannot be read, or a part of the daemon fails; then it has drained as far as the failure lets it.
         """
+        if self._settings.events is not None:
+            check_readable(self._settings.events)
         self._store.take_daemon_lock()
-        listener = _listen(self._settings.host, self._settings.port)
-        with contextlib.closing(listener):
+        raise_open_files()
+        with self._signals(), contextlib.closing(_listen(self._settings.host, self._settings.port)) as listener:
             resolver = SecretResolver.load(self._settings.egress.secrets_file)
+            for problem in resolver.warnings:
+                log("secrets.problem", severity=problem.severity, at=problem.where, why=problem.message)
             async with Deliverer(self._settings.egress, masker=resolver.masker) as deliverer:
                 await self._serve(listener, resolver, deliverer, on_ready)
+        if self._failure is not None:
+            raise _explained(self._failure, resolver.masker)
+        log("daemon.stopped")
 
     async def _serve(
         self,
@@ -75,8 +88,14 @@ class Daemon:
         on_ready: Callable[[str], None],
     ) -> None:
         live = Live(self._store)
-        clock = Clock(now=now_ms, monotonic=time.monotonic)
-        worker = Worker(store=self._store, live=live, deliverer=deliverer, resolver=resolver, clock=clock)
+        self._worker = worker = Worker(
+            store=self._store,
+            live=live,
+            deliverer=deliverer,
+            resolver=resolver,
+            clock=Clock(now=now_ms, monotonic=time.monotonic),
+            settings=self._settings.worker,
+        )
         intake = Intake(self._store, live, now=now_ms, wake=worker.wake)
         await worker.start()
         url = _base_url(listener)
@@ -84,31 +103,45 @@ class Daemon:
             store=self._store, live=live, intake=intake, status=lambda: {"in_flight": worker.in_flight}, listen=url
         )
         server = _Server(app, listener)
-        with self._signals():
-            async with asyncio.TaskGroup() as group:
-                working = group.create_task(worker.run())
-                serving = group.create_task(server.serve())
-                await server.wait_until_started()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._part(worker.run()))
+            group.create_task(self._part(server.serve()))
+            await _first_of(server.ready, self._stop)
+            if not self._stop.is_set():
                 log("daemon.ready", url=url, revision=live.snapshot.revision)
                 on_ready(url)
-                source = group.create_task(self._read_events(intake, worker))
-                watch = group.create_task(self._stop.wait())
-                await asyncio.wait({watch, working, serving}, return_when=asyncio.FIRST_COMPLETED)
-                log("daemon.draining", in_flight=worker.in_flight)
-                intake.close()
-                source.cancel()
-                watch.cancel()
-                await worker.drain(timeout_seconds=DRAIN_SECONDS)
-                server.stop()
-        log("daemon.stopped")
+            source = group.create_task(self._part(self._read_events(intake, worker), may_end=True))
+            await self._stop.wait()
+            log("daemon.draining", in_flight=worker.in_flight)
+            intake.close()
+            source.cancel()
+            await self._part(worker.drain(timeout_seconds=DRAIN_SECONDS), may_end=True)
+            server.stop()
+
+    async def _part(self, part: Coroutine[None, None, None], *, may_end: bool = False) -> None:
+        """A part of the daemon. One that fails, or ends when it must not, ends the daemon, by way of the drain."""
+        try:
+            await part
+        except Exception as exc:
+            self._fail(exc)
+        else:
+            if not may_end and not self._stop.is_set():
+                self._fail(RuntimeError("a part of the daemon ended by itself"))
+
+    def _fail(self, exc: Exception) -> None:
+        if self._failure is None:
+            self._failure = exc
+        self.stop()
 
     async def _read_events(self, intake: Intake, worker: Worker) -> None:
         if self._settings.events is not None:
             await read_events(self._settings.events, intake)
         if not self._settings.exit_when_idle:
             return
-        while not worker.is_idle or await self._store.next_wake_at() is not None:  # noqa: ASYNC110 - a store's state
+        while not await worker.is_idle():  # noqa: ASYNC110 - a store's state
             await asyncio.sleep(IDLE_CHECK_SECONDS)
+        if held := sum((await self._store.unfinished()).values()):
+            log("daemon.idle", held=held, why="their webhooks cannot be sent to; `deliveries list` shows the reason")
         self.stop()
 
     @contextlib.contextmanager
@@ -124,8 +157,40 @@ class Daemon:
                 loop.remove_signal_handler(number)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        self.stopped_by = number
+        """The first signal begins the drain, the next one cuts it short."""
+        if self.stopped_by is not None and self._worker is not None:
+            log("daemon.cut", in_flight=self._worker.in_flight)
+            self._worker.cut()
+        self.stopped_by = self.stopped_by or number
         self.stop()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _explained(failure: BaseException, masker: Masker) -> ReconcilerError:
+    """The one error behind a failure, in words: what we know as it is, a bug with its place."""
+    while isinstance(failure, BaseExceptionGroup):
+        known = [exc for exc in failure.exceptions if isinstance(exc, ReconcilerError | BaseExceptionGroup)]
+        failure = (known or failure.exceptions)[0]
+    if isinstance(failure, ReconcilerError):
+        log("daemon.failed", error=failure.message)
+        return failure
+    what = masker.mask(f"{type(failure).__name__}: {failure}")
+    log("daemon.failed", error=what, where=place_of(failure))
+    explained = ReconcilerError(
+        f"the daemon failed: {what} (at {place_of(failure) or 'an unknown place'})",
+        hint="this is a bug: please report it; nothing that was acknowledged is lost",
+    )
+    explained.__cause__ = failure
+    return explained
 
 
 class _Server:
@@ -146,12 +211,10 @@ class _Server:
         )
         self._server = _QuietServer(config)
         self._listener = listener
+        self.ready = self._server.ready
 
     async def serve(self) -> None:
         await self._server.serve(sockets=[self._listener])
-
-    async def wait_until_started(self) -> None:
-        await self._server.ready.wait()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -174,6 +237,14 @@ class _QuietServer(uvicorn.Server):
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def raise_open_files() -> None:
+    """Take as many open files as this process may: each attempt in flight and each idle connection holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:

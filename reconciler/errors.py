@@ -104,6 +104,14 @@ class StoreBusyError(StoreError):
     """Another process holds what this one needs (a second daemon on one file)."""
 
 
+class NotInStoreError(StoreError):
+    """The caller named what the store does not hold, or wants what it cannot hold: asking again changes nothing."""
+
+
+class StoreLostError(StoreError):
+    """The store's file was deleted, replaced or damaged under this process: no waiting brings it back."""
+
+
 class SecretError(ReconcilerError):
     """A secret is not bound, is bound to other hosts, or cannot be read. Never carries a value."""
 

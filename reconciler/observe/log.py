@@ -48,6 +48,18 @@ def log(event: str, **facts: Any) -> None:
         _write(event, facts)
 
 
+def place_of(exc: BaseException) -> str:
+    """Where in our code an exception was raised, `room/module.py:line` from the outside in: for one line of a log."""
+    frames = []
+    trace = exc.__traceback__
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename
+        if "/reconciler/" in path:
+            frames.append(f"{path.rpartition('/reconciler/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " > ".join(frames[-3:])
+
+
 def _json_line(at: str, event: str, facts: dict[str, Any]) -> str:
     values = {key: _scalar(value) for key, value in facts.items()}
     return json.dumps({"event": event, "at": at, **values}, ensure_ascii=True)

@@ -7,10 +7,12 @@ twice: an event is known by what it says.
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
 from reconciler.dispatch.intake import Intake, IntakeAnswer
@@ -27,6 +29,19 @@ STORE_RETRY_SECONDS: Final = 1.0
 STDIN: Final = "-"
 
 _BLANK: Final = b" \t\r\n"
+
+
+def check_readable(path: str) -> None:
+    """Raise ReconcilerError for what `read_events` could not read. Opens nothing: a named pipe's writer would be told
+    that its reader has come, and gone."""
+    if path == STDIN:
+        return
+    try:
+        is_folder = stat.S_ISDIR(Path(path).stat().st_mode)
+    except OSError as exc:
+        raise _unreadable(path, exc.errno or errno.EIO) from exc
+    if is_folder or not os.access(path, os.R_OK):
+        raise _unreadable(path, errno.EISDIR if is_folder else errno.EACCES)
 
 
 async def read_events(path: str, intake: Intake) -> Taken:
@@ -64,11 +79,15 @@ def _opened(path: str) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe must not wait here for its writer
     except OSError as exc:
-        raise ReconcilerError(f"cannot read events: {path}: {(exc.strerror or '').lower()}") from exc
+        raise _unreadable(path, exc.errno or errno.EIO) from exc
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+def _unreadable(path: str, code: int) -> ReconcilerError:
+    return ReconcilerError(f"cannot read events: {path}: {os.strerror(code).lower()}")
 
 
 async def _batches(fd: int) -> AsyncGenerator[list[Item], None]:

@@ -1,0 +1,85 @@
+"""An attempt's two ends: the request made from what was claimed, and the row made from what became of it.
+
+Called by the worker, which does the sending between the two. What a result means is decided in `dispatch.retry`.
+"""
+
+from typing import Any
+
+from reconciler import jsontext
+from reconciler.dispatch import retry
+from reconciler.models.delivery import AttemptResult, Outcome, State
+from reconciler.models.event import payload_of
+from reconciler.models.webhook import Webhook
+from reconciler.observe.log import log
+from reconciler.request.render import Prepared, blank_secrets, render_request
+from reconciler.store.base import Claimed, Finished
+
+
+def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str]) -> tuple[Prepared, Prepared]:
+    """The request with its secrets, and the same as people are shown it. Raises TemplateError and SecretError."""
+    payload: Any = payload_of(jsontext.loads(claimed.raw))
+    prepared = render_request(webhook, payload, claimed.raw, secrets=secrets, delivery_id=claimed.delivery_id)
+    blank = blank_secrets(webhook)
+    if not blank:
+        return prepared, prepared
+    return prepared, render_request(webhook, payload, claimed.raw, secrets=blank, delivery_id=claimed.delivery_id)
+
+
+def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *, now: int, rand: float) -> Finished:
+    """What is written for an attempt, and its line in the log.
+
+    `webhook` is the one the attempt was made for, or that is live now; None: it is gone, and what was not delivered
+    goes back to the store, which cancels it.
+    """
+    judged = retry.judge(result)
+    finished = _finished(claimed, webhook, judged, now=now, rand=rand)
+    log(
+        "delivery.attempted",
+        delivery=claimed.delivery_id,
+        event_id=claimed.event_id,
+        webhook=webhook.name if webhook else claimed.webhook_uid,
+        attempt=claimed.number,
+        max_attempts=webhook.spec.retry.max_attempts if webhook else None,
+        outcome=judged.outcome,
+        status=judged.status,
+        fault=judged.fault,
+        detail=judged.detail,
+        duration_ms=round(judged.timings.total_ms, 1),
+        state=finished.state,
+        reason=finished.reason,
+        next_attempt_at=finished.next_attempt_at,
+    )
+    return finished
+
+
+def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float) -> Finished:
+    assert judged.outcome is not None
+    if webhook is None:
+        is_delivered = judged.outcome is Outcome.DELIVERED
+        decision = retry.Decision(
+            State.DELIVERED if is_delivered else State.PENDING, next_attempt_at=None if is_delivered else now
+        )
+    else:
+        decision = retry.decide(
+            webhook.spec.retry,
+            judged,
+            counted=claimed.counted,
+            started_at=claimed.started_at,
+            give_up_at=claimed.give_up_at,
+            now=now,
+            rand=rand,
+        )
+    return Finished(
+        seq=claimed.seq,
+        token=claimed.token,
+        number=claimed.number,
+        finished_at=now,
+        outcome=judged.outcome,
+        result=judged.to_json(),
+        state=decision.state,
+        reason=decision.reason,
+        next_attempt_at=decision.next_attempt_at,
+        is_counted=decision.is_counted,
+        give_up_at=decision.give_up_at,
+        blocked_until=decision.blocked_until,
+    )

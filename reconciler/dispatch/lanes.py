@@ -1,0 +1,124 @@
+"""What the store is told of webhooks: which may be claimed from, how fast, how many at once, and why not.
+
+Owned by the worker. Follows the live revision, the binding file and which webhooks are slow; the store is written only
+when one of them has moved.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from reconciler.dispatch.live import Live
+from reconciler.dispatch.pace import UNLIMITED, Pace, paces_of
+from reconciler.dispatch.patience import Patience
+from reconciler.egress.secrets import SecretResolver
+from reconciler.models.revision import LiveWebhook
+from reconciler.models.webhook import Webhook, WebhookUid
+from reconciler.observe.log import log
+from reconciler.store.base import DeliveryStore, Lane
+
+LIMITS_ROUNDS: Final = 4  # refreshes between two looks at which webhooks are slow: an incident must not write all day
+
+
+class Lanes:
+    """The lanes of the live, active webhooks. `limits` gives how many attempts a slow webhook may have in flight."""
+
+    def __init__(
+        self,
+        *,
+        store: DeliveryStore,
+        live: Live,
+        resolver: SecretResolver,
+        limits: Callable[[], Mapping[WebhookUid, int]],
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._resolver = resolver
+        self._slow_limits = limits
+        self._limits: dict[WebhookUid, int] = {}
+        self._paces: dict[str, Pace] = {}
+        self._open: frozenset[WebhookUid] = frozenset()
+        self._configured_revision: int | None = None
+        self._must_configure = False
+        self._rounds = 0
+
+    @property
+    def open_webhooks(self) -> Collection[WebhookUid]:
+        """Webhooks that are claimed from: neither inactive nor held for want of a secret."""
+        return self._open
+
+    def pace(self, webhook: Webhook) -> Pace:
+        """How fast the webhook's pace key may be written to."""
+        return self._paces.get(webhook.pace_key, UNLIMITED)
+
+    def look_again(self) -> None:
+        """A secret could not be read: the next refresh closes its lanes."""
+        self._must_configure = True
+
+    async def start(self) -> None:
+        """Load the live revision and tell the store."""
+        await self._live.refresh()
+        await self._configure()
+
+    async def refresh(self, patience: Patience) -> bool:
+        """Follow what has changed; True if the store was told something."""
+        await patience("refresh", self._live.refresh)
+        self.take_bindings()
+        self._rounds += 1
+        is_moved = self._live.snapshot.revision != self._configured_revision  # perhaps by intake, which refreshes too
+        is_slowed = self._rounds % LIMITS_ROUNDS == 0 and self._binding_limits() != self._limits
+        if not (self._must_configure or is_moved or is_slowed):
+            return False
+        self._must_configure = False
+        await patience("configure", self._configure)
+        return True
+
+    def take_bindings(self) -> None:
+        """A binding file, or a secret's file, that has changed opens and closes lanes at the next refresh."""
+        if not self._resolver.changed():
+            return
+        problems = self._resolver.reload()
+        for problem in problems:
+            log("secrets.problem", severity=problem.severity, at=problem.where, path=problem.path, why=problem.message)
+        log("secrets.kept" if any(problem.is_error for problem in problems) else "secrets.loaded")
+        self._must_configure = True
+
+    async def _configure(self) -> None:
+        snapshot = self._live.snapshot
+        active = [live for live in snapshot.webhooks.values() if live.webhook.is_active]
+        self._limits = self._binding_limits()
+        self._paces = paces_of(live.webhook for live in active)
+        lanes = [self._lane(live) for live in active]
+        self._open = frozenset(lane.webhook_uid for lane in lanes if lane.is_open)
+        await self._store.configure(snapshot.revision, lanes)
+        if snapshot.revision != self._configured_revision:
+            log("revision.live", revision=snapshot.revision, commit=snapshot.commit, webhooks=len(lanes))
+        self._configured_revision = snapshot.revision
+
+    def _lane(self, live: LiveWebhook) -> Lane:
+        webhook = live.webhook
+        note = _no_effect_note(webhook) or self._resolver.unresolved(webhook)
+        pace = self._paces[webhook.pace_key]
+        return Lane(
+            webhook_uid=live.uid,
+            pace_key=webhook.pace_key,
+            per_second=pace.per_second,
+            burst=pace.burst,
+            max_concurrency=self._limits.get(live.uid, webhook.spec.max_concurrency),
+            is_open=note is None,
+            note=note,
+        )
+
+    def _binding_limits(self) -> dict[WebhookUid, int]:
+        """Of the slow webhooks those that may have more in flight than is good for the others, and their limit."""
+        webhooks = self._live.snapshot.webhooks
+        return {
+            uid: limit
+            for uid, limit in self._slow_limits().items()
+            if uid in webhooks and limit < webhooks[uid].webhook.spec.max_concurrency
+        }
+
+
+def _no_effect_note(webhook: Webhook) -> str | None:
+    if not webhook.ineffective:
+        return None
+    return f"nothing is sent: {', '.join(webhook.ineffective)} has no effect in this version yet"

@@ -1,0 +1,60 @@
+"""What became of attempts, on its way to the store: in batches, in order, tried again while the store is away.
+
+Owned by the worker, which puts results in and never waits for them to be written.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from reconciler.dispatch.patience import Patience
+from reconciler.observe.log import log
+from reconciler.store.base import DeliveryStore, Finished
+
+BATCH_MAX: Final = 512  # finished attempts in one transaction
+
+
+class Recorder:
+    """A queue of finished attempts before the store. `on_recorded` is called after each write."""
+
+    def __init__(self, store: DeliveryStore, patience: Patience, *, on_recorded: Callable[[], None]) -> None:
+        self._store = store
+        self._patience = patience
+        self._on_recorded = on_recorded
+        self._queue: asyncio.Queue[Finished] = asyncio.Queue()
+        self._unrecorded: set[int] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything finished is written."""
+        return not self._unrecorded
+
+    def holds(self, seq: int) -> bool:
+        """Whether the result of this delivery's attempt is here and not written yet."""
+        return seq in self._unrecorded
+
+    def put(self, finished: Finished) -> None:
+        """Take a result; it is written soon."""
+        self._unrecorded.add(finished.seq)
+        self._queue.put_nowait(finished)
+
+    async def join(self) -> None:
+        """Until everything is written."""
+        await self._queue.join()
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises StoreError when the store stays away."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < BATCH_MAX and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._write(batch)
+            for finished in batch:
+                self._unrecorded.discard(finished.seq)
+                self._queue.task_done()
+            self._on_recorded()
+
+    async def _write(self, batch: list[Finished]) -> None:
+        lost = await self._patience("finish", lambda: self._store.finish(batch))
+        if lost:
+            log("delivery.lease_lost", count=len(lost))
