@@ -5,7 +5,7 @@ from typing import Final
 
 import apsw
 
-from reconciler.errors import StoreBusyError, StoreError
+from reconciler.errors import StoreBusyError, StoreError, StoreLostError
 
 _FACTS: Final[tuple[tuple[type[apsw.Error], str, str], ...]] = (
     (apsw.FullError, "the disk is full, nothing was stored", "free space and try again"),
@@ -29,7 +29,8 @@ def store_error(exc: apsw.Error, path: Path) -> StoreError:
         return _cannot_open(path)
     for kind, fact, hint in _FACTS:
         if isinstance(exc, kind):
-            return StoreError(f"{fact}: {path}{_detail(exc)}", hint=hint)
+            lost = isinstance(exc, apsw.NotADBError | apsw.CorruptError)
+            return (StoreLostError if lost else StoreError)(f"{fact}: {path}{_detail(exc)}", hint=hint)
     return StoreError(f"the store failed: {path}{_detail(exc)}")
 
 

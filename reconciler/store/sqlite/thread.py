@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from reconciler.errors import StoreError
+from reconciler.errors import StoreError, StoreLostError
 from reconciler.store.sqlite.fault import store_error
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class ConnectionThread:
         self._open_connection = open_connection
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._identity: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
 
@@ -71,6 +72,7 @@ class ConnectionThread:
     def _main(self) -> None:
         try:
             db = self._open_connection()
+            self._identity = _identity(self._path)
         except BaseException as exc:
             self._refuse_all(exc)
             return
@@ -83,6 +85,15 @@ class ConnectionThread:
         """Serve this call, and others with it if that is wise; False when the end of the queue was met. Never raises:
         a thread that dies would leave its callers waiting for ever."""
         raise NotImplementedError
+
+    def _check_file(self) -> None:
+        """Raise StoreLostError where the path leads to another file than the connection: SQLite would go on with the
+        old one, and what it is given would be lost with it."""
+        if _identity(self._path) != self._identity:
+            raise StoreLostError(
+                f"the store's file was deleted or replaced: {self._path}",
+                hint="stop what uses a store before moving it",
+            )
 
     def _refuse_all(self, exc: BaseException) -> None:
         while (call := self._calls.get()) is not None:
@@ -109,6 +120,7 @@ class ReadThread(ConnectionThread):
         try:
             with db:
                 call.result = call.function(db)
+            self._check_file()
         except BaseException as exc:
             call.error = exc
         self._resolve([call])
@@ -127,6 +139,7 @@ class WriteThread(ConnectionThread):
             is_last = self._gather(db, group)
             if not _commit(db, group) and len(group) > 1:
                 _run_one_by_one(db, group)
+            self._check_file()
         except BaseException as exc:  # it could not begin, or could not even undo
             for failed in group:
                 failed.error = failed.error or exc
@@ -147,6 +160,15 @@ class WriteThread(ConnectionThread):
             group.append(following)
             _run_in_savepoint(db, following)
         return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None: to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_answers(calls: list[_Call]) -> None:
