@@ -177,13 +177,10 @@ class _Loading:
 
     def _place(self, placer: Placer, document: Document, faults: Iterable[Fault], *, is_default: bool = False) -> None:
         """Turn faults into problems, but those of a value that is at fault as YAML already."""
-        faulty = self.parsed[document.file].faulty
         for fault in faults:
-            known = faulty and any(
-                (document.index, fault.path[:size]) in faulty for size in range(1, len(fault.path) + 1)
-            )
-            if not known:
-                self.problems.add(placer.problem(document, fault, is_default=is_default))
+            origin, path = placer.origin(document, fault, is_default=is_default)
+            if not self.parsed[origin.file].is_known(origin.index, path, on_key=fault.on_key):
+                self.problems.add(placer.problem(origin, path, fault))
 
     def _judge_projects(self, projects: Sequence[Document], placer: Placer) -> Project | None:
         if not projects:

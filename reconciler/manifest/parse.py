@@ -7,7 +7,7 @@ text keys; what is at fault is given as the text that stands there, so that read
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -39,12 +39,21 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a file says and what is wrong with it as YAML. `faulty` are (document index, path) of the faults, so that
-    nobody complains of the same value twice."""
+    """What a file says and what is wrong with it as YAML. `faulty` has the (document index, path) of each fault, and
+    whether the key is at fault, so that nobody complains of the same thing twice."""
 
     documents: tuple[Document, ...] = ()
     problems: tuple[Problem, ...] = ()
-    faulty: frozenset[tuple[int, Path]] = frozenset()
+    faulty: Mapping[tuple[int, Path], bool] = field(default_factory=dict)
+
+    def is_known(self, index: int, path: Path, *, on_key: bool) -> bool:
+        """Whether what stands at a path of a document, or above it, is at fault already."""
+        if not self.faulty:
+            return False
+        if any((index, path[:size]) in self.faulty for size in range(1, len(path))):
+            return True
+        is_key = self.faulty.get((index, path))
+        return is_key is not None and (is_key or not on_key)
 
 
 def parse(file: str, text: str, variables: Mapping[str, str]) -> Parsed:
@@ -53,18 +62,19 @@ def parse(file: str, text: str, variables: Mapping[str, str]) -> Parsed:
         return Parsed(problems=(_unreadable(file, text, bad),))
     documents: list[Document] = []
     problems: list[Problem] = []
-    faulty: set[tuple[int, Path]] = set()
+    faulty: dict[tuple[int, Path], bool] = {}
+    has_bare_tags = "! " in text or "!\n" in text
     try:
         for index, root in enumerate(compose(text)):
-            builder = _Builder(file, text, variables, root)
+            builder = _Builder(file, Tree(root, text, variables), has_bare_tags=has_bare_tags)
             value = builder.build(root)
             line, column = _name_place(root)
             documents.append(Document(file, index, value, line, column))
             problems.extend(builder.problems)
-            faulty.update((index, path) for path in builder.faulty)
+            faulty.update({(index, path): is_key for path, is_key in builder.faulty.items()})
     except yaml.YAMLError as exc:
         problems.append(_syntax_problem(file, text, exc))
-    return Parsed(tuple(documents), tuple(problems), frozenset(faulty))
+    return Parsed(tuple(documents), tuple(problems), faulty)
 
 
 def trees(text: str, variables: Mapping[str, str]) -> list[Tree]:
@@ -79,14 +89,12 @@ def trees(text: str, variables: Mapping[str, str]) -> list[Tree]:
 class _Builder:
     """Builds one document's value."""
 
-    def __init__(self, file: str, text: str, variables: Mapping[str, str], root: Node) -> None:
+    def __init__(self, file: str, tree: Tree, *, has_bare_tags: bool) -> None:
         self.file = file
-        self.text = text
-        self.variables = variables
-        self.tree = Tree(root, text, variables)
+        self.tree = tree
+        self.has_bare_tags = has_bare_tags
         self.problems: list[Problem] = []
-        self.faulty: list[Path] = []
-        self.has_bare_tags = "! " in text or "!\n" in text
+        self.faulty: dict[Path, bool] = {}
 
     def build(self, node: Node) -> Any:
         """The value of a node."""
@@ -130,7 +138,7 @@ class _Builder:
         return value
 
     def _filled(self, node: ScalarNode) -> str:
-        filled = fill(node.value, self.variables)
+        filled = fill(node.value, self.tree.variables)
         for fault in filled.faults:
             span = self.tree.offset_span(node, fault.start, fault.end)
             self._report(node, fault.code, fault.message, fault.hint, span)
@@ -138,7 +146,7 @@ class _Builder:
 
     def _tag(self, node: Node) -> None:
         is_bare = node.tag is PLAIN or node.tag is QUOTED
-        if is_bare and self.text[node.start_mark.index : node.start_mark.index + 1] != "!":
+        if is_bare and self.tree.text[node.start_mark.index : node.start_mark.index + 1] != "!":
             return
         hint = 'quote what begins with `!`, like "!x"; types follow from how a value is written'
         self._report(node, "yaml.tag", "YAML tags are not taken", hint)
@@ -169,8 +177,8 @@ class _Builder:
 
     def _report(self, node: Node, code: str, message: str, hint: str, span: Span | None = None) -> None:
         path = self.tree.path_of(node)
-        self.faulty.append(path)
-        self.problems.append(_problem(self.file, code, message, hint, span or node_span(node, self.text), path))
+        self.faulty[path] = self.tree.is_key(node) or self.faulty.get(path, False)
+        self.problems.append(_problem(self.file, code, message, hint, span or node_span(node, self.tree.text), path))
 
 
 def _name_place(root: Node) -> tuple[int, int]:

@@ -23,15 +23,20 @@ class Placer:
         self._file: str | None = None
         self._trees: list[Tree] = []
 
-    def problem(self, document: Document, fault: Fault, *, is_default: bool = False) -> Problem:
-        """The problem of a fault found in a document. With `is_default` the fault is in the project's defaults, its
-        path as in a webhook; else that is found out: what the document does not say itself comes from there."""
-        tree, file, path = self._tree(document), document.file, fault.path
-        default = _default_path(path)
-        if self._project is not None and default is not None:
-            below = self._defaults()
-            if is_default or (not tree.has(path) and below.depth(default) - 1 > tree.depth(path)):
-                tree, file, path = below, self._project.file, default
+    def origin(self, document: Document, fault: Fault, *, is_default: bool = False) -> tuple[Document, Path]:
+        """The document and the path in it that a fault found in `document` comes from. With `is_default` that is the
+        project, the fault's path being as in a webhook; else so it is for what the document does not say itself."""
+        default = _default_path(fault.path)
+        if self._project is None or default is None:
+            return document, fault.path
+        tree, below = self._tree(document), self._defaults()
+        if is_default or (not tree.has(fault.path) and below.depth(default) - 1 > tree.depth(fault.path)):
+            return self._project, default
+        return document, fault.path
+
+    def problem(self, document: Document, path: Path, fault: Fault) -> Problem:
+        """The problem of a fault whose origin is this path of this document."""
+        tree = self._defaults() if document is self._project else self._tree(document)
         if fault.line is not None and fault.column is not None:
             span = tree.text_span(path, line=fault.line, column=fault.column, end_column=fault.end_column)
         else:
@@ -41,7 +46,7 @@ class Placer:
             fault.code,
             fault.message,
             path=join_path(path),
-            file=file,
+            file=document.file,
             line=span.line,
             column=span.column,
             end_line=span.end_line,

@@ -52,6 +52,8 @@ class Tree:
         self.root = root
         self.text = text
         self.variables = variables
+        self._offsets: dict[int, list[int] | None] = {}
+        self._keys: dict[int, dict[str, tuple[Node, Node]]] = {}
 
     def has(self, path: Path) -> bool:
         """Whether the document itself holds this path."""
@@ -83,7 +85,9 @@ class Tree:
 
     def offset_span(self, node: ScalarNode, begin: int, end: int) -> Span:
         """The place of the characters of a scalar's value from `begin` up to `end`; the scalar where they are lost."""
-        offsets = _offsets(node, self.text)
+        if id(node) not in self._offsets:
+            self._offsets[id(node)] = _offsets(node, self.text)
+        offsets = self._offsets[id(node)]
         if offsets is None or not begin < len(offsets):
             return node_span(node, self.text)
         first = offsets[begin]
@@ -96,25 +100,29 @@ class Tree:
 
     def path_of(self, node: Node) -> Path:
         """The path that leads to a node or, if it is a key, to what it names; of an aliased node the first."""
-        return self._paths.get(id(node), ())
+        return self._places.get(id(node), ((), False))[0]
+
+    def is_key(self, node: Node) -> bool:
+        """Whether a node is the key of a mapping."""
+        return self._places.get(id(node), ((), False))[1]
 
     @cached_property
-    def _paths(self) -> dict[int, Path]:
-        paths: dict[int, Path] = {}
+    def _places(self) -> dict[int, tuple[Path, bool]]:
+        places: dict[int, tuple[Path, bool]] = {}
         stack: list[tuple[Node, Path]] = [(self.root, ())]
         while stack:
             node, path = stack.pop()
-            if id(node) in paths:
+            if id(node) in places:
                 continue
-            paths[id(node)] = path
+            places[id(node)] = path, False
             if isinstance(node, MappingNode):
                 for key, value in node.value:
                     below = (*path, key.value) if isinstance(key, ScalarNode) else path
-                    paths.setdefault(id(key), below)
+                    places.setdefault(id(key), (below, True))
                     stack.append((value, below))
             elif isinstance(node, SequenceNode):
                 stack.extend((value, (*path, index)) for index, value in enumerate(node.value))
-        return paths
+        return places
 
     def _walk(self, path: Path) -> tuple[tuple[Node | None, Node], int]:
         """The key and value nodes at the deepest part of a path that is there, and how deep that is."""
@@ -128,13 +136,15 @@ class Tree:
         return (key, node), len(path)
 
     def _child(self, node: Node, part: str | int) -> tuple[Node | None, Node] | None:
-        if isinstance(node, MappingNode):
-            for key, value in reversed(node.value):  # of two equal keys the last one counts
-                if isinstance(key, ScalarNode) and (
-                    key.value == part or ("$" in key.value and fill(key.value, self.variables).text == part)
-                ):
-                    return key, value
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        if isinstance(node, MappingNode) and isinstance(part, str):
+            if id(node) not in self._keys:
+                self._keys[id(node)] = {
+                    fill(key.value, self.variables).text: (key, value)
+                    for key, value in node.value
+                    if isinstance(key, ScalarNode)
+                }
+            return self._keys[id(node)].get(part)  # of two equal keys the last one, which counts
+        if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
             return None, node.value[part]
         return None
 

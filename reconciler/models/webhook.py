@@ -35,6 +35,9 @@ OKTA_DOMAINS: Final = (".workflows.okta.com", ".workflows.oktapreview.com")
 OKTA_PER_SECOND: Final = 9.0  # Okta closes with 429 at 10 invocations per second and flow
 OKTA_TIMEOUT_SECONDS: Final = 65  # Okta closes the connection at 60 s; a little more lets its answer arrive
 DEFAULT_TIMEOUT_SECONDS: Final = 15
+DEFAULT_SCHEDULE: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+)
 SECRET_REFERENCE: Final = re.compile(r"\$\$\{|\$\{secret:([a-z][a-z0-9_]*)\}")  # `$${` is a literal `${`
 
 Name = Named[WebhookName]
@@ -142,7 +145,7 @@ class Retry(Model):
     """When a failed delivery is tried again."""
 
     schedule: Many[Duration] = Field(
-        tuple(timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)),
+        default_factory=lambda: DEFAULT_SCHEDULE,  # shared: pydantic copies what stands as a default
         min_length=1,
         max_length=1000,
         description="Delays between attempts; the last repeats up to max_attempts. Default: "
@@ -217,7 +220,7 @@ class Spec(Model):
     triggers: Many[Annotated[Trigger, Field(strict=False)]] = Field(
         min_length=1, description="Which kinds of event the webhook wants, at least one."
     )
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
     body_template: (
         Annotated[
             Annotated[str, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
@@ -248,7 +251,7 @@ class Spec(Model):
     response_validators: Many[ResponseValidator] = Field(
         (), description="What a 2xx answer must say to count as delivered; a failed one is retried. Default: nothing."
     )
-    retry: Retry = Retry()
+    retry: Retry = Field(default_factory=Retry)
     rate_limit: Annotated[
         Annotated[RateLimit, Tag("mapping")] | Annotated[Literal["unlimited"], Tag("text")], Discriminator(_shape)
     ] = Field(

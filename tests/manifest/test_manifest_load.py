@@ -1,6 +1,7 @@
 """Which files are read, how documents of a set act on each other, and what the set is then."""
 
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -268,6 +269,13 @@ def test_a_problem_that_a_default_causes_points_to_the_project_once(problems: Pr
     assert (problem.path, problem.line, problem.column) == ("spec.defaults.headers.authorization", 6, 22)
 
 
+def test_a_default_that_is_at_fault_as_yaml_is_complained_of_once(problems: Problems) -> None:
+    """Nobody adds that 015 is no whole number either."""
+    found = problems(f"{PROJECT}  defaults: {{timeout_in_sec: 015}}\n", manifest())
+
+    assert [problem.code for problem in found] == ["yaml.ambiguous"]
+
+
 def test_a_key_missing_inside_a_default_points_into_the_default(problems: Problems, tmp_path: Path) -> None:
     """The nearest place that is written, not the webhook that inherits it."""
     (problem,) = problems(f"{PROJECT}  defaults:\n    rate_limit: {{burst: 2}}\n", manifest())
@@ -328,3 +336,16 @@ def test_a_few_aliases_are_taken(load: Load) -> None:
     manifests = load(manifest("headers: &h {x-a: b}\nquery: *h"))
 
     assert manifests.webhooks[0].spec.query == {"x-a": "b"}
+
+
+def test_many_faults_in_one_file_cost_what_one_does(problems: Problems) -> None:
+    """Places are looked up, not searched for: ten thousand of each kind within seconds."""
+    keys = "".join(f"  k{number}: &a{number} no\n" for number in range(10_000))
+    body = "body_template: |\n" + '  "${x}"\n' * 3_000
+    documents = "---\n".join(manifest("when: 'true'", name=f"hook-{number}") for number in range(2_000))
+
+    begin = time.process_time()
+    found = problems(manifest(name="a") + keys, manifest(body, name="b"), documents)
+
+    assert len(found) == 20_000 + 3_000 + 2_000
+    assert time.process_time() - begin < 20
