@@ -2,7 +2,8 @@
 
 Implemented beside this file, one module an engine; judged by one conformance suite (`tests/store/`). Times are
 integer milliseconds since the epoch, given by the caller. Every verb is one transaction, durable when it returns.
-Read verbs never wait for writers.
+Read verbs never wait for writers. What people read of events and deliveries stands in a protocol of its own, since a
+store behind a daemon has those verbs too.
 """
 
 import base64
@@ -205,20 +206,20 @@ class RevisionStore(Protocol):
         ...
 
     async def live_state(self, revision: int | None = None) -> LiveState:
-        """Every webhook live now, or at `revision`. Raises StoreError for a revision that never was."""
+        """Every webhook live now, or at `revision`. Raises NotInStoreError for a revision that never was."""
         ...
 
     async def publish(self, change_set: ChangeSet) -> Revision:
         """Compare the base revision and set the new one.
 
-        Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used. Pending
-        deliveries of webhooks deleted or made inactive are cancelled in the same transaction; those in flight are
-        cancelled when they come back undelivered.
+        Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used, and
+        NotInStoreError if two webhooks would have one name. Pending deliveries of webhooks deleted or made inactive
+        are cancelled in the same transaction; those in flight are cancelled when they come back undelivered.
         """
         ...
 
     async def revisions(self, page: Page = Page()) -> tuple[Revision, ...]:
-        """The history, newest first, without `changes`."""
+        """The history, newest first, without `changes`. Raises NotInStoreError for a `before` that is no number."""
         ...
 
     async def revision(self, number: int) -> Revision | None:
@@ -230,17 +231,8 @@ class RevisionStore(Protocol):
         ...
 
 
-class EventStore(Protocol):
-    """Facts received."""
-
-    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
-        """Store events with their fan-out; one status an item, in order.
-
-        Same id and fingerprint as a stored event (or an earlier item): duplicate; same id, other fingerprint:
-        conflict; neither stores anything. A delivery whose id exists is not added again. Raises RevisionMovedError,
-        with nothing stored, if `revision` is not live.
-        """
-        ...
+class EventLog(Protocol):
+    """Facts received, as people read them. A `before` that names no event raises NotInStoreError."""
 
     async def events(self, page: Page = Page(), *, status: EventStatus | None = None) -> tuple[StoredEvent, ...]:
         """Stored events, newest first."""
@@ -255,7 +247,42 @@ class EventStore(Protocol):
         ...
 
 
-class DeliveryStore(Protocol):
+class DeliveryLog(Protocol):
+    """Deliveries, as people read them. A `before` that names no delivery raises NotInStoreError."""
+
+    async def deliveries(
+        self, page: Page = Page(), *, where: DeliveryFilter = DeliveryFilter()
+    ) -> tuple[Delivery, ...]:
+        """Deliveries, newest first."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
+        """One delivery with its attempts in order."""
+        ...
+
+    async def delivery_ids(self, prefix: str, *, limit: int) -> tuple[DeliveryId, ...]:
+        """The first `limit` ids that begin with `prefix`, in order: what people may write for a whole id."""
+        ...
+
+    async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
+        """How many deliveries each webhook has in each state."""
+        ...
+
+
+class EventStore(EventLog, Protocol):
+    """Facts received."""
+
+    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
+        """Store events with their fan-out; one status an item, in order.
+
+        Same id and fingerprint as a stored event (or an earlier item): duplicate; same id, other fingerprint:
+        conflict; neither stores anything. A delivery whose id exists is not added again. Raises RevisionMovedError,
+        with nothing stored, if `revision` is not live.
+        """
+        ...
+
+
+class DeliveryStore(DeliveryLog, Protocol):
     """The work: what is due, what is leased, what became of it."""
 
     async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
@@ -296,23 +323,14 @@ class DeliveryStore(Protocol):
         """When `claim` may next have something to give; None: only after new events, results or configuration."""
         ...
 
-    async def deliveries(
-        self, page: Page = Page(), *, where: DeliveryFilter = DeliveryFilter()
-    ) -> tuple[Delivery, ...]:
-        """Deliveries, newest first."""
-        ...
 
-    async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
-        """One delivery with its attempts in order."""
-        ...
+class CommandStore(RevisionStore, EventLog, DeliveryLog, Protocol):
+    """What commands use of a store, which they open themselves or reach through its daemon. An async context
+    manager."""
 
-    async def delivery_ids(self, prefix: str, *, limit: int) -> tuple[DeliveryId, ...]:
-        """The first `limit` ids that begin with `prefix`, in order: what people may write for a whole id."""
-        ...
+    async def __aenter__(self) -> Self: ...
 
-    async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
-        """How many deliveries each webhook has in each state."""
-        ...
+    async def __aexit__(self, *exc_info: object) -> None: ...
 
 
 class Store(RevisionStore, EventStore, DeliveryStore, Protocol):

@@ -3,7 +3,7 @@
 import pytest
 from store_make import add, claim, dead, delivered, make_live, publish, retried
 
-from reconciler.errors import StoreError
+from reconciler.errors import NotInStoreError
 from reconciler.models.delivery import State
 from reconciler.store.base import DeliveryFilter, Page, Store
 
@@ -28,7 +28,7 @@ async def test_pages_are_newest_first_and_stand_still(mixed: Store) -> None:
 
     assert [delivery.id for delivery in first] == ["a4", "b1", "b0"]
     assert [delivery.id for delivery in second + third] == ["a3", "a2", "a1", "a0"]
-    with pytest.raises(StoreError, match="no delivery to continue from: x"):
+    with pytest.raises(NotInStoreError, match="no delivery to continue from: x"):
         await mixed.deliveries(Page(before="x"))
 
 

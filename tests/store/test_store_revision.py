@@ -17,7 +17,7 @@ from store_make import (
     state_of,
 )
 
-from reconciler.errors import StalePlanError, StoreError
+from reconciler.errors import NotInStoreError, StalePlanError, StoreError
 from reconciler.models.delivery import Reason, State
 from reconciler.models.webhook import Policy
 from reconciler.store.base import Page, Store
@@ -136,7 +136,7 @@ async def test_two_webhooks_of_one_name_are_refused_whole(store: Store, twin: li
     """Names are unique in a store, among the upserts and beside what is live."""
     await publish(store, make_live("u3", "a"))
 
-    with pytest.raises(StoreError, match="one name: a"):
+    with pytest.raises(NotInStoreError, match="one name: a"):
         await publish(store, *(make_live(uid, "a") for uid in twin))
 
     assert await store.live_revision() == 1
@@ -180,8 +180,15 @@ async def test_the_history_is_newest_first_in_pages(store: Store) -> None:
     assert found is not None
     assert found.changes == changes
     assert await store.revision(4) is None
-    with pytest.raises(StoreError, match="not the number of a revision: x"):
-        await store.revisions(Page(before="x"))
+    with pytest.raises(NotInStoreError, match="there is no revision 4"):
+        await store.live_state(4)
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "²", "9" * 30])
+async def test_what_is_no_number_of_a_revision_is_said_so(store: Store, before: str) -> None:
+    """Whatever somebody writes as `--before`."""
+    with pytest.raises(NotInStoreError, match="not the number of a revision"):
+        await store.revisions(Page(before=before))
 
 
 @pytest.mark.parametrize(("is_deleted", "reason"), [(True, Reason.WEBHOOK_DELETED), (False, Reason.WEBHOOK_INACTIVE)])
@@ -228,7 +235,7 @@ async def test_what_is_in_flight_of_a_deleted_webhook_is_cancelled_when_it_comes
 
 async def test_a_webhook_made_active_again_starts_afresh(served: Store) -> None:
     """Cancelled deliveries stay cancelled; new events are delivered."""
-    await add(served, "a", "d1", order_key="r")
+    await add(served, "a", "d0", "d1", order_key="r")
     await publish(served, make_live("a", "a", status="inactive"))
     await publish(served, make_live("a", "a"))
     await served.configure(3, [make_lane("a")])

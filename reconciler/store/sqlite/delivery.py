@@ -5,7 +5,7 @@ from typing import Final
 
 import apsw
 
-from reconciler.errors import StoreError
+from reconciler.errors import NotInStoreError
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
@@ -94,7 +94,7 @@ def _seq(db: apsw.Connection, delivery_id: str | None) -> int | None:
         return None
     seq = value(db, "SELECT seq FROM deliveries WHERE id = :id", id=delivery_id)
     if seq is None:
-        raise StoreError(f"there is no delivery to continue from: {delivery_id}", hint="list again from the start")
+        raise NotInStoreError(f"there is no delivery to continue from: {delivery_id}", hint="list again from the start")
     return int(seq)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import apsw
 
-from reconciler.errors import StoreError
+from reconciler.errors import NotInStoreError
 from reconciler.models.event import EventId
 from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError, StoredEvent
 from reconciler.store.sqlite.connection import array, pack, row, rows, run, value
@@ -159,7 +159,7 @@ def _seq(db: apsw.Connection, event_id: str | None) -> int | None:
         return None
     seq = value(db, "SELECT seq FROM events WHERE id = :id", id=storable(event_id))
     if seq is None:
-        raise StoreError(f"there is no event to continue from: {event_id}", hint="list again from the start")
+        raise NotInStoreError(f"there is no event to continue from: {event_id}", hint="list again from the start")
     return int(seq)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import apsw
 from pydantic import ValidationError
 
-from reconciler.errors import StalePlanError, StoreError
+from reconciler.errors import NotInStoreError, StalePlanError, StoreError
 from reconciler.models.delivery import Reason
 from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
@@ -23,6 +23,7 @@ from reconciler.store.sqlite.text import dump, load, storable, storable_or_none
 
 STAGE_ROWS: Final = 500  # about 1 MB, some 10 ms
 PARSED_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
+NUMBER_MAX_DIGITS: Final = 18  # within 64 bits
 
 _VERSION: Final = "json_array(v.uid, v.owner, d.body, v.digest, v.is_protected, v.revision)"
 _LIVE: Final = f"""
@@ -54,7 +55,7 @@ def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
     lineage, live = row(db, "SELECT lineage, live_revision FROM store") or ("", 0)
     number = live if revision is None else revision
     if not 0 <= number <= live:
-        raise StoreError(f"there is no revision {number}: the live one is {live}", hint="see `reconciler history`")
+        raise NotInStoreError(f"there is no revision {number}: the live one is {live}", hint="see `reconciler history`")
     found = array(db, _LIVE) if number == live else array(db, _LIVE_AT, number=number)
     return LiveState(
         lineage=lineage,
@@ -89,8 +90,8 @@ def revisions(db: apsw.Connection, page: Page) -> tuple[Revision, ...]:
     """The history, newest first, without `changes`."""
     before = None
     if page.before is not None:
-        if not page.before.isdigit():
-            raise StoreError(f"not the number of a revision: {page.before}")
+        if not (page.before.isascii() and page.before.isdigit() and len(page.before) <= NUMBER_MAX_DIGITS):
+            raise NotInStoreError(f"not the number of a revision: {page.before}")
         before = int(page.before)
     sql = (
         f"SELECT {_REVISION} FROM revisions WHERE :before IS NULL OR number < :before ORDER BY number DESC LIMIT :limit"
@@ -244,7 +245,7 @@ def _refuse_twins(db: apsw.Connection, upserts: str) -> None:
         upserts=upserts,
     )
     if twin is not None:
-        raise StoreError(f"two live webhooks would have one name: {twin}", hint="names are unique in a store")
+        raise NotInStoreError(f"two live webhooks would have one name: {twin}", hint="names are unique in a store")
 
 
 def _cancel(db: apsw.Connection, uids: Sequence[WebhookUid], reason: Reason) -> None:
@@ -254,7 +255,7 @@ def _cancel(db: apsw.Connection, uids: Sequence[WebhookUid], reason: Reason) -> 
     lanes = "SELECT id FROM lanes WHERE webhook_uid IN (SELECT value FROM json_each(:uids))"
     run(
         db,
-        f"UPDATE deliveries SET state = 'cancelled', reason = :reason, is_head = 0"
+        f"UPDATE deliveries SET state = 'cancelled', reason = :reason, is_head = 1"
         f" WHERE state = 'pending' AND lane_id IN ({lanes})",
         reason=reason.value,
         uids=pack(list(uids)),
