@@ -15,15 +15,15 @@ from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.url import (
     BIND_HINT,
-    MARK,
     PLACEHOLDER,
     check_okta,
     check_url,
     is_secret_name,
     mapping_at,
-    mask_references,
     plain_secret,
+    without_references,
 )
+from reconciler.models.webhook import secret_names
 
 FRAMING_HEADERS: Final = frozenset(  # RFC 9110, sections 7.2, 7.6.1, 7.8, 8.6, 10.1.1 and 11.7; RFC 9112, section 6
     (
@@ -121,17 +121,16 @@ def _check_header_name(path: Path, name: str) -> Faults:
 
 
 def _check_header_value(path: Path, name: str, value: str) -> Faults:
-    masked = mask_references(value)
     if placeholder := PLACEHOLDER.search(value):
         message = f"`{show(path)}` still holds a placeholder: {placeholder[0]}"
         yield Fault("secret.placeholder", path, message, BIND_HINT)
-    elif is_secret_name(name) and MARK not in masked:
+    elif is_secret_name(name) and not secret_names(value):
         yield plain_secret(path)
-    if bad := _BAD_HEADER_VALUE.search(masked.replace(MARK, "")):
+    if bad := _BAD_HEADER_VALUE.search(without_references(value)):
         kind = "a line break" if bad[0] in "\r\n" else f"a character that headers cannot: {bad[0]!a}"
         hint = "a block scalar ends in one; write `|-` or quote the value" if bad[0] == "\n" else "remove it"
         yield Fault("header.value", path, f"`{show(path)}` holds {kind}", hint)
-    elif masked != masked.strip(" \t"):
+    elif value != value.strip(" \t"):
         yield Fault("header.value", path, f"`{show(path)}` begins or ends with a space", "remove it")
 
 
@@ -144,7 +143,7 @@ def _check_query(query: Mapping[str, Any]) -> Faults:
             if placeholder := PLACEHOLDER.search(value):
                 message = f"`{show(path)}` still holds a placeholder: {placeholder[0]}"
                 yield Fault("secret.placeholder", path, message, BIND_HINT)
-            elif is_secret_name(name) and MARK not in mask_references(value):
+            elif is_secret_name(name) and not secret_names(value):
                 yield plain_secret(path)
 
 
@@ -225,7 +224,7 @@ def _check_oauth2(oauth2: Mapping[str, Any]) -> Faults:
 
 
 def _check_credential(path: Path, value: object) -> Faults:
-    if isinstance(value, str) and value and MARK not in mask_references(value):
+    if isinstance(value, str) and value and not secret_names(value):
         yield plain_secret(path)
 
 

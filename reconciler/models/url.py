@@ -8,16 +8,15 @@ from urllib.parse import unquote_plus
 from reconciler.address import judge_host
 from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
-from reconciler.models.webhook import SECRET_REFERENCE, host_of, is_okta_host
+from reconciler.models.webhook import SECRET_REFERENCE, host_of, is_okta_host, secret_names
 
 TOKEN_HEADER: Final = "x-api-client-token"  # Okta's client token, where it is safest
 TOKEN_PARAMETER: Final = "clienttoken"  # Okta's `clientToken`, in lower case
-MARK: Final = "\ue000"  # stands for a ${secret:…} while a text is taken apart; not legal in URLs and headers
 BIND_HINT: Final = "write ${secret:NAME} and let the operator bind NAME"
 PLACEHOLDER: Final = re.compile(r"<(?:your[_ -])?(?:domain|client[_ -]?token|alias|token)>", re.IGNORECASE)
 
 _URL: Final = re.compile(r"([^:/?#]*):(//)?([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
-_BAD_URL_CHARACTER: Final = re.compile(r"[^!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~" + MARK + "-]")  # RFC 3986, section 2
+_BAD_URL_CHARACTER: Final = re.compile(r"[^!#$%&'()*+,./0-9:;=?@A-Z\[\]_a-z~-]")  # RFC 3986, section 2
 _HEX_TOKEN: Final = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])")  # how Okta's client tokens look
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SECRET_NAMES: Final = frozenset(("authorization", "cookie", "token", "secret", "apikey"))
@@ -33,7 +32,7 @@ def check_url(path: Path, url: object) -> Faults:
         hint = "copy the invoke URL from Okta Workflows; it has placeholders until the flow is saved"
         yield Fault("secret.placeholder", path, f"{field} still holds a placeholder: {placeholder[0]}", hint)
         return
-    match = _URL.fullmatch(mask_references(url))
+    match = _URL.fullmatch(url)
     if match is None or not match[2] or not match[3]:
         yield Fault("url.scheme", path, f"{field} is not an absolute URL", "write https://HOST/PATH")
         return
@@ -41,7 +40,7 @@ def check_url(path: Path, url: object) -> Faults:
     if scheme.lower() != "https":
         yield Fault("url.scheme", path, f"{field} must begin with https://: {scheme[:20]}", "only HTTPS is sent to")
     yield from _check_authority(path, authority)
-    if bad := _BAD_URL_CHARACTER.search("".join(part or "" for part in rest)):
+    if bad := _BAD_URL_CHARACTER.search(without_references("".join(part or "" for part in rest))):
         hint = "remove it" if bad[0] <= " " else "percent-encode it; a URL is no template"
         yield Fault("url.character", path, f"{field} holds a character that URLs cannot: {bad[0]!a}", hint)
     if match[6] is not None:
@@ -51,7 +50,7 @@ def check_url(path: Path, url: object) -> Faults:
 
 def _check_authority(path: Path, authority: str) -> Faults:
     field = f"`{show(path)}`"
-    if MARK in authority:
+    if secret_names(authority):
         hint = "the host decides whether a secret may be sent, so it must stand in the manifest"
         yield Fault("secret.misplaced", path, f"{field} has a secret before its path", hint)
         return
@@ -78,7 +77,7 @@ def _check_authority(path: Path, authority: str) -> Faults:
 def _check_url_parameters(path: Path, query: str) -> Faults:
     for part in query[1:].split("&"):
         name, equals, value = part.partition("=")
-        if equals and MARK not in value and is_secret_name(unquote_plus(name)):
+        if equals and not secret_names(value) and is_secret_name(unquote_plus(name)):
             parameter = unquote_plus(name)
             message = f"`{show(path)}` holds a secret in plain text: the parameter {ascii(parameter[:80])[1:-1]}"
             yield Fault("secret.literal", path, message, BIND_HINT)
@@ -93,7 +92,7 @@ def check_okta(spec: Mapping[str, Any]) -> Faults:
     if method in ("PUT", "DELETE", "PATCH"):
         message = f"`method` must be GET or POST on an Okta Workflows host: {method}"
         yield Fault("okta.method", ("spec", "method"), message, "an API endpoint flow takes no other")
-    match = _URL.fullmatch(mask_references(url))
+    match = _URL.fullmatch(url)
     if match is None:
         return
     path, query = match[4], match[5] or ""
@@ -128,9 +127,9 @@ def mapping_at(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def mask_references(text: str) -> str:
-    """The text with each `${secret:…}` as MARK and `$${` as the `${` it stands for."""
-    return SECRET_REFERENCE.sub(lambda match: MARK if match[1] else "${", text)
+def without_references(text: str) -> str:
+    """The text without its `${secret:…}`, `$${` being the `${` it stands for."""
+    return SECRET_REFERENCE.sub(lambda match: "" if match[1] else "${", text)
 
 
 def plain_secret(path: Path) -> Fault:

@@ -61,6 +61,9 @@ def test_sound_urls_pass(url: str) -> None:
         ("https://bücher.example.com/", "url.host"),
         ("https://a..example.com/", "url.host"),
         ("https://hooks.example.com/a\nb", "url.character"),
+        ("https://hooks.example.com/\ue000", "url.character"),
+        ("https://hooks.example.com/${secret:a}/é", "url.character"),
+        ("${secret:scheme}://hooks.example.com/", "url.scheme"),
         ("https://hooks.example.com\\@evil.example.com/", "url.user_info"),
         ("https://hooks.example.com/?next=<alias>", "secret.placeholder"),
     ],
@@ -150,7 +153,7 @@ def test_headers_of_the_connection_and_of_the_daemon_cannot_be_set(name: str) ->
     assert "header.reserved" in codes(headers={name: "${secret:x}"})
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\r", "a\x00b", "a\x7f", "é", "😀"])
+@pytest.mark.parametrize("value", ["a\nb", "a\r", "a\x00b", "a\x7f", "é", "😀", "\ue000", "${secret:a}\n"])
 def test_header_values_are_printable_ascii_on_one_line(value: str) -> None:
     """RFC 9110, section 5.5, without its obsolete parts."""
     assert codes(headers={"x-a": value}) == ["header.value"]
