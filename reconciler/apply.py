@@ -76,6 +76,7 @@ def change_set(plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[]
         renamed=summary.rename,
         deleted=summary.destroy,
         changes=history_json(plan),
+        manifest_digest=plan.manifest_digest or None,
     )
 
 

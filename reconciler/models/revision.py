@@ -15,7 +15,8 @@ class LiveWebhook:
     """A webhook as the store holds it.
 
     `uid` outlives renames, so history and pending deliveries follow it. `is_protected` is held in the store and
-    lifted only by an applied explicit `protect: false`. `revision` is the one that last changed it.
+    lifted only by an applied explicit `protect: false`. `revision` is the one that last changed it. `is_intact` is
+    false where the stored document is not the one that `digest` was made of: somebody edited the database.
     """
 
     uid: WebhookUid
@@ -24,6 +25,7 @@ class LiveWebhook:
     digest: str
     is_protected: bool
     revision: int
+    is_intact: bool = True
 
     def to_json(self, counts: Mapping[State, int], *, note: str | None = None) -> dict[str, Any]:
         """The shape of `webhooks list|show --format json` and of the API; `note` says why nothing is sent."""
@@ -61,8 +63,44 @@ class LiveState:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Why an owner's applies are refused until somebody releases them. `held_at` in milliseconds since the epoch."""
+
+    owner: str
+    held_at: int
+    held_by: str
+    reason: str
+
+    @property
+    def fact(self) -> str:
+        """What a refused apply says."""
+        whose = f"owner `{self.owner}`" if self.owner else "the default owner"
+        why = f": {self.reason}" if self.reason else ""
+        return f"applies of {whose} are on hold since {iso_time(self.held_at)}, by {self.held_by}{why}"
+
+    @property
+    def way_out(self) -> str:
+        """The hint beside it."""
+        owner = f" --owner {self.owner}" if self.owner else ""
+        return f"once the reason is gone: reconciler rollback --release{owner}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of a hold in every JSON document."""
+        return {
+            "owner": self.owner,
+            "held_at": iso_time(self.held_at),
+            "held_by": self.held_by,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
-    """Who applied what, when and from which commit. `changes` are the plan's resource changes as JSON."""
+    """Who applied what, when and from which commit. `changes` are the plan's resource changes as JSON.
+
+    `manifest_digest` tells which manifests it came from; None where it is a rollback, which `restores` an earlier
+    revision, or older than this record. `reason` is what the person said, if anything.
+    """
 
     number: int
     applied_at: int
@@ -74,6 +112,9 @@ class Revision:
     renamed: int
     deleted: int
     changes: tuple[dict[str, Any], ...] = ()
+    manifest_digest: str | None = None
+    restores: int | None = None
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `history --format json`."""
@@ -87,6 +128,9 @@ class Revision:
             "updated": self.updated,
             "renamed": self.renamed,
             "deleted": self.deleted,
+            "manifest_digest": self.manifest_digest,
+            "restores": self.restores,
+            "reason": self.reason,
         }
 
 
@@ -96,7 +140,8 @@ class ChangeSet:
 
     `upserts` hold created, updated and renamed webhooks with their uids (`LiveWebhook.revision` is ignored: the new
     one is written); names may move among them in any way, swaps included. `policy` None leaves the owner's policy as
-    it is. `plan_id` is usable once. `lineage` "" applies only to a store that was never applied to.
+    it is. `plan_id` is usable once. `lineage` "" applies only to a store that was never applied to. A change set that
+    `restores` a revision is a rollback: it is taken in spite of a hold, and may set one (`hold`).
     """
 
     lineage: str
@@ -114,3 +159,7 @@ class ChangeSet:
     renamed: int
     deleted: int
     changes: tuple[dict[str, Any], ...]
+    manifest_digest: str | None = None
+    restores: int | None = None
+    reason: str = ""
+    hold: Hold | None = None

@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 from reconciler import jsontext
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State, iso_time
 from reconciler.models.event import EventId
-from reconciler.models.revision import ChangeSet, LiveState, Revision
+from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 
 
@@ -212,6 +212,7 @@ class RevisionStore(Protocol):
     async def publish(self, change_set: ChangeSet) -> Revision:
         """Compare the base revision and set the new one.
 
+        Raises RefusedError while the owner's applies are on hold, unless the change set restores a revision.
         Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used, and
         NotInStoreError if two webhooks would have one name. Pending deliveries of webhooks deleted or made inactive
         are cancelled in the same transaction; those in flight are cancelled when they come back undelivered.
@@ -228,6 +229,14 @@ class RevisionStore(Protocol):
 
     async def unfinished(self) -> Mapping[WebhookUid, int]:
         """How many deliveries of each webhook are pending or in flight."""
+        ...
+
+    async def holds(self) -> tuple[Hold, ...]:
+        """The owners whose applies are refused, sorted by owner."""
+        ...
+
+    async def set_hold(self, owner: str, hold: Hold | None) -> None:
+        """Refuse the owner's applies from now on, whatever held them before; None releases them."""
         ...
 
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 import apsw
 from pydantic import ValidationError
 
-from reconciler.errors import NotInStoreError, StalePlanError, StoreError
+from reconciler.errors import NotInStoreError, RefusedError, StalePlanError, StoreError
 from reconciler.models.delivery import Reason
-from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
+from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.store.base import Page
 from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
@@ -42,7 +42,10 @@ SELECT p.owner, p.body FROM policies p
 WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND revision <= :number) ORDER BY p.owner
 """
 _CHANGES: Final = "SELECT json_group_array(body ORDER BY position) FROM changes WHERE plan_id = :plan_id"
-_REVISION: Final = "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted"
+_REVISION: Final = (
+    "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted, manifest_digest, restores,"
+    " reason"
+)
 
 
 def live_revision(db: apsw.Connection) -> int:
@@ -70,20 +73,22 @@ def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
 
 
 @lru_cache(maxsize=PARSED_DOCUMENTS)
-def _webhook(body: str) -> Webhook:
-    return Webhook.from_document(body.encode())
+def _webhook(body: str) -> tuple[Webhook, str]:
+    """The webhook of a stored document, and the digest of what is stored."""
+    raw = body.encode()
+    return Webhook.from_document(raw), hashlib.sha256(raw).hexdigest()
 
 
 def _live_webhook(item: Sequence[Any]) -> LiveWebhook:
     uid, owner, body, digest, is_protected, revision = item
     try:
-        webhook = _webhook(body)
+        webhook, found = _webhook(body)
     except (ValidationError, ValueError, KeyError, TypeError) as exc:
         raise StoreError(
             f"a stored webhook cannot be read: {uid}",
             hint="it was written by another version of reconciler, or by hand; upgrade, or roll back",
         ) from exc
-    return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision)
+    return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, is_intact=found == digest)
 
 
 def revisions(db: apsw.Connection, page: Page) -> tuple[Revision, ...]:
@@ -109,15 +114,37 @@ def revision(db: apsw.Connection, number: int) -> Revision | None:
 
 
 def _revision(found: Row, changes: tuple[dict[str, Any], ...] = ()) -> Revision:
-    number, applied_at, applied_by, commit, owner, created, updated, renamed, deleted = found
-    return Revision(number, applied_at, applied_by, commit, owner, created, updated, renamed, deleted, changes)
+    number, applied_at, applied_by, commit, owner, created, updated, renamed, deleted, *origin = found
+    counts = (created, updated, renamed, deleted)
+    return Revision(number, applied_at, applied_by, commit, owner, *counts, changes, *origin)
+
+
+def holds(db: apsw.Connection) -> tuple[Hold, ...]:
+    """The owners whose applies are refused, sorted by owner."""
+    return tuple(Hold(*found) for found in rows(db, "SELECT owner, held_at, held_by, reason FROM holds ORDER BY owner"))
+
+
+def set_hold(db: apsw.Connection, owner: str, hold: Hold | None) -> None:
+    """Refuse the owner's applies, or release them."""
+    if hold is None:
+        run(db, "DELETE FROM holds WHERE owner = :owner", owner=storable(owner))
+        return
+    run(
+        db,
+        "INSERT OR REPLACE INTO holds (owner, held_at, held_by, reason) VALUES (:owner, :held_at, :held_by, :reason)",
+        owner=storable(owner),
+        held_at=hold.held_at,
+        held_by=storable(hold.held_by),
+        reason=storable(hold.reason),
+    )
 
 
 # Publishing ---------------------------------------------------------------------------------------------------------
 
 
 def check_base(db: apsw.Connection, change_set: ChangeSet) -> int:
-    """The live revision if the change set may be applied to it. Raises StalePlanError."""
+    """The live revision if the change set may be applied to it. Raises StalePlanError, and RefusedError for one that
+    comes while its owner's applies are on hold."""
     lineage, live = row(db, "SELECT lineage, live_revision FROM store") or ("", 0)
     used_by = value(db, "SELECT number FROM revisions WHERE plan_id = :plan_id", plan_id=change_set.plan_id)
     base = change_set.base_revision
@@ -130,8 +157,17 @@ def check_base(db: apsw.Connection, change_set: ChangeSet) -> int:
     elif base != live:
         fact = f"the store has moved on since the plan was made: from revision {base} to {live}"
     else:
+        _check_hold(db, change_set)
         return int(live)
     raise StalePlanError(fact, base_revision=base, live_revision=live, hint="plan again; nothing was changed")
+
+
+def _check_hold(db: apsw.Connection, change_set: ChangeSet) -> None:
+    if change_set.restores is not None:
+        return
+    held = next((hold for hold in holds(db) if hold.owner == storable(change_set.owner)), None)
+    if held is not None:
+        raise RefusedError(held.fact, hint=held.way_out)
 
 
 def document_portions(upserts: Sequence[LiveWebhook]) -> Iterator[list[tuple[str, str]]]:
@@ -142,11 +178,11 @@ def document_portions(upserts: Sequence[LiveWebhook]) -> Iterator[list[tuple[str
 
 
 def stage_documents(db: apsw.Connection, portion: list[tuple[str, str]]) -> None:
-    """Write documents, each once whatever names it."""
+    """Write documents, each once whatever names it; one that was edited by hand is set right."""
     run(
         db,
         "INSERT INTO documents (sha256, body) SELECT value ->> 0, value ->> 1 FROM jsonb_each(:portion) WHERE true"
-        " ON CONFLICT (sha256) DO NOTHING",
+        " ON CONFLICT (sha256) DO UPDATE SET body = excluded.body WHERE body <> excluded.body",
         portion=pack(portion),
     )
 
@@ -182,13 +218,19 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -
         renamed=change_set.renamed,
         deleted=change_set.deleted,
         changes=change_set.changes,
+        manifest_digest=change_set.manifest_digest,
+        restores=change_set.restores,
+        reason=storable(change_set.reason),
     )
     columns: Row = (made.number, made.applied_at, made.applied_by, made.commit, made.owner)
     counts: Row = (made.created, made.updated, made.renamed, made.deleted)
+    origin: Row = (made.manifest_digest, made.restores, made.reason)
     db.execute(
-        f"INSERT INTO revisions ({_REVISION}, plan_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*columns, *counts, change_set.plan_id),
+        f"INSERT INTO revisions ({_REVISION}, plan_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*columns, *counts, *origin, change_set.plan_id),
     )
+    if change_set.hold is not None:
+        set_hold(db, change_set.owner, change_set.hold)
     _write_versions(db, change_set, made.number, documents)
     if change_set.policy is not None:
         body = dump(change_set.policy.model_dump(mode="json"))

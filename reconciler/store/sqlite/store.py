@@ -12,7 +12,7 @@ import apsw
 from reconciler.errors import StoreError
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, State
 from reconciler.models.event import EventId
-from reconciler.models.revision import ChangeSet, LiveState, Revision
+from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
 from reconciler.store.sqlite import claim, delivery, event, finish, lane, revision, schema
@@ -84,6 +84,12 @@ class SqliteStore:
 
     async def unfinished(self) -> Mapping[WebhookUid, int]:
         return await self._read(delivery.unfinished)
+
+    async def holds(self) -> tuple[Hold, ...]:
+        return await self._read(revision.holds)
+
+    async def set_hold(self, owner: str, hold: Hold | None) -> None:
+        await self._write(lambda db: revision.set_hold(db, owner, hold))
 
     # Events
 
