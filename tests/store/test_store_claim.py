@@ -154,6 +154,25 @@ async def test_a_late_predecessor_does_not_release_twice(served: Store) -> None:
     assert await claim_ids(served, 6) == []
 
 
+async def test_a_new_delivery_follows_its_predecessor_not_one_that_is_stuck(served: Store) -> None:
+    """d1 fails for hours; once d2, past its hold, is delivered, what is accepted later need not wait for d1."""
+    await add(served, "a", "d1", order_key="r")
+    await add(served, "a", "d2", order_key="r", hold_until=10)
+    (stuck,) = await claim(served, 0)
+    await served.finish([retried(stuck, 1_000)])
+    (second,) = await claim(served, 10)
+    await add(served, "a", "d3", order_key="r")
+    assert await claim(served, 10) == ()
+    await served.finish([delivered(second)])
+    (third,) = await claim(served, 11)
+    await served.finish([delivered(third)])
+
+    await add(served, "a", "d4", order_key="r")
+
+    assert [stuck.delivery_id, second.delivery_id, third.delivery_id] == ["d1", "d2", "d3"]
+    assert await claim_ids(served, 12) == ["d4"]
+
+
 # Lanes and fairness --------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -59,7 +59,7 @@ class Pace:
     tokens: Fraction
     at: int = 0
     blocked_until: int = 0
-    returned: dict[int, int] = field(default_factory=dict)
+    taken_at: int = 0  # when tokens were last taken: what was taken then may come back
 
     def fill(self, limit: tuple[Fraction, int] | None, now: int) -> int:
         if limit is None:
@@ -184,7 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
             tokens[claimed.pace_key] -= 1
             pace = self.paces[claimed.pace_key]
             pace.tokens -= 1
-            pace.returned = {claimed.token: pace.returned.get(claimed.token, 0) + 1}  # only the last claim's come back
+            pace.taken_at = self.now
         assert min(free.values()) >= 0, "above max_concurrency"
         assert min(tokens.values()) >= 0, "above the rate"
         if len(given) < limit:
@@ -257,10 +257,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.release([row.lease], due_at=self.now))
         pace = self.paces[row.lease.pace_key]
         limit = LIMITS[row.lease.pace_key]
-        if limit and pace.returned.get(row.lease.token):
-            self.tokens(row.uid, self.now)
+        if limit and pace.taken_at == row.lease.started_at:
+            pace.fill(limit, self.now)
             pace.tokens = min(Fraction(limit[1]), pace.tokens + 1)
-            pace.returned[row.lease.token] -= 1
         row.state, row.due_at = State.PENDING, self.now
         row.attempts -= 1
         self.lost.append(row.lease)

@@ -28,7 +28,7 @@ _INSERT_LANES: Final = """
 INSERT INTO lanes (webhook_uid) SELECT DISTINCT value ->> 2 FROM jsonb_each(:deliveries) WHERE true
 ON CONFLICT (webhook_uid) DO NOTHING
 """
-# The head of an order key is its oldest unfinished delivery: the first of this batch if none is stored.
+# Of an order key only the first of this batch can be a head: if nothing was before it, or that had its turn and ended.
 _INSERT_DELIVERIES: Final = """
 WITH new AS (
     SELECT d.key AS position, d.value ->> 0 AS id, d.value ->> 1 AS event_seq, l.id AS lane_id,
@@ -40,8 +40,8 @@ INSERT INTO deliveries (id, event_seq, lane_id, order_key, state, is_head, due_a
     accepted_at)
 SELECT id, event_seq, lane_id, order_key, 'pending',
     order_key IS NULL OR (row_number() OVER (PARTITION BY lane_id, order_key ORDER BY position) = 1
-        AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.lane_id = new.lane_id AND o.order_key = new.order_key
-            AND o.state IN ('pending', 'in_flight'))),
+        AND coalesce((SELECT o.is_head AND o.state NOT IN ('pending', 'in_flight') FROM deliveries o
+            WHERE o.lane_id = new.lane_id AND o.order_key = new.order_key ORDER BY o.seq DESC LIMIT 1), true)),
     due_at, hold_until, :revision, :git_commit, accepted_at
 FROM new WHERE true ORDER BY position
 ON CONFLICT (id) DO NOTHING

@@ -28,7 +28,6 @@ _FINISH: Final = f"""
 UPDATE deliveries SET
     state = iif(f.value ->> 3 = 'pending' AND cancel_reason IS NOT NULL, 'cancelled', f.value ->> 3),
     reason = iif(f.value ->> 3 = 'pending', cancel_reason, f.value ->> 4),
-    is_head = (f.value ->> 3 = 'pending' AND cancel_reason IS NULL),
     outcome = f.value ->> 2,
     due_at = coalesce(f.value ->> 5, due_at),
     counted = counted + (f.value ->> 6),
@@ -39,8 +38,8 @@ FROM jsonb_each(:finished) f WHERE deliveries.seq = f.value ->> 0
 # The next of its order key, by acceptance, becomes the head. One in flight is a head already (it outlived its hold).
 _NEXT_HEADS: Final = """
 UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND seq IN (
-    SELECT (SELECT min(n.seq) FROM deliveries n WHERE n.lane_id = d.lane_id AND n.order_key = d.order_key
-        AND n.state IN ('pending', 'in_flight') AND n.seq > d.seq)
+    SELECT (SELECT n.seq FROM deliveries n WHERE n.lane_id = d.lane_id AND n.order_key = d.order_key
+        AND n.state IN ('pending', 'in_flight') AND n.seq > d.seq ORDER BY n.seq LIMIT 1)
     FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value
     WHERE d.order_key IS NOT NULL AND d.state NOT IN ('pending', 'in_flight'))
 """
@@ -66,7 +65,7 @@ WHERE paces.id = b.id AND paces.taken_at = b.taken_at AND interval_us IS NOT NUL
 _RELEASE: Final = f"""
 UPDATE deliveries SET
     state = iif(cancel_reason IS NULL, 'pending', 'cancelled'), reason = cancel_reason,
-    is_head = (cancel_reason IS NULL), due_at = :due_at, attempts = attempts - 1, {_END_LEASE}
+    due_at = :due_at, attempts = attempts - 1, {_END_LEASE}
 WHERE seq IN (SELECT value FROM json_each(:seqs))
 """
 _EXTEND: Final = """

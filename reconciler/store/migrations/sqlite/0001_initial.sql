@@ -136,7 +136,9 @@ CREATE TABLE deliveries (
     order_key TEXT,  -- NULL: unordered
     state TEXT NOT NULL CHECK (state IN ('pending', 'in_flight', 'delivered', 'dead', 'cancelled')),
     reason TEXT,
-    is_head INTEGER NOT NULL CHECK (is_head IN (0, 1)),  -- of its order key: only heads are claimed
+    -- Its turn within its order key has come: its predecessor ended, or its hold did. Only heads are claimed; one that
+    -- has ended stays a head, so that the next to be accepted sees that the way is free.
+    is_head INTEGER NOT NULL CHECK (is_head IN (0, 1)),
     due_at INTEGER NOT NULL,
     hold_until INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),  -- started
@@ -164,8 +166,7 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_pending ON deliveries (lane_id, is_head, due_at, seq) WHERE state = 'pending';
-CREATE INDEX deliveries_order ON deliveries (lane_id, order_key, seq)
-    WHERE state IN ('pending', 'in_flight') AND order_key IS NOT NULL;
+CREATE INDEX deliveries_order ON deliveries (lane_id, order_key, seq) WHERE order_key IS NOT NULL;
 CREATE INDEX deliveries_held ON deliveries (hold_until) WHERE state = 'pending' AND is_head = 0;
 CREATE INDEX deliveries_leased ON deliveries (lease_until) WHERE state = 'in_flight';
 CREATE INDEX deliveries_event ON deliveries (event_seq);
