@@ -75,6 +75,11 @@ def change_set(plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[]
         updated=summary.change,
         renamed=summary.rename,
         deleted=summary.destroy,
+        released=tuple(
+            change.before.uid for change in plan.changes if change.action is Action.FORGET and change.before is not None
+        ),
+        adopted=summary.adopt,
+        forgotten=summary.forget,
         changes=history_json(plan),
         manifest_digest=plan.manifest_digest or None,
     )

@@ -86,14 +86,17 @@ class RefusedError(ReconcilerError):
 
 
 class StalePlanError(ReconcilerError):
-    """The store moved on since the plan was made, or the plan was used before."""
+    """The store moved on since the plan was made, or the plan was used before (`is_used`)."""
 
     exit_code = EXIT_STALE
 
-    def __init__(self, message: str, *, base_revision: int, live_revision: int, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, base_revision: int, live_revision: int, hint: str = "", is_used: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.base_revision = base_revision
         self.live_revision = live_revision
+        self.is_used = is_used
 
 
 class StoreError(ReconcilerError):

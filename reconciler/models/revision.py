@@ -115,6 +115,8 @@ class Revision:
     manifest_digest: str | None = None
     restores: int | None = None
     reason: str = ""
+    adopted: int = 0
+    forgotten: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `history --format json`."""
@@ -128,6 +130,8 @@ class Revision:
             "updated": self.updated,
             "renamed": self.renamed,
             "deleted": self.deleted,
+            "adopted": self.adopted,
+            "forgotten": self.forgotten,
             "manifest_digest": self.manifest_digest,
             "restores": self.restores,
             "reason": self.reason,
@@ -139,7 +143,8 @@ class ChangeSet:
     """What one apply writes, all or nothing, if the store still stands at `lineage` and `base_revision`.
 
     `upserts` hold created, updated and renamed webhooks with their uids (`LiveWebhook.revision` is ignored: the new
-    one is written); names may move among them in any way, swaps included. `policy` None leaves the owner's policy as
+    one is written); names may move among them in any way, swaps included. `released` become NOBODY's and stay as they
+    are else, byte for byte. `policy` None leaves the owner's policy as
     it is. `plan_id` is usable once. `lineage` "" applies only to a store that was never applied to. A change set that
     `restores` a revision is a rollback: it is taken in spite of a hold, and may set one (`hold`).
     """
@@ -163,3 +168,6 @@ class ChangeSet:
     restores: int | None = None
     reason: str = ""
     hold: Hold | None = None
+    released: tuple[WebhookUid, ...] = ()
+    adopted: int = 0
+    forgotten: int = 0

@@ -42,6 +42,7 @@ def make_change_set(
     policy: Policy | None = None,
     owner: str = "",
     changes: tuple[dict[str, Any], ...] = (),
+    released: tuple[WebhookUid, ...] = (),
 ) -> ChangeSet:
     upserts, deletes = tuple(upserts), tuple(WebhookUid(uid) for uid in deletes)
     return ChangeSet(
@@ -60,6 +61,7 @@ def make_change_set(
         renamed=0,
         deleted=len(deletes),
         changes=changes,
+        released=released,
     )
 
 

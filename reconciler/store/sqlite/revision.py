@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from reconciler.errors import NotInStoreError, RefusedError, StalePlanError, StoreError
 from reconciler.models.delivery import Reason
-from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
+from reconciler.models.revision import NOBODY, ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.store.base import Page
 from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
@@ -44,7 +44,7 @@ WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND
 _CHANGES: Final = "SELECT json_group_array(body ORDER BY position) FROM changes WHERE plan_id = :plan_id"
 _REVISION: Final = (
     "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted, manifest_digest, restores,"
-    " reason"
+    " reason, adopted, forgotten"
 )
 
 
@@ -159,7 +159,13 @@ def check_base(db: apsw.Connection, change_set: ChangeSet) -> int:
     else:
         _check_hold(db, change_set)
         return int(live)
-    raise StalePlanError(fact, base_revision=base, live_revision=live, hint="plan again; nothing was changed")
+    raise StalePlanError(
+        fact,
+        base_revision=base,
+        live_revision=live,
+        hint="plan again; nothing was changed",
+        is_used=used_by is not None,
+    )
 
 
 def _check_hold(db: apsw.Connection, change_set: ChangeSet) -> None:
@@ -221,17 +227,20 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -
         manifest_digest=change_set.manifest_digest,
         restores=change_set.restores,
         reason=storable(change_set.reason),
+        adopted=change_set.adopted,
+        forgotten=change_set.forgotten,
     )
     columns: Row = (made.number, made.applied_at, made.applied_by, made.commit, made.owner)
     counts: Row = (made.created, made.updated, made.renamed, made.deleted)
-    origin: Row = (made.manifest_digest, made.restores, made.reason)
+    origin: Row = (made.manifest_digest, made.restores, made.reason, made.adopted, made.forgotten)
     db.execute(
-        f"INSERT INTO revisions ({_REVISION}, plan_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO revisions ({_REVISION}, plan_id) VALUES ({', '.join('?' * 15)})",
         (*columns, *counts, *origin, change_set.plan_id),
     )
     if change_set.hold is not None:
         set_hold(db, change_set.owner, change_set.hold)
     _write_versions(db, change_set, made.number, documents)
+    _write_released(db, change_set.released, made.number)
     if change_set.policy is not None:
         body = dump(change_set.policy.model_dump(mode="json"))
         db.execute("INSERT INTO policies (owner, revision, body) VALUES (?, ?, ?)", (made.owner, made.number, body))
@@ -276,6 +285,27 @@ def _write_versions(db: apsw.Connection, change_set: ChangeSet, number: int, doc
         " SELECT value ->> 0, value ->> 1, :number FROM jsonb_each(:upserts)",
         number=number,
         upserts=upserts,
+    )
+
+
+def _write_released(db: apsw.Connection, released: Sequence[WebhookUid], number: int) -> None:
+    """Give webhooks to nobody; what is stored of them stays, also where it is not what a document would be made of."""
+    uids = pack(list(released))
+    run(
+        db,
+        "INSERT INTO webhook_versions (uid, revision, name, owner, digest, is_protected, document_id)"
+        " SELECT v.uid, :number, v.name, :nobody, v.digest, v.is_protected, v.document_id"
+        " FROM live_webhooks l JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision"
+        " WHERE l.uid IN (SELECT value FROM json_each(:released))",
+        number=number,
+        nobody=NOBODY,
+        released=uids,
+    )
+    run(
+        db,
+        "UPDATE live_webhooks SET revision = :number WHERE uid IN (SELECT value FROM json_each(:released))",
+        number=number,
+        released=uids,
     )
 
 
