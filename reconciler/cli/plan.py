@@ -282,7 +282,7 @@ def _applied(made: Plan, revision: Revision | None, output_format: str) -> int:
     if output_format == "json":
         view.out_json({**plan_json(made), "revision": revision.number if revision else None})
     elif revision is not None:
-        view.out(f"\n{click.style(applied_text(revision), fg='green', bold=True)}")
+        view.out(f"\n{click.style(applied_text(revision, made.summary), fg='green', bold=True)}")
     return EXIT_OK
 
 

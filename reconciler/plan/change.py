@@ -31,8 +31,9 @@ class Change:
     """One webhook's way from live to desired.
 
     `fields` is sorted by path and empty unless both sides exist and differ. `cancels` counts the unfinished
-    deliveries that a delete or an inactivation ends. `is_adopted`: the webhook, whatever else happens to it, was
-    another owner's (or nobody's) and becomes this one's.
+    deliveries that a delete or an inactivation ends. `adopted_by` is the owner who takes the webhook over, whatever
+    else happens to it; None where it stays whose it is. `revives`, in a rollback, is the webhook as it was: one that
+    was deleted since returns under its uid, and protection that it had holds again.
     """
 
     action: Action
@@ -40,7 +41,8 @@ class Change:
     after: Webhook | None
     fields: tuple[FieldChange, ...] = ()
     cancels: int = 0
-    is_adopted: bool = False
+    adopted_by: str | None = None
+    revives: LiveWebhook | None = None
 
     @property
     def name(self) -> WebhookName:
@@ -61,6 +63,11 @@ class Change:
         return self.before.webhook.address if self.before and self.action is Action.RENAME else None
 
     @property
+    def is_adopted(self) -> bool:
+        """Whether the webhook was another owner's, or nobody's, and becomes this one's."""
+        return self.adopted_by is not None
+
+    @property
     def is_edit(self) -> bool:
         """Whether a webhook that stays will be another one in more than its name and owner."""
         return any(field.path != NAME_PATH for field in self.fields)
@@ -68,7 +75,7 @@ class Change:
     @property
     def is_protected_after(self) -> bool:
         """Protection as the store will hold it: lifted only by an explicit `protect: false`."""
-        held = self.before is not None and self.before.is_protected
+        held = any(item is not None and item.is_protected for item in (self.before, self.revives))
         said = self.after.metadata.protect if self.after is not None else None
         return held if said is None else said
 

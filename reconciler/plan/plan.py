@@ -13,6 +13,7 @@ from reconciler.models.revision import LiveState, LiveWebhook
 from reconciler.models.webhook import Policy, Project, Webhook, WebhookUid
 from reconciler.plan.change import NO_ALLOWANCES, Action, Allowances, Change, NewSecret, Refusal, Suggestion, Summary
 from reconciler.plan.diff import field_changes
+from reconciler.plan.drift import Drift
 from reconciler.plan.identity import match_identities
 from reconciler.plan.likeness import suggest_renames
 
@@ -46,6 +47,7 @@ class Plan:
 
     `lineage` "" means that no store existed. `declared` and `owned` count the owner's webhooks in the manifests and in
     the store. `policy_before` is the live policy, `policy_after` the desired one, which `writes_policy` has applied.
+    `restores` is the revision that a rollback goes back to. `drift` is told beside the changes and changes nothing.
     """
 
     lineage: str
@@ -63,6 +65,8 @@ class Plan:
     warnings: tuple[Problem, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     allowances: Allowances = NO_ALLOWANCES
+    restores: int | None = None
+    drift: Drift | None = None
 
     @property
     def has_policy_change(self) -> bool:
@@ -123,7 +127,7 @@ def make_plan(
         policy_before=live.policies.get(owner, Policy()),
         policy_after=desired.project.spec.policy,
         writes_policy=not scope.targets,
-        new_secrets=_new_secrets(changes, live.webhooks),
+        new_secrets=new_secrets(changes, live.webhooks),
         suggestions=suggest_renames(changes),
         warnings=identities.warnings,
         refusals=tuple(
@@ -145,16 +149,16 @@ class _Planner:
         after = _without_instruction(webhook)
         if before is None:
             return Change(Action.CREATE, None, after)
-        is_adopted = self.scope.adopts and before.owner != self.owner
+        adopted_by = self.owner if self.scope.adopts and before.owner != self.owner else None
         if _is_equal(before, after):
-            return Change(Action.ADOPT if is_adopted else Action.NO_OP, before, after, is_adopted=is_adopted)
+            return Change(Action.NO_OP if adopted_by is None else Action.ADOPT, before, after, adopted_by=adopted_by)
         return Change(
             action=Action.UPDATE if before.webhook.name == after.name else Action.RENAME,
             before=before,
             after=after,
             fields=field_changes(before.webhook.document(), after.document()),
             cancels=cancelled(before, after, self.unfinished),
-            is_adopted=is_adopted,
+            adopted_by=adopted_by,
         )
 
     def undeclared(self, before: LiveWebhook) -> Change:
@@ -180,7 +184,8 @@ def _without_instruction(webhook: Webhook) -> Webhook:
 def _is_equal(before: LiveWebhook, after: Webhook) -> bool:
     """By canonical digest: Python says that True == 1 == 1.0. A stored digest may stem from a version that knew fewer
     defaults, so a difference is looked at once more with today's."""
-    return before.digest == after.digest() or before.webhook.canonical() == after.canonical()
+    is_said = before.is_intact and before.digest == after.digest()
+    return is_said or before.webhook.canonical() == after.canonical()
 
 
 def _targeted(changes: Iterable[Change], targets: tuple[str, ...]) -> list[Change]:
@@ -197,7 +202,8 @@ def _targeted(changes: Iterable[Change], targets: tuple[str, ...]) -> list[Chang
     return list(kept.values())
 
 
-def _new_secrets(changes: Iterable[Change], live: Iterable[LiveWebhook]) -> tuple[NewSecret, ...]:
+def new_secrets(changes: Iterable[Change], live: Iterable[LiveWebhook]) -> tuple[NewSecret, ...]:
+    """Every secret that a host would be sent for the first time, sorted."""
     senders: dict[tuple[str, str], set[str]] = {}
     for change in changes:
         if change.after is None or change.action is Action.NO_OP:

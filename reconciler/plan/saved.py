@@ -105,7 +105,7 @@ def _change_content(change: Change) -> dict[str, Any]:
         "after": change.after.document() if change.after is not None and change.action is not Action.NO_OP else None,
         "fields": [_field_content(field) for field in change.fields],
         "cancels": change.cancels,
-        "is_adopted": change.is_adopted,
+        "adopted_by": change.adopted_by,
     }
 
 
@@ -171,7 +171,7 @@ def _change(content: Mapping[str, Any]) -> Change:
         FieldChange(tuple(item["path"]), item.get("before", ABSENT), item.get("after", ABSENT))
         for item in content["fields"]
     )
-    return Change(action, before, after, fields, content["cancels"], content["is_adopted"])
+    return Change(action, before, after, fields, content["cancels"], content["adopted_by"])
 
 
 def _live(content: Mapping[str, Any]) -> LiveWebhook:

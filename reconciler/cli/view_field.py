@@ -1,0 +1,278 @@
+"""What one webhook's block of a plan holds: its fields before and after, each as its kind of value reads best.
+
+Called by `view_plan` and `view_markdown`. Values are masked before they are looked at.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from typing import Any, Final
+
+from reconciler import jsontext
+from reconciler.cli import view
+from reconciler.cli.view_line import Line, caret_line, columns
+from reconciler.cli.view_tree import TreeView, entry_lines, order_line, tree_lines
+from reconciler.plan.diff import ABSENT, BODY_PATH, Path
+from reconciler.plan.redact import MASK, shown
+from reconciler.plan.tree import Leaf, Node, compare, template_tree, text_tree, value_tree
+
+FIELD_INDENT: Final = 6
+CONTEXT_LINES: Final = 3  # unchanged lines, keys and elements around a changed one
+CONCISE_MAX_CHARS: Final = 120  # the longest value that `--concise` shows whole; an Okta invoke URL is shorter
+CLIPPED_CHARS: Final = 48  # what is left of a longer one, beside its size and hash
+CLIPPED_LINES: Final = 12  # what is left of a longer text
+
+_URL_PATHS: Final = (("spec", "url"), ("spec", "auth", "oauth2", "token_url"))
+_WORD: Final = re.compile(r"[0-9A-Za-z_-]+|[^0-9A-Za-z_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """How much of a plan is shown.
+
+    `context` counts unchanged neighbours of a change (None: all); `shows_unchanged` tells also of what stays as it is
+    and of defaults; `counts_hidden` says how much was left out; `clips` shortens long values to their beginning, size
+    and hash; `width` is that of the terminal (None: no terminal, so lines are never broken).
+    """
+
+    context: int | None = CONTEXT_LINES
+    shows_unchanged: bool = False
+    counts_hidden: bool = True
+    clips: bool = False
+    width: int | None = None
+
+
+NORMAL: Final = PlanView()
+FULL: Final = PlanView(context=None, shows_unchanged=True)
+CONCISE: Final = PlanView(counts_hidden=False, clips=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One attribute on both sides; ABSENT where it is not there. Equal sides are shown without a mark."""
+
+    path: Path
+    before: Any
+    after: Any
+
+    @property
+    def mark(self) -> str:
+        """`+`, `-`, `~` or nothing."""
+        if self.before is ABSENT or self.after is ABSENT:
+            return "+" if self.before is ABSENT else "-"
+        return "" if self.before is self.after else "~"
+
+
+def side_lines(sides: Iterable[Side], how: PlanView) -> Iterator[Line]:
+    """The attributes of a block, their values aligned."""
+    listed = [Side(side.path, *_masked(side)) for side in sides]
+    width = max((len(spelt(side.path)) for side in listed), default=0)
+    for side in listed:
+        yield from _side_lines(side, f"{spelt(side.path):<{width}}", how)
+
+
+def _masked(side: Side) -> tuple[Any, Any]:
+    before = shown(side.path, side.before)
+    return before, before if side.before is side.after else shown(side.path, side.after)
+
+
+def spelt(path: Path) -> str:
+    """`spec.headers.x-api-client-token`; a key that would read as a path stands in quotes."""
+    return ".".join(_key(key) for key in path)
+
+
+def _key(key: str) -> str:
+    is_plain = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if is_plain else view.visible(jsontext.quote(key))
+
+
+def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
+    # 1. a text body, 2. two lists or mapping bodies, 3. anything else on one line
+    if side.path == BODY_PATH and any(isinstance(value, str) for value in (side.before, side.after)):
+        yield from _body_lines(side, how)
+    elif side.mark == "~" and _is_container(side.before) and type(side.before) is type(side.after):
+        yield from _compared_lines(name, value_tree(side.before), value_tree(side.after), how)
+    elif side.path == BODY_PATH and _is_container(side.before if side.after is ABSENT else side.after):
+        yield from _whole_lines(side, how)
+    else:
+        yield from _value_lines(side, name, how)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, dict | list | tuple)
+
+
+# Values on one line ---------------------------------------------------------------------------------------------------
+
+
+def _value_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
+    if side.mark == "~":
+        yield from _replaced_lines(side, name, how)
+    else:
+        value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
+        yield Line(f"{name} = {_text(value, how)}{end}", indent=_indent(side), mark=side.mark)
+
+
+def _indent(side: Side) -> int:
+    return FIELD_INDENT if side.mark else FIELD_INDENT + 2
+
+
+def _replaced_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
+    """`name = old -> new`, on two lines where a terminal is too narrow; what differs in a URL is marked below."""
+    old, new = _text(side.before, how), _text(side.after, how)
+    spans = _changed_spans(old, new) if side.path in _URL_PATHS and not how.clips else ((), ())
+    column = columns(f"{name} = ")
+    left = FIELD_INDENT + 2 + column
+    whole = f"{name} = {old} -> {new}"
+    if how.width is None or FIELD_INDENT + 2 + columns(whole) <= how.width:
+        second = len(f"{old} -> ")
+        ranges = (*spans[0], *((start + second, end + second) for start, end in spans[1]))
+        yield from _marked(Line(whole, FIELD_INDENT, "~"), left, column, ranges)
+    else:
+        yield from _marked(Line(f"{name} = {old}", FIELD_INDENT, "~"), left, column, spans[0])
+        yield from _marked(Line(f"-> {new}", left - 3), left, 3, spans[1])
+
+
+def _marked(line: Line, left: int, offset: int, ranges: tuple[tuple[int, int], ...]) -> Iterator[Line]:
+    yield replace(line, highlights=tuple((start + offset, end + offset) for start, end in ranges))
+    if ranges:
+        yield caret_line(left, ranges)
+
+
+def _changed_spans(old: str, new: str) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
+    """The ranges in which two URLs differ, by words; none where they have little in common."""
+    words, others = _WORD.findall(old), _WORD.findall(new)
+    matcher = SequenceMatcher(a=words, b=others, autojunk=False)
+    changed = [operation for operation in matcher.get_opcodes() if operation[0] != "equal"]
+    if matcher.ratio() < 0.5:
+        return (), ()
+    return (
+        _ranges(words, [(start, end) for _, start, end, _, _ in changed]),
+        _ranges(others, [(start, end) for _, _, _, start, end in changed]),
+    )
+
+
+def _ranges(words: list[str], spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((len("".join(words[:start])), len("".join(words[:end]))) for start, end in spans if start < end)
+
+
+def _text(value: Any, how: PlanView) -> str:
+    """A value on one line, as JSON; what is masked stands without quotes."""
+    if value == MASK:
+        return MASK
+    text = view.visible(jsontext.dumps(value) if isinstance(value, str) else _spaced(value))
+    return clipped(text, value) if how.clips else text
+
+
+def _spaced(value: Any) -> str:
+    """JSON with a space after commas and colons."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{jsontext.quote(key)}: {_spaced(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_spaced, value)) + "]"
+    return jsontext.dumps(value)
+
+
+def clipped(text: str, value: Any) -> str:
+    """A long value's beginning with its size and hash, by which two are told apart."""
+    if len(text) <= CONCISE_MAX_CHARS:
+        return text
+    return f"{text[:CLIPPED_CHARS]}… {fingerprint(value if isinstance(value, str) else _spaced(value))}"
+
+
+def fingerprint(text: str) -> str:
+    """`(1,234 bytes, sha256 0123456789ab)`."""
+    raw = text.encode("utf-8", "surrogatepass")
+    return f"({len(raw):,} bytes, sha256 {hashlib.sha256(raw).hexdigest()[:12]})"
+
+
+# Bodies and lists -----------------------------------------------------------------------------------------------------
+
+
+def _body_lines(side: Side, how: PlanView) -> Iterator[Line]:
+    """A body of which one side is text at least: by its keys where both sides are JSON, else by its lines."""
+    if side.mark == "~" and isinstance(side.before, str) and isinstance(side.after, str):
+        old, new = template_tree(side.before), template_tree(side.after)
+        if old is not None and new is not None and old != new and old.brackets == new.brackets:
+            yield from _compared_lines(spelt(side.path), old, new, how)
+            return
+    yield Line(f"{spelt(side.path)} = <<-EOT", indent=_indent(side), mark=side.mark)
+    old_text, new_text = body_text(side.before), body_text(side.after)
+    if side.mark == "~":
+        yield from _rewritten_lines(side, old_text, new_text, how)
+    else:
+        text = new_text or old_text
+        yield from _item_lines(text_tree(_ended(text, text)), text, how)
+    yield Line("EOT", indent=FIELD_INDENT + 2)
+
+
+def _rewritten_lines(side: Side, old: str, new: str, how: PlanView) -> Iterator[Line]:
+    if old == new:
+        yield Line("# (the same text, as a mapping on one side and as text on the other)", indent=FIELD_INDENT + 6)
+    elif _is_same_json(side):
+        yield Line("# (the same JSON, written in another way)", indent=FIELD_INDENT + 6)
+    entry = compare(text_tree(_ended(old, new)), text_tree(_ended(new, old)))
+    yield from entry_lines(entry.children, _tree_view(how, "line"))
+
+
+def _is_same_json(side: Side) -> bool:
+    if not (isinstance(side.before, str) and isinstance(side.after, str)):
+        return False
+    tree = template_tree(side.before)
+    return tree is not None and tree == template_tree(side.after)
+
+
+def body_text(body: Any) -> str:
+    """A mapping body as JSON in its author's order, which is the order that is sent."""
+    if body is ABSENT:
+        return ""
+    return body if isinstance(body, str) else jsontext.pretty(body) + "\n"
+
+
+def _ended(text: str, other: str) -> str:
+    """The text without its last line's end. Where only one of two has that, the other's last line says so."""
+    if text.endswith("\n"):
+        return text[:-1]
+    return f"{text}  # (no line end)" if other.endswith("\n") else text
+
+
+def _item_lines(node: Node, whole: str, how: PlanView) -> Iterator[Line]:
+    """The lines of a text, or the items of an object; `whole` is what is fingerprinted where they are clipped."""
+    lines = [line for label, item in node.items for line in tree_lines(label, item, 0)]
+    kept = lines[:CLIPPED_LINES] if how.clips else lines
+    yield from kept
+    if len(kept) < len(lines):
+        yield Line(f"# ({len(lines) - len(kept)} more lines; {fingerprint(whole)[1:-1]})", indent=FIELD_INDENT + 6)
+
+
+def _compared_lines(name: str, before: Any, after: Any, how: PlanView) -> Iterator[Line]:
+    assert isinstance(before, Node)
+    assert isinstance(after, Node)
+    entry, unit = compare(before, after), "key" if after.brackets == "{}" else "element"
+    if entry.is_only_reordered:  # the order is what changed, so both are shown as they stand
+        entry, unit = compare(_lines_of(before), _lines_of(after)), "line"
+    yield Line(f"{name} = {after.ends[0]}", indent=FIELD_INDENT, mark="~")
+    yield from order_line(entry, 0)
+    yield from entry_lines(entry.children, _tree_view(how, unit))
+    yield Line(after.ends[1], indent=FIELD_INDENT + 2)
+
+
+def _lines_of(node: Node) -> Node:
+    lines = (line for label, item in node.items for line in tree_lines(label, item, 0))
+    return Node("[]", tuple((None, Leaf(line.text)) for line in lines))
+
+
+def _whole_lines(side: Side, how: PlanView) -> Iterator[Line]:
+    """A mapping body that comes, goes or stays."""
+    body = side.before if side.after is ABSENT else side.after
+    yield Line(f"{spelt(side.path)} = {{", indent=_indent(side), mark=side.mark)
+    tree = value_tree(body)
+    assert isinstance(tree, Node)
+    yield from _item_lines(tree, body_text(body), how)
+    yield Line("}", indent=FIELD_INDENT + 2)
+
+
+def _tree_view(how: PlanView, unit: str) -> TreeView:
+    return TreeView(how.context, how.counts_hidden, unit)
