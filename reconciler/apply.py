@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import RefusedError, StalePlanError
-from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
+from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import WebhookUid
-from reconciler.plan.change import Action
+from reconciler.plan.change import Action, Change
 from reconciler.plan.plan import Plan
 from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
 from reconciler.plan.schema import history_json
@@ -25,11 +25,14 @@ REPLAN_HINT = "run `reconciler plan` again and review what it says now"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who applies, when (milliseconds since the epoch) and which commit the manifests came from."""
+    """Who applies, when (milliseconds since the epoch) and which commit the manifests came from. A rollback may say why,
+    and hold the owner's applies from then on."""
 
     applied_by: str
     applied_at: int
     commit: str | None
+    reason: str = ""
+    hold: Hold | None = None
 
 
 async def read_live(store: RevisionStore | None) -> tuple[LiveState, Mapping[WebhookUid, int]]:
@@ -82,6 +85,9 @@ def change_set(plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[]
         forgotten=summary.forget,
         changes=history_json(plan),
         manifest_digest=plan.manifest_digest or None,
+        restores=plan.restores,
+        reason=by.reason,
+        hold=by.hold,
     )
 
 
@@ -113,7 +119,7 @@ def read_plan(path: Path) -> SavedPlan:
 def _upserts(plan: Plan, new_uid: Callable[[], str]) -> list[LiveWebhook]:
     return [
         LiveWebhook(
-            uid=change.before.uid if change.before is not None else WebhookUid(new_uid()),
+            uid=_uid(change, new_uid),
             owner=plan.owner,
             webhook=change.after,
             digest=change.after.digest(),
@@ -123,6 +129,11 @@ def _upserts(plan: Plan, new_uid: Callable[[], str]) -> list[LiveWebhook]:
         for change in plan.changes
         if change.after is not None and change.action is not Action.NO_OP
     ]
+
+
+def _uid(change: Change, new_uid: Callable[[], str]) -> WebhookUid:
+    known = change.before or change.revives
+    return known.uid if known is not None else WebhookUid(new_uid())
 
 
 async def _check_base(store: RevisionStore, plan: Plan) -> None:

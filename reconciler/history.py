@@ -1,0 +1,63 @@
+"""What the store's past says: whether the live revision came from the manifests' last apply, and how to get back.
+
+Called by the command line and by whatever else plans. Reads by the store's verbs alone, so that it works through a
+daemon too; judging is left to `plan`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from reconciler.errors import NotInStoreError
+from reconciler.models.revision import LiveState, Revision
+from reconciler.plan.drift import Drift, LastApply, find_drift, last_apply
+from reconciler.plan.plan import Desired, Plan
+from reconciler.plan.rollback import make_rollback
+from reconciler.store.base import Page, RevisionStore
+
+PAGE_ROWS: Final = 500
+HISTORY_HINT: Final = "see `reconciler history`"
+DELETIONS_MAX: Final = 20  # revisions that are read whole to find who deleted a webhook
+
+
+async def read_drift(store: RevisionStore, desired: Desired, live: LiveState) -> Drift:
+    """The drift of the owner's webhooks; `live` is what the store has told."""
+    owner = desired.project.spec.owner
+    revisions = [revision async for revision in all_revisions(store)]
+    applied = last_apply(revisions, owner=owner, manifest_digest=desired.digest)
+    last = None
+    if applied is not None:
+        since = tuple(revision for revision in revisions if applied.number < revision.number <= live.revision)
+        last = await _left_by(store, applied, since)
+    return find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=desired.digest)
+
+
+async def plan_rollback(store: RevisionStore, number: int, *, owner: str) -> tuple[Plan, Revision]:
+    """The plan back to a revision, and that revision. Raises NotInStoreError for one that never was."""
+    live = await store.live_state()
+    revision = await store.revision(number)
+    if revision is None:
+        raise NotInStoreError(f"there is no revision {number}: the live one is {live.revision}", hint=HISTORY_HINT)
+    target = await store.live_state(number)
+    return make_rollback(target, live, owner=owner, unfinished=await store.unfinished()), revision
+
+
+async def all_revisions(store: RevisionStore) -> AsyncIterator[Revision]:
+    """The whole history, newest first, without `changes`."""
+    page = Page(PAGE_ROWS)
+    while True:
+        found = await store.revisions(page)
+        for revision in found:
+            yield revision
+        if len(found) < PAGE_ROWS:
+            return
+        page = Page(PAGE_ROWS, str(found[-1].number))
+
+
+async def _left_by(store: RevisionStore, applied: Revision, since: tuple[Revision, ...]) -> LastApply:
+    if not since:
+        return LastApply(applied)
+    full = list(since)
+    deleting = [index for index, revision in enumerate(since) if revision.deleted]
+    for index in deleting[:DELETIONS_MAX]:
+        full[index] = await store.revision(since[index].number) or since[index]
+    return LastApply(applied, await store.live_state(applied.number), tuple(full))
