@@ -8,7 +8,7 @@ iana-ipv6-special-registry) and adds the clouds' metadata services.
 
 import re
 import unicodedata
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 HOST_MAX: Final = 253  # RFC 1035, section 2.3.4: 255 octets on the wire
@@ -129,6 +129,14 @@ def judge_address(ip: str) -> str | None:
     if isinstance(address, IPv4Address):
         return _judge_ipv4(address)
     return "address with a zone" if address.scope_id is not None else _judge_ipv6(address)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is reached by `host`: 127.0.0.0/8, ::1 or the name localhost."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _shown(text: str) -> str:

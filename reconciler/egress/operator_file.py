@@ -16,6 +16,7 @@ from reconciler.errors import Problem, Severity
 
 FILE_MAX_BYTES: Final = 1024 * 1024
 OTHERS_READ: Final = 0o044  # the permission bits by which anybody else reads a file
+KEY_SHOWN_CHARACTERS: Final = 31  # no token is that short
 
 Signature = tuple[int, int, int, int] | None
 
@@ -103,8 +104,8 @@ def is_text(node: yaml.Node) -> bool:
 
 
 def shown(text: str) -> str:
-    """The beginning of a key for a message, in ASCII."""
-    return ascii(text[:40])[1:-1]
+    """A key for a message, in ASCII; of what is long enough to be a secret in the wrong place, only the beginning."""
+    return ascii(text if len(text) <= KEY_SHOWN_CHARACTERS else f"{text[:8]}...")[1:-1]
 
 
 def signature(path: Path) -> Signature:

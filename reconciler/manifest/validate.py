@@ -93,6 +93,21 @@ class Judge:
             return None, faults
         return webhook, faults
 
+    def stored(self, document: Mapping[str, Any]) -> tuple[Webhook | None, list[Fault]]:
+        """The webhook of a document as stores keep it, and its faults. There every default is in place and nothing is
+        unescaped any more; a client that says so may be wrong, so all else is judged as in a manifest."""
+        raw = {"metadata": document["metadata"], "spec": document["spec"]}
+        faults: list[Fault] = []
+        webhook = None
+        try:
+            webhook = Webhook.model_validate(raw)
+        except ValidationError as exc:
+            faults.extend(field_faults(exc, Webhook, raw))
+        faults.extend(check_spec(raw["spec"]))
+        faults.extend(self._check_body(raw["spec"]))
+        faults = [fault for fault in faults if fault.severity is Severity.ERROR]
+        return (None if faults else webhook), faults
+
     def _check_body(self, spec: Mapping[str, Any]) -> Iterator[Fault]:
         body, content_type = spec.get("body_template"), spec.get("content_type", "application/json")
         if not isinstance(body, str | Mapping) or not isinstance(content_type, str):

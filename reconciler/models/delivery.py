@@ -213,6 +213,7 @@ class Delivery:
             "id": self.id,
             "event_id": self.event_id,
             "webhook": self.webhook,
+            "webhook_uid": self.webhook_uid,
             "state": self.state.value,
             "reason": self.reason.value if self.reason else None,
             "attempts": self.attempts,

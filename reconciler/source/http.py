@@ -21,14 +21,13 @@ from reconciler.dispatch.intake import BadIdError, Intake, IntakeAnswer, IntakeC
 from reconciler.dispatch.item import REQUEST_MAX_BYTES, PayloadTooLargeError
 from reconciler.errors import StoreError
 from reconciler.observe.log import log
+from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 
 SOURCE: Final = "http"
 EVENTS_PATH: Final = "/v1/events"
 BUSY_RETRY_SECONDS: Final = 1  # intake drains in milliseconds
 AWAY_RETRY_SECONDS: Final = 5  # a store that failed, or a daemon that restarts
-DISCARD_SECONDS: Final = 5.0  # how long a refused body is read on, and how much of it
-DISCARD_MAX_BYTES: Final = 4 * REQUEST_MAX_BYTES
 CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so the connection cannot be used again
 
 
@@ -65,7 +64,7 @@ class HttpSource:
     async def post(self, request: Request) -> Response:
         """Take the events of one request: 202 once they are stored, 409 for a single one that conflicts."""
         began = time.monotonic()
-        body = _Body(request)
+        body = Body(request)
         try:
             answer, size = await self._take(request, body)
         except _RefusedError as exc:
@@ -87,7 +86,7 @@ class HttpSource:
         )
         return response
 
-    async def _take(self, request: Request, body: "_Body") -> tuple[IntakeAnswer, int]:
+    async def _take(self, request: Request, body: Body) -> tuple[IntakeAnswer, int]:
         if self._intake.is_closed:
             raise _RefusedError(_draining())
         head = _head_of(request)
@@ -115,7 +114,7 @@ class HttpSource:
         if self._bytes > self._limits.waiting_max_bytes or self._requests >= self._limits.waiting_max_requests:
             raise _RefusedError(_busy())
 
-    async def _read(self, body: "_Body", hold: Callable[[int], None]) -> bytes:
+    async def _read(self, body: Body, hold: Callable[[int], None]) -> bytes:
         content = bytearray()
         try:
             async with asyncio.timeout(self._limits.body_seconds):
@@ -152,34 +151,6 @@ class HttpSource:
             raise _RefusedError(_away()) from exc
         finally:
             self._requests -= 1
-
-
-class _Body:
-    """A request's body as it arrives."""
-
-    def __init__(self, request: Request) -> None:
-        self._receive = request.receive
-        # A sender that expects "100 Continue" sends nothing before we read.
-        self._is_lingering = "expect" not in request.headers
-        self.is_over = False
-
-    async def chunk(self) -> bytes:
-        """The next bytes. Raises ClientDisconnect."""
-        message = await self._receive()
-        self.is_over = not message.get("more_body", False)
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        content: bytes = message.get("body", b"")
-        return content
-
-    async def discard(self) -> None:
-        """Read on for a while without keeping anything: closing while a sender is still sending would reset the
-        connection, and many senders would never see the answer (RFC 9112, section 9.6)."""
-        size = 0
-        with contextlib.suppress(TimeoutError, ClientDisconnect):
-            async with asyncio.timeout(DISCARD_SECONDS):
-                while self._is_lingering and not self.is_over and size < DISCARD_MAX_BYTES:
-                    size += len(await self.chunk())
 
 
 @dataclass(frozen=True, slots=True)

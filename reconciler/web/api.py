@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reconciler import jsontext
@@ -18,7 +18,8 @@ from reconciler.dispatch.live import Live
 from reconciler.errors import ReconcilerError
 from reconciler.models.delivery import State
 from reconciler.source.problem import problem_response
-from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store
+from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store, StoredEvent
+from reconciler.store.wire import event_json
 from reconciler.web.query import waiting_notes
 
 LIMIT_DEFAULT: Final = 50
@@ -26,6 +27,12 @@ LIMIT_MAX: Final = 1000
 DETAIL_DELIVERIES_MAX: Final = 1000  # of one event, in its detail
 
 E = TypeVar("E", bound=StrEnum)
+
+
+class View(StrEnum):
+    """How much of an event is told."""
+
+    STORED = "stored"
 
 
 class BadQueryError(ReconcilerError):
@@ -49,6 +56,10 @@ class Api:
             "/v1/deliveries": self.deliveries,
             "/v1/deliveries/{id:path}": self.delivery,
             "/v1/revisions": self.revisions,
+            "/v1/event-ids": self.event_ids,
+            "/v1/delivery-ids": self.delivery_ids,
+            "/v1/counts": self.counts,
+            "/v1/unfinished": self.unfinished,
         }
         return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
 
@@ -71,17 +82,21 @@ class Api:
         return _missing("webhook")
 
     async def events(self, request: Request) -> Response:
-        """Events, newest first; `status` accepted or quarantined."""
+        """Events, newest first; `status` accepted or quarantined; with `view=stored` also what was received."""
         page = page_of(request.query_params)
         status = choice_of(request.query_params, "status", EventStatus)
+        shape = event_json if choice_of(request.query_params, "view", View) else StoredEvent.to_json
         found = await self._store.events(page, status=status)
-        return _listed(request, page, [event.to_json() for event in found], key="id")
+        return _listed(request, page, [shape(event) for event in found], key="id")
 
     async def event(self, request: Request) -> Response:
-        """One event: as received, parsed, and with its deliveries."""
+        """One event: as received, parsed, and with its deliveries; with `view=stored` as received only."""
+        is_stored = choice_of(request.query_params, "view", View)
         event = await self._store.event(request.path_params["id"])
         if event is None:
             return _missing("event")
+        if is_stored:
+            return _json(event_json(event))
         where = DeliveryFilter(event_id=event.id)
         return _json(event.in_full(await self._store.deliveries(Page(DETAIL_DELIVERIES_MAX), where=where)))
 
@@ -101,6 +116,24 @@ class Api:
         page = page_of(request.query_params)
         found = await self._store.revisions(page)
         return _listed(request, page, [revision.to_json() for revision in found], key="revision")
+
+    async def event_ids(self, request: Request) -> Response:
+        """The first ids of events that begin with `prefix`."""
+        page = page_of(request.query_params)
+        return _json(await self._store.event_ids(request.query_params.get("prefix", ""), limit=page.limit))
+
+    async def delivery_ids(self, request: Request) -> Response:
+        """The first ids of deliveries that begin with `prefix`."""
+        page = page_of(request.query_params)
+        return _json(await self._store.delivery_ids(request.query_params.get("prefix", ""), limit=page.limit))
+
+    async def counts(self, request: Request) -> Response:
+        """How many deliveries each webhook, by its uid, has in each state."""
+        return JSONResponse(await self._store.counts())
+
+    async def unfinished(self, request: Request) -> Response:
+        """How many deliveries of each webhook, by its uid, are pending or in flight."""
+        return JSONResponse(await self._store.unfinished())
 
 
 def page_of(query: Mapping[str, str], *, limit: int = LIMIT_DEFAULT) -> Page:
@@ -150,4 +183,4 @@ def _json(value: Any, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def _missing(kind: str) -> Response:
-    return problem_response(404, f"no such {kind}")
+    return problem_response(404, f"no such {kind}", code="missing")

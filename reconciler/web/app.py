@@ -6,6 +6,7 @@ Built by the daemon and served by uvicorn in its loop; opens nothing and owns no
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,17 +20,29 @@ from starlette.types import ASGIApp
 
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
-from reconciler.errors import StoreError
+from reconciler.errors import NotInStoreError, StoreError
 from reconciler.observe.log import log
 from reconciler.source.http import HttpLimits, HttpSource
 from reconciler.source.problem import problem_response
 from reconciler.store.base import Store
+from reconciler.web.access import Access
 from reconciler.web.api import Api, BadQueryError
 from reconciler.web.guard import Guard
 from reconciler.web.pages import Pages
+from reconciler.web.state import StateApi
+from reconciler.web.token import Tokens
 
 READY_SECONDS: Final = 2.0  # a store that takes longer is not ready
 HERE: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may ask: without `tokens` whoever reaches us. `names` are those that the daemon's certificate has."""
+
+    tokens: Tokens | None = None
+    names: tuple[str, ...] = ()
+
 
 Status = Callable[[], Mapping[str, Any]]
 
@@ -43,14 +56,17 @@ def build_app(
     listen: str = "",
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     limits: HttpLimits | None = None,
+    security: Security = Security(),
+    on_publish: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """The application. `status` gives the daemon's own numbers for /readyz, `listen` is its base URL, `now` gives
-    milliseconds since the epoch."""
+    milliseconds since the epoch; `on_publish` is called when a revision was set through the API."""
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
     pages = Pages(store=store, live=live, now=now)
     routes: list[BaseRoute] = [
         *HttpSource(intake, limits=limits or HttpLimits()).routes(),
         *Api(store=store, live=live).routes(),
+        *StateApi(store=store, now=now, on_publish=on_publish).routes(),
         *health.routes(),
         *pages.routes(),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
@@ -61,11 +77,14 @@ def build_app(
         exception_handlers={
             HTTPException: faults.on_http,
             BadQueryError: faults.on_bad_query,
+            NotInStoreError: faults.on_not_in_store,
             StoreError: faults.on_store,
             Exception: faults.on_bug,
         },
     )
-    return Guard(app, listen=listen)  # around everything, so that even the answer to a bug carries its headers
+    inner = app if security.tokens is None else Access(app, tokens=security.tokens)
+    # around everything, so that even the answer to a bug carries its headers
+    return Guard(inner, listen=listen, names=security.names)
 
 
 class Health:
@@ -118,6 +137,13 @@ class Faults:
     async def on_bad_query(self, request: Request, exc: Exception) -> Response:
         """A parameter that cannot be read."""
         return self._answer(request, 400, f"{exc}")
+
+    async def on_not_in_store(self, request: Request, exc: Exception) -> Response:
+        """What the caller named is not there."""
+        assert isinstance(exc, NotInStoreError)
+        if request.url.path.startswith("/v1/"):
+            return problem_response(404, exc.message, hint=exc.hint, code="not_in_store")
+        return self._answer(request, 404, exc.message)
 
     async def on_store(self, request: Request, exc: Exception) -> Response:
         """The store is away; what it said goes to the log only."""

@@ -1,21 +1,25 @@
 """What every request passes before it is looked at, and every answer carries: the daemon's shield against browsers.
 
 Without tokens the daemon trusts who can reach loopback, and a browser can: by a name that someone rebinds to 127.0.0.1,
-or by a form or script of another site. So a request must name us by a loopback name or by the address we listen on,
-and nothing that changes anything is taken from a browser.
+or by a form or script of another site. So a request must name us by a loopback name, by an address of ours or by a name
+of our certificate, and nothing that changes anything is taken from a browser. A client of another API is told so.
 """
 
-from collections.abc import Sequence
-from ipaddress import ip_address
+from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reconciler.address import is_loopback
 from reconciler.source.problem import problem_response
+from reconciler.store.wire import API_HEADER, API_NUMBER
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, section 9.2.1
+MAPPED: Final = "::ffff:"  # an IPv4 address on a socket that takes both kinds (RFC 4291, section 2.5.5.2)
+CLOSE: Final = {"connection": "close"}
 SECURITY_HEADERS: Final = {
     "content-security-policy": (
         "default-src 'self'; script-src 'none'; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -30,11 +34,12 @@ SECURITY_HEADERS: Final = {
 
 
 class Guard:
-    """ASGI middleware: judge Host and Origin, add the security headers. `listen` is the daemon's base URL."""
+    """ASGI middleware: judge Host, Origin and the API's number, add the security headers. `listen` is the daemon's base
+    URL, `names` are those of its certificate, `*.` standing for one label."""
 
-    def __init__(self, app: ASGIApp, *, listen: str = "") -> None:
+    def __init__(self, app: ASGIApp, *, listen: str = "", names: Collection[str] = ()) -> None:
         self._app = app
-        self._listen_host = urlsplit(listen).hostname or ""
+        self._names = frozenset({urlsplit(listen).hostname or "", *names}) - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,39 +49,44 @@ class Guard:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                headers[API_HEADER] = API_NUMBER
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
-        app = self._app if refusal is None else problem_response(*refusal, headers={"connection": "close"})
-        await app(scope, receive, send_guarded)
+        await (self._refusal(scope) or self._app)(scope, receive, send_guarded)
 
-    def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
-        """Status and reason where the request is refused."""
-        if not self._is_our_name(headers.getlist("host")):
-            return 421, "this daemon does not answer to the name in `Host`"
-        if method not in SAFE_METHODS and ("origin" in headers or "sec-fetch-site" in headers):
-            return 403, "nothing is changed at a browser's request"
+    def _refusal(self, scope: Scope) -> Response | None:
+        """The answer where the request is refused."""
+        headers = Headers(scope=scope)
+        if not self._is_ours(headers.getlist("host"), scope.get("server")):
+            return problem_response(421, "this daemon does not answer to the name in `Host`", headers=CLOSE)
+        if scope["method"] not in SAFE_METHODS and ("origin" in headers or "sec-fetch-site" in headers):
+            return problem_response(403, "nothing is changed at a browser's request", headers=CLOSE)
+        number = headers.get(API_HEADER, API_NUMBER)
+        if number != API_NUMBER:
+            fact = f"the client speaks version {number:.20} of the API, the daemon version {API_NUMBER}"
+            hint = "use the reconciler that the daemon runs, or upgrade the daemon"
+            return problem_response(400, fact, hint=hint, headers=CLOSE, code="api_version")
         return None
 
-    def _is_our_name(self, hosts: Sequence[str]) -> bool:
-        """Whether the one Host names loopback or the address we listen on; the port may be that of a tunnel."""
-        if len(hosts) != 1:
+    def _is_ours(self, hosts: list[str], server: tuple[str, int | None] | None) -> bool:
+        """Whether the one Host names loopback, the address that the connection came in on, or one of our names; the
+        port may be that of a tunnel."""
+        host = _host_of(hosts[0]) if len(hosts) == 1 else ""
+        if not host:
             return False
-        try:
-            parts = urlsplit(f"//{hosts[0]}")
-            host = parts.hostname or ""
-            is_plain = parts.netloc == hosts[0] and "@" not in hosts[0] and (parts.port or 1) > 0
-        except ValueError:
-            return False
-        return is_plain and (host == "localhost" or _is_loopback(host) or host == self._listen_host != "")
+        _, _, domain = host.partition(".")
+        is_named = host in self._names or f"*.{domain}" in self._names
+        return is_loopback(host) or is_named or (server is not None and host == server[0].removeprefix(MAPPED))
 
 
-def _is_loopback(host: str) -> bool:
+def _host_of(text: str) -> str:
+    """The host of a Host header in lower case; empty where the header is not just host and port."""
     try:
-        return ip_address(host).is_loopback
+        parts = urlsplit(f"//{text}")
+        is_plain = parts.netloc == text and "@" not in text and (parts.port or 1) > 0
+        return (parts.hostname or "") if is_plain else ""
     except ValueError:
-        return False
+        return ""

@@ -1,0 +1,103 @@
+"""Who may ask for what, where the daemon has tokens: one role for every request, judged before the application sees it.
+
+Stands between `web.guard` and the application. What is not spelt out here wants the role that is hardest to get.
+"""
+
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from reconciler.observe.log import log
+from reconciler.source.body import Body
+from reconciler.source.problem import problem_response
+from reconciler.web.guard import SAFE_METHODS
+from reconciler.web.token import Role, Token, Tokens
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # what watches over the daemon has no token
+ROLES: Final = {("POST", "/v1/events"): Role.INGEST, ("POST", "/v1/revisions"): Role.APPLY}
+TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks
+CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3
+
+
+class Access:
+    """ASGI middleware: 401 without a known token, 403 without the role."""
+
+    def __init__(self, app: ASGIApp, *, tokens: Tokens) -> None:
+        self._app = app
+        self._tokens = tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = role_for(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if wanted is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        refusal = self._refusal(request, wanted)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        await Body(request).discard()
+        await refusal(scope, receive, send)
+
+    def _refusal(self, request: Request, wanted: Role) -> Response | None:
+        """The answer to a request that is refused; to one that is not, its token is added."""
+        presented = _presented(request.headers)
+        token = None if presented is None else self._tokens.find(presented)
+        if token is not None and wanted in token.roles:
+            request.scope[TOKEN_KEY] = token
+            return None
+        status = 401 if token is None else 403
+        log(
+            "web.denied",
+            status=status,
+            method=request.method,
+            path=request.url.path,
+            role=wanted,
+            token=None if token is None else token.name,
+        )
+        if token is not None:
+            return _forbidden(token, wanted)
+        return _unauthorized(request, is_unknown=presented is not None)
+
+
+def role_for(method: str, path: str) -> Role | None:
+    """The role that a request wants; None: everybody may."""
+    if method in SAFE_METHODS:
+        return None if path in OPEN_PATHS else Role.READ
+    return ROLES.get((method, path), Role.OPERATE)
+
+
+def token_of(request: Request) -> Token | None:
+    """The token that asks; None where the daemon has no tokens."""
+    token: Token | None = request.scope.get(TOKEN_KEY)
+    return token
+
+
+def _presented(headers: Headers) -> str | None:
+    """The one bearer token of a request (RFC 6750, section 2.1); never taken from a query or a form."""
+    values = headers.getlist("authorization")
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _unauthorized(request: Request, *, is_unknown: bool) -> Response:
+    headers = {"www-authenticate": CHALLENGE + (', error="invalid_token"' if is_unknown else ""), "connection": "close"}
+    detail = "the daemon does not know this token" if is_unknown else "the daemon wants a bearer token"
+    hint = "send `Authorization: Bearer TOKEN`; the command line takes the token from RECONCILER_TOKEN"
+    if request.url.path.startswith("/v1/"):
+        return problem_response(401, detail, hint=hint, headers=headers)
+    return PlainTextResponse(f"401 Unauthorized: {detail}\n\nhint: {hint}\n", 401, headers=headers)
+
+
+def _forbidden(token: Token, wanted: Role) -> Response:
+    scope = f'{CHALLENGE}, error="insufficient_scope", scope="{wanted.value}"'
+    return problem_response(
+        403,
+        f"the token `{token.name}` has not the role `{wanted.value}`",
+        hint=f"it has {', '.join(sorted(token.roles))}; the operator gives roles in the tokens file",
+        headers={"www-authenticate": scope, "connection": "close"},
+        role=wanted.value,
+    )
