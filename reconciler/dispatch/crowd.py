@@ -18,7 +18,7 @@ class Crowd:
     def __init__(self, *, quick_max: int, total_max: int) -> None:
         self._quick_max = quick_max
         self._total_max = total_max
-        self._quick: dict[int, tuple[WebhookUid, float]] = {}  # by seq, the oldest first
+        self._quick: dict[int, tuple[WebhookUid, float]] = {}  # by seq, with when it is slow; the oldest first
         self._slow: dict[int, tuple[WebhookUid, float]] = {}
         self._slow_webhooks: set[WebhookUid] = set()
 
@@ -28,12 +28,12 @@ class Crowd:
     def begin(self, seq: int, webhook: WebhookUid, *, now: float) -> None:
         """An attempt begins."""
         attempts = self._slow if webhook in self._slow_webhooks else self._quick
-        attempts[seq] = (webhook, now)
+        attempts[seq] = (webhook, now + SLOW_SECONDS)
 
     def end(self, seq: int, *, now: float) -> None:
         """An attempt is over. A quick one clears its webhook of being slow."""
         found = self._quick.pop(seq, None) or self._slow.pop(seq, None)
-        if found is not None and now - found[1] < SLOW_SECONDS:
+        if found is not None and now < found[1]:
             self._slow_webhooks.discard(found[0])
 
     def free(self, *, now: float) -> int:
@@ -45,8 +45,8 @@ class Crowd:
         """Seconds until an attempt gives its slot free by being slow; None: only the end of one makes room."""
         if not self._quick or len(self) >= self._total_max:
             return None
-        _, began = next(iter(self._quick.values()))
-        return max(0.0, began + SLOW_SECONDS - now)
+        _, slow_at = next(iter(self._quick.values()))
+        return max(0.0, slow_at - now)
 
     def limits(self, *, now: float) -> Mapping[WebhookUid, int]:
         """How many attempts each slow webhook may have in flight, so that all of them leave half of the room."""
@@ -58,8 +58,8 @@ class Crowd:
 
     def _age(self, now: float) -> None:
         while self._quick:
-            seq, (webhook, began) = next(iter(self._quick.items()))
-            if now - began < SLOW_SECONDS:
+            seq, (webhook, slow_at) = next(iter(self._quick.items()))
+            if now < slow_at:
                 return
             self._slow[seq] = self._quick.pop(seq)
             self._slow_webhooks.add(webhook)

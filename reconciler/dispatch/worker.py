@@ -96,6 +96,11 @@ class Worker:
         """How many deliveries this worker holds."""
         return len(self._tasks)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is being claimed, in flight or not yet recorded."""
+        return bool(self._tasks) or self._is_claiming or not self._recorder.is_idle
+
     def wake(self) -> None:
         """Something may be due: new events, or an operator's change."""
         self._wake.set()
@@ -103,16 +108,13 @@ class Worker:
     async def is_idle(self) -> bool:
         """Whether nothing is under way and no delivery that can be claimed is left."""
         before = self._claims
-        if self._is_busy():
+        if self.is_busy:
             return False
         if await self._store.next_wake_at() is not None:
             counts = await self._store.counts()
             if any(counts[uid].get(State.PENDING) for uid in self._lanes.open_webhooks if uid in counts):
                 return False
-        return not self._is_busy() and self._claims == before
-
-    def _is_busy(self) -> bool:
-        return bool(self._tasks) or self._is_claiming or not self._recorder.is_idle
+        return not self.is_busy and self._claims == before
 
     async def start(self) -> None:
         """Load the live revision and close what a vanished predecessor left in flight. Call once, before `run`."""
