@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
 from pydantic import Field
@@ -16,7 +16,7 @@ from pydantic import Field
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
 from reconciler.models.event import EventId
 from reconciler.models.field import Many, Model
-from reconciler.models.revision import ChangeSet, LiveState, LiveWebhook, Revision
+from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.store.base import EventStatus, StoredEvent
 
@@ -31,6 +31,7 @@ _ATTEMPT_KEYS: Final = ("number", "started_at", "finished_at", "revision", "comm
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Text = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Number = Annotated[int, Field(ge=0, lt=2**53)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -71,6 +72,7 @@ def live_webhook_json(live: LiveWebhook) -> dict[str, Any]:
         "digest": live.digest,
         "protected": live.is_protected,
         "revision": live.revision,
+        "intact": live.is_intact,
         "document": live.webhook.document(),
     }
 
@@ -94,6 +96,7 @@ def _live_webhook_of(value: Mapping[str, Any]) -> LiveWebhook:
         digest=value["digest"],
         is_protected=value["protected"],
         revision=value["revision"],
+        is_intact=value["intact"],
     )
 
 
@@ -116,32 +119,61 @@ def revision_of(value: Mapping[str, Any]) -> Revision:
         deleted=value["deleted"],
         adopted=value["adopted"],
         forgotten=value["forgotten"],
+        manifest_digest=value["manifest_digest"],
+        restores=value["restores"],
+        reason=value["reason"],
         changes=tuple(value.get("changes", ())),
     )
+
+
+def hold_of(value: Mapping[str, Any]) -> Hold:
+    """An owner's hold."""
+    return Hold(value["owner"], _at(value["held_at"]), value["held_by"], value["reason"])
 
 
 # Change sets
 
 
+class HoldOrder(Model):
+    """A hold that a client wants; since when is for the daemon to say."""
+
+    owner: Text
+    held_by: Text
+    reason: Text
+
+    @classmethod
+    def of(cls, hold: Hold) -> Self:
+        """The order for a hold."""
+        return cls(owner=hold.owner, held_by=_utf8(hold.held_by), reason=_utf8(hold.reason))
+
+    def hold(self, *, held_at: int, held_by: str | None = None) -> Hold:
+        """The hold, `held_by` being the daemon's word on who wants it."""
+        return Hold(self.owner, held_at, self.held_by if held_by is None else held_by, self.reason)
+
+
 class ChangeSetHead(Model):
-    """The first line of a change set: what is no list, and how many lines of each kind follow."""
+    """The first line of a change set: its fields, and of what stands on lines of its own how many follow."""
 
     lineage: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,64}$")]
-    base_revision: Annotated[int, Field(ge=0, lt=2**53)]
+    base_revision: Number
     plan_id: Id
-    applied_at: Annotated[int, Field(ge=0, lt=2**53)]
+    applied_at: Number
     applied_by: Text
     commit: Text | None
     owner: Text
     deletes: Many[Id]
-    released: Many[Id] = ()
     policy: Policy | None
     created: Count
     updated: Count
     renamed: Count
     deleted: Count
-    adopted: Count = 0
-    forgotten: Count = 0
+    manifest_digest: Text | None
+    restores: Number | None
+    reason: Text
+    hold: HoldOrder | None
+    released: Many[Id]
+    adopted: Count
+    forgotten: Count
     upserts: Count
     changes: Count
 
@@ -167,57 +199,47 @@ class Upsert(Model):
 
 def change_set_lines(change_set: ChangeSet) -> Iterator[bytes]:
     """A change set as lines of JSON: the head, the upserts, the changes for the history."""
+    head = {name: getattr(change_set, name) for name in ChangeSetHead.model_fields}
     yield dumps(
         {
-            "lineage": change_set.lineage,
-            "base_revision": change_set.base_revision,
-            "plan_id": change_set.plan_id,
-            "applied_at": change_set.applied_at,
+            **head,
             "applied_by": _utf8(change_set.applied_by),
             "commit": None if change_set.commit is None else _utf8(change_set.commit),
-            "owner": change_set.owner,
-            "deletes": change_set.deletes,
-            "released": change_set.released,
+            "reason": _utf8(change_set.reason),
             "policy": None if change_set.policy is None else change_set.policy.model_dump(mode="json"),
-            "created": change_set.created,
-            "updated": change_set.updated,
-            "renamed": change_set.renamed,
-            "deleted": change_set.deleted,
-            "adopted": change_set.adopted,
-            "forgotten": change_set.forgotten,
+            "hold": None if change_set.hold is None else HoldOrder.of(change_set.hold).model_dump(),
             "upserts": len(change_set.upserts),
             "changes": len(change_set.changes),
         }
     )
     for live in change_set.upserts:
         line = live_webhook_json(live)
-        del line["revision"]  # the new one is written
-        yield dumps(line)
+        yield dumps({key: line[key] for key in Upsert.model_fields})
     for change in change_set.changes:
         yield dumps(change)
 
 
-def change_set_of(head: ChangeSetHead, upserts: list[LiveWebhook], changes: list[dict[str, Any]]) -> ChangeSet:
-    """The change set whose lines these were."""
+def change_set_of(
+    head: ChangeSetHead,
+    upserts: list[LiveWebhook],
+    changes: list[dict[str, Any]],
+    *,
+    applied_at: int,
+    token: str | None,
+) -> ChangeSet:
+    """The change set whose lines these were, applied at the daemon's time; by the owner of the `token` of this name,
+    or by whom the client says where there are no tokens."""
+    by = head.applied_by if token is None else token
+    said = {name: getattr(head, name) for name in ChangeSetHead.model_fields}
     return ChangeSet(
-        lineage=head.lineage,
-        base_revision=head.base_revision,
-        plan_id=head.plan_id,
-        applied_at=head.applied_at,
-        applied_by=head.applied_by,
-        commit=head.commit,
-        owner=head.owner,
-        upserts=tuple(upserts),
-        deletes=tuple(WebhookUid(uid) for uid in head.deletes),
-        released=tuple(WebhookUid(uid) for uid in head.released),
-        policy=head.policy,
-        created=head.created,
-        updated=head.updated,
-        renamed=head.renamed,
-        deleted=head.deleted,
-        adopted=head.adopted,
-        forgotten=head.forgotten,
-        changes=tuple(changes),
+        **{
+            **said,
+            "applied_at": applied_at,
+            "applied_by": by,
+            "hold": None if head.hold is None else head.hold.hold(held_at=applied_at, held_by=token),
+            "upserts": tuple(upserts),
+            "changes": tuple(changes),
+        }
     )
 
 

@@ -17,7 +17,12 @@ from reconciler.web.guard import SAFE_METHODS
 from reconciler.web.token import Role, Token, Tokens
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # what watches over the daemon has no token
-ROLES: Final = {("POST", "/v1/events"): Role.INGEST, ("POST", "/v1/revisions"): Role.APPLY}
+ROLES: Final = {
+    ("POST", "/v1/events"): Role.INGEST,
+    ("POST", "/v1/revisions"): Role.APPLY,
+    ("POST", "/v1/holds"): Role.APPLY,
+    ("DELETE", "/v1/holds"): Role.APPLY,
+}
 TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks
 CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3
 

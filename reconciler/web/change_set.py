@@ -58,9 +58,11 @@ class Slices:
             self._began = time.monotonic()
 
 
-async def read_change_set(body: bytes) -> ChangeSet:
-    """The change set of a request's body. Raises ChangeSetError."""
-    return await _Reading(body).read()
+async def read_change_set(body: bytes, *, applied_at: int, token: str | None) -> ChangeSet:
+    """The change set of a request's body; the daemon's word on when, and on who if `token` names one. Raises
+    ChangeSetError."""
+    reading = _Reading(body)
+    return change_set_of(*await reading.read(), applied_at=applied_at, token=token)
 
 
 class _Reading:
@@ -74,7 +76,7 @@ class _Reading:
         self._names: dict[str, int] = {}
         self._uids: set[str] = set()
 
-    async def read(self) -> ChangeSet:
+    async def read(self) -> tuple[ChangeSetHead, list[LiveWebhook], list[dict[str, Any]]]:
         head = self._head()
         first_change = 1 + head.upserts
         upserts: list[LiveWebhook] = []
@@ -89,7 +91,7 @@ class _Reading:
             await self._slices.breathe()
         if self._problems:
             raise ChangeSetError(self._problems)
-        return change_set_of(head, upserts, changes)
+        return head, upserts, changes
 
     def _head(self) -> ChangeSetHead:
         """The first line, if as many follow as it says; nothing else can be judged without it."""
@@ -100,7 +102,7 @@ class _Reading:
         if wanted != found:
             self._report(0, "change_set.lines", f"{wanted} lines must follow, {found} do")
             raise ChangeSetError(self._problems)
-        for uid in head.deletes:
+        for uid in (*head.deletes, *head.released):
             self._take_uid(0, uid)
         return head
 

@@ -5,22 +5,22 @@ applied is said by the token, where there is one, and when by the daemon's clock
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from reconciler.errors import NotInStoreError, StalePlanError
-from reconciler.models.revision import ChangeSet, LiveState
+from reconciler.errors import NotInStoreError, RefusedError, StalePlanError
+from reconciler.models.revision import LiveState
 from reconciler.observe.log import log
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.store.base import RevisionStore
-from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, dumps, live_webhook_json, state_head
+from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, HoldOrder, dumps, live_webhook_json, state_head
 from reconciler.web.access import token_of
 from reconciler.web.api import BadQueryError
 from reconciler.web.change_set import ChangeSetError, Slices, read_change_set
@@ -28,6 +28,7 @@ from reconciler.web.change_set import ChangeSetError, Slices, read_change_set
 BODY_SECONDS: Final = 120.0  # for a change set to arrive
 PIECE_BYTES: Final = 64 * 1024  # of a state, sent at a time
 PUBLISHING_MAX: Final = 2  # change sets held at once: each may be CHANGE_SET_MAX_BYTES, and several times that parsed
+HOLD_MAX_BYTES: Final = 16 * 1024
 NUMBER_MAX_DIGITS: Final = 18
 CLOSE: Final = {"connection": "close"}
 
@@ -49,6 +50,9 @@ class StateApi:
             Route("/v1/state", self.state, methods=["GET"]),
             Route("/v1/revisions/{number}", self.revision, methods=["GET"]),
             Route("/v1/revisions", self.publish, methods=["POST"]),
+            Route("/v1/holds", self.holds, methods=["GET"]),
+            Route("/v1/holds", self.hold, methods=["POST"]),
+            Route("/v1/holds", self.release, methods=["DELETE"]),
         ]
 
     async def state(self, request: Request) -> Response:
@@ -82,21 +86,12 @@ class StateApi:
             return refusal
         began = time.monotonic()
         async with self._room:
-            try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    content = await body.whole(max_bytes=CHANGE_SET_MAX_BYTES)
-            except TimeoutError:
-                return problem_response(408, f"the body did not arrive within {BODY_SECONDS:g} s", headers=CLOSE)
-            except ClientDisconnect:
-                return Response(status_code=400, headers=CLOSE)  # nobody is there to read it
-            if content is None:
-                await body.discard()
-                return _too_large()
-            return await self._publish(request, content, began)
+            content = await _content(body, max_bytes=CHANGE_SET_MAX_BYTES)
+            return content if isinstance(content, Response) else await self._publish(request, content, began)
 
     async def _publish(self, request: Request, content: bytes, began: float) -> Response:
         try:
-            change_set = self._signed(request, await read_change_set(content))
+            change_set = await read_change_set(content, applied_at=self._now(), token=_token_name(request))
             revision = await self._store.publish(change_set)
         except ChangeSetError as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid", problems=exc.problems)
@@ -108,7 +103,10 @@ class StateApi:
                 code="stale",
                 base_revision=exc.base_revision,
                 live_revision=exc.live_revision,
+                used=exc.is_used,
             )
+        except RefusedError as exc:
+            return problem_response(409, exc.message, hint=exc.hint, code="refused")
         except NotInStoreError as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="not_in_store")
         self._on_publish()
@@ -127,11 +125,53 @@ class StateApi:
         )
         return _document(revision.to_json(), status=201, location=f"/v1/revisions/{revision.number}")
 
-    def _signed(self, request: Request, change_set: ChangeSet) -> ChangeSet:
-        """With our word on when, and on who where tokens tell."""
-        token = token_of(request)
-        applied_by = change_set.applied_by if token is None else token.name
-        return dataclasses.replace(change_set, applied_by=applied_by, applied_at=self._now())
+    async def holds(self, request: Request) -> Response:
+        """The owners whose applies are refused."""
+        return _document([hold.to_json() for hold in await self._store.holds()])
+
+    async def hold(self, request: Request) -> Response:
+        """Refuse an owner's applies from now on."""
+        content = await _content(Body(request), max_bytes=HOLD_MAX_BYTES)
+        if isinstance(content, Response):
+            return content
+        try:
+            order = HoldOrder.model_validate_json(content)
+        except ValidationError:
+            hint = "send {owner, held_by, reason}, each a text"
+            return problem_response(422, "this is no hold", hint=hint, headers=CLOSE, code="invalid")
+        hold = order.hold(held_at=self._now(), held_by=_token_name(request))
+        await self._store.set_hold(hold.owner, hold)
+        log("apply.held", owner=hold.owner, by=hold.held_by)
+        return _document(hold.to_json(), status=201)
+
+    async def release(self, request: Request) -> Response:
+        """Take an owner's applies again; the owner is in the query, so that it may be empty."""
+        owner = request.query_params.get("owner")
+        if owner is None:
+            raise BadQueryError("`owner` is missing")
+        await self._store.set_hold(owner, None)
+        log("apply.released", owner=owner, by=_token_name(request))
+        return Response(status_code=204)
+
+
+async def _content(body: Body, *, max_bytes: int) -> bytes | Response:
+    """A request's body, or the answer to one that is too large, too slow or never ends."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            content = await body.whole(max_bytes=max_bytes)
+    except TimeoutError:
+        return problem_response(408, f"the body did not arrive within {BODY_SECONDS:g} s", headers=CLOSE)
+    except ClientDisconnect:
+        return Response(status_code=400, headers=CLOSE)  # nobody is there to read it
+    if content is None:
+        await body.discard()
+        return _too_large(max_bytes)
+    return content
+
+
+def _token_name(request: Request) -> str | None:
+    token = token_of(request)
+    return None if token is None else token.name
 
 
 async def _pieces(state: LiveState) -> AsyncIterator[bytes]:
@@ -176,14 +216,10 @@ def _head_refusal(request: Request) -> Response | None:
         return problem_response(415, "a change set is lines of JSON", hint=hint, headers=CLOSE)
     length = request.headers.get("content-length", "")
     is_too_large = length.isascii() and length.isdigit() and int(length[:20]) > CHANGE_SET_MAX_BYTES
-    return _too_large() if is_too_large else None
+    return _too_large(CHANGE_SET_MAX_BYTES) if is_too_large else None
 
 
-def _too_large() -> Response:
-    return problem_response(
-        413,
-        f"the change set has more than {CHANGE_SET_MAX_BYTES} bytes",
-        hint="apply a part of it first, with `--target`",
-        headers=CLOSE,
-        code="too_large",
-    )
+def _too_large(max_bytes: int) -> Response:
+    hint = "apply a part of it first, with `--target`" if max_bytes == CHANGE_SET_MAX_BYTES else ""
+    fact = f"the body has more than {max_bytes} bytes"
+    return problem_response(413, fact, hint=hint, headers=CLOSE, code="too_large")
