@@ -16,17 +16,19 @@ from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, 
 from reconciler.models.webhook import WebhookUid
 from reconciler.plan.change import Action, Change
 from reconciler.plan.plan import Plan
+from reconciler.plan.rebase import rebased
 from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
 from reconciler.plan.schema import history_json
 from reconciler.store.base import RevisionStore
 
 REPLAN_HINT = "run `reconciler plan` again and review what it says now"
+REBASES_MAX = 50  # each one was lost to an apply that won
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who applies, when (milliseconds since the epoch) and which commit the manifests came from. A rollback may say why,
-    and hold the owner's applies from then on."""
+    """Who applies, when (milliseconds since the epoch) and which commit the manifests came from. A rollback may say
+    why, and hold the owner's applies from then on."""
 
     applied_by: str
     applied_at: int
@@ -56,6 +58,32 @@ async def apply_plan(
         await _check_base(store, plan)
         return None
     return await store.publish(change_set(plan, plan_id=plan_id, by=by, new_uid=new_uid or new_id))
+
+
+async def apply_rebased(
+    store: RevisionStore, plan: Plan, *, plan_id: str, by: Provenance
+) -> tuple[Plan, Revision | None]:
+    """Publish the plan, on the live revision if the store has moved on without touching what the plan touches; returns
+    it as it was published.
+
+    A rebased plan that a guard refuses is returned with its refusals and not published. Raises RefusedError for a plan
+    that was refused before and StalePlanError, with the store as it was, if the plan was used or is not disjoint.
+    """
+    for _ in range(REBASES_MAX):
+        try:
+            return plan, await apply_plan(store, plan, plan_id=plan_id, by=by)
+        except StalePlanError as exc:
+            if exc.is_used:
+                raise
+            plan = rebased(plan, *await read_live(store))
+        if plan.refusals:
+            return plan, None
+    raise StalePlanError(
+        f"the store moved on {REBASES_MAX} times while the plan was rebased; nothing was changed",
+        base_revision=plan.base_revision,
+        live_revision=plan.base_revision,
+        hint="try again when fewer apply at once",
+    )
 
 
 def change_set(plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[], str]) -> ChangeSet:

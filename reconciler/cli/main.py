@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "explain": LazyCommand("manifest", "Print a schema as a table."),
     "plan": LazyCommand("plan", "Show what apply would change."),
     "apply": LazyCommand("plan", "Bring the store to what the manifests say, all or nothing."),
-    "show": LazyCommand("plan", "Show a saved plan."),
+    "show": LazyCommand("show", "Show a saved plan, or where a webhook's values come from."),
     "history": LazyCommand("history", "List applied revisions: who, when, from which commit."),
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),

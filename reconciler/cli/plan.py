@@ -1,31 +1,32 @@
-"""`plan`, `apply` and `show`: what would change, and changing it.
+"""`plan` and `apply`: what would change, and changing it.
 
 Exit codes are the contract of pipelines: 0 done, 2 changes (only under --detailed-exitcode), 3 refused, 4 stale. The
-plan is always shown before it is refused. Planning opens the store as it is; it makes none and locks nothing.
+plan is always shown before it is refused.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
 from reconciler import VERSION
-from reconciler.apply import Provenance, apply_plan, new_id, read_live, read_plan, write_plan
+from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
 from reconciler.cli import view
-from reconciler.cli.option import (
-    chosen_paths,
-    format_option,
-    paths_argument,
-    secrets_option,
-    store_option,
-    store_url,
-    var_options,
+from reconciler.cli.option import chosen_paths, format_option, paths_argument, store_url
+from reconciler.cli.plan_option import (
+    check_view,
+    json_into_option,
+    markdown_options,
+    plan_of,
+    plan_view,
+    planning_options,
+    show_plan,
+    view_options,
 )
 from reconciler.cli.view_plan import applied_text, out_plan, summary_text
 from reconciler.errors import (
@@ -33,19 +34,13 @@ from reconciler.errors import (
     EXIT_FAILED,
     EXIT_OK,
     EXIT_REFUSED,
-    Problem,
     ReconcilerError,
-    Severity,
     StalePlanError,
 )
 from reconciler.models.revision import Revision
-from reconciler.plan.change import Allowances
-from reconciler.plan.guard import guarded
-from reconciler.plan.plan import Desired, Plan, Scope, make_plan
+from reconciler.plan.plan import Plan
 from reconciler.plan.saved import SavedPlan
 from reconciler.plan.schema import plan_json
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 PROMPT: Final = """
 Do you want to perform these actions?
@@ -60,33 +55,19 @@ SETTLED: Final = {
     "variables": "--var",
     "var_files": "--var-file",
     "targets": "--target",
+    "adopt": "--adopt",
+    "keep": "--keep",
     "allow_deletes": "--allow-deletes",
     "allow_empty": "--allow-empty",
 }
 
 
-def planning_options(command: Command) -> Command:
-    """What `plan` and `apply` need to make a plan."""
-    for option in (
-        click.option(
-            "--target", "targets", metavar="GLOB", multiple=True, help="Only webhooks of these names. Repeatable."
-        ),
-        click.option("--allow-empty", is_flag=True, help="Accept manifests that declare no webhook at all."),
-        click.option(
-            "--allow-deletes",
-            metavar="N",
-            type=click.IntRange(min=0),
-            help="Accept a plan beyond the limit that deletes exactly N webhooks.",
-        ),
-        click.option("--commit", metavar="SHA", help="The manifests' commit.  [default: git's, or the pipeline's]"),
-    ):
-        command = option(command)
-    return store_option(var_options(secrets_option(command)))
-
-
 @click.command()
 @planning_options
-@format_option()
+@view_options
+@markdown_options
+@json_into_option
+@format_option("text", "json", "markdown")
 @click.option("--out", "out_file", type=click.Path(dir_okay=False), metavar="FILE", help="Save the plan for apply.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @paths_argument
@@ -99,12 +80,14 @@ def plan(
     The PATHs (default manifests/) together are the whole of what their owner wants: a live webhook of this owner that
     they do not declare is planned to be destroyed.
     """
-    made = asyncio.run(_plan(store_url(ctx), options))
+    check_view(output_format, options)
+    made = asyncio.run(plan_of(store_url(ctx), options))
     if out_file is not None:
         write_plan(Path(out_file), _saved(made, options))
-    _show(made, output_format)
+    _write_json(made, options)
+    show_plan(made, output_format, options)
     if made.refusals:
-        return _refused(made)
+        return refused(made)
     if out_file is not None and made.has_changes:
         file = view.visible(out_file)
         view.say(f"\nSaved the plan. To perform exactly these actions: reconciler apply --plan {file}")
@@ -113,8 +96,15 @@ def plan(
 
 @click.command()
 @planning_options
+@view_options
+@json_into_option
 @format_option()
 @click.option("--plan", "plan_file", type=click.Path(dir_okay=False), metavar="FILE", help="Apply this saved plan.")
+@click.option(
+    "--rebase-if-disjoint",
+    is_flag=True,
+    help="Apply the saved plan also if the store has moved on, as long as nothing that it touches has.",
+)
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
 @click.option("--as", "applied_by", metavar="WHO", help="Who applies.  [default: the pipeline's actor, or user@host]")
 @paths_argument
@@ -125,13 +115,12 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
     Shows the plan and asks for a typed yes. A saved plan is its own approval: it is applied without a question, once,
     and only while the store is still what the plan was made from.
     """
+    check_view(output_format, options)
     if plan_file is not None:
-        settled = [
-            word for name, word in SETTLED.items() if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        ]
-        if settled:
-            raise click.UsageError(f"--plan applies a saved plan as it is; it takes no {settled[0]}.", ctx)
+        _refuse_settled(ctx)
         return asyncio.run(_apply_saved(store_url(ctx), Path(plan_file), output_format, options))
+    if options["rebase_if_disjoint"]:
+        raise click.UsageError("--rebase-if-disjoint goes with --plan FILE.", ctx)
     if not auto_approve and not sys.stdin.isatty():
         raise ReconcilerError(
             "there is no terminal to ask for approval; nothing was done",
@@ -140,112 +129,72 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
     return asyncio.run(_apply(store_url(ctx), auto_approve, output_format, options))
 
 
-@click.command()
-@format_option()
-@click.option("--plan", "plan_file", type=click.Path(dir_okay=False), metavar="FILE", required=True, help="The file.")
-def show(output_format: str, plan_file: str) -> None:
-    """Show a saved plan as `plan` showed it."""
-    saved = read_plan(Path(plan_file))
-    _show(saved.plan, output_format)
-    for refusal in saved.plan.refusals:
-        view.say_error(f"refused: {refusal.message}", hint=refusal.hint)
-
-
-async def _plan(url: str, options: Mapping[str, Any]) -> Plan:
-    from reconciler.store.open import open_store
-
-    desired = _desired(options)
-    async with AsyncExitStack() as stack:
-        store = open_store(url, create=False)
-        live, unfinished = await read_live(await stack.enter_async_context(store) if store is not None else None)
-    targets = options["targets"]
-    made = make_plan(desired, live, unfinished=unfinished, scope=Scope(targets=targets))
-    if targets and not made.changes:
-        raise ReconcilerError(
-            f"no webhook has such a name: {', '.join(targets)}", hint="`--target` takes globs over names"
-        )
-    view.say_problems(made.warnings)
-    return guarded(made, Allowances(deletes=options["allow_deletes"], empty=options["allow_empty"]))
-
-
-def _desired(options: Mapping[str, Any]) -> Desired:
-    """The manifests, valid, their warnings said."""
-    from reconciler.manifest.load import load_manifests, read_variables
-
-    variables = read_variables(options["variables"], tuple(Path(name) for name in options["var_files"]))
-    manifests = load_manifests(chosen_paths(options["paths"]), variables=variables)
-    manifests.require_valid()
-    view.say_problems(manifests.problems)
-    desired = Desired(manifests.webhooks, manifests.project, manifests.digest)
-    if options["secrets_file"]:
-        view.say_problems(_unbound(desired, Path(options["secrets_file"])))
-    return desired
-
-
-def _unbound(desired: Desired, secrets_file: Path) -> list[Problem]:
-    """A warning for each webhook whose deliveries would wait for a secret."""
-    from reconciler.egress.secrets import SecretResolver
-
-    resolver = SecretResolver.load(secrets_file)
-    found = ((webhook, resolver.unresolved(webhook)) for webhook in desired.webhooks)
-    hint = "its deliveries stay pending until the binding file allows it"
-    return [
-        Problem(Severity.WARNING, "secret_unbound", fact, path=webhook.address, hint=hint)
-        for webhook, fact in found
-        if fact is not None
-    ]
+def _refuse_settled(ctx: click.Context) -> None:
+    for name, word in SETTLED.items():
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--plan applies a saved plan as it is; it takes no {word}.", ctx)
 
 
 async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapping[str, Any]) -> int:
-    made = await _plan(url, options)
-    _show_before(made, output_format)
+    made = await plan_of(url, options)
+    if output_format == "text" or made.refusals:  # as JSON there is one document, at the end, unless this is the end
+        show_plan(made, output_format, options)
     if made.refusals:
-        return _refused(made)
+        _write_json(made, options)
+        return refused(made)
     if not made.has_changes:
-        return _applied(made, None, output_format)
+        return _applied(made, None, output_format, options)
     if not auto_approve:
         if output_format == "json" or not sys.stdout.isatty():
-            out_plan(made, err=True)  # nobody approves what they cannot see
-        if not await _is_approved():
+            out_plan(made, plan_view(options, err=True), err=True)  # nobody approves what they cannot see
+        if not await is_approved():
             view.say("\nApply cancelled; nothing was changed.")
             return EXIT_FAILED
-    revision = await _publish(url, made, plan_id=new_id(), commit=_commit(options), who=options["applied_by"])
-    return _applied(made, revision, output_format)
+    by = _provenance(options, _commit(options))
+    made, revision = await _publish(url, made, plan_id=new_id(), by=by)
+    return _applied(made, revision, output_format, options)
 
 
 async def _apply_saved(url: str, file: Path, output_format: str, options: Mapping[str, Any]) -> int:
     saved = read_plan(file)
-    made = saved.plan
+    made, revision = saved.plan, None
+    if not made.refusals:
+        if output_format == "text":
+            view.out(summary_text(made))  # it was reviewed when it was made; `show --plan` shows it again
+        by = _provenance(options, options["commit"] or saved.commit)
+        is_rebased = options["rebase_if_disjoint"]
+        made, revision = await _publish(url, made, plan_id=saved.plan_id, by=by, is_rebased=is_rebased)
     if made.refusals:
-        _show(made, output_format)
-        return _refused(made)
-    if output_format == "text":
-        view.out(summary_text(made))  # it was reviewed when it was made; `show --plan` shows it again
-    commit = options["commit"] or saved.commit
-    revision = await _publish(url, made, plan_id=saved.plan_id, commit=commit, who=options["applied_by"])
-    return _applied(made, revision, output_format)
+        _write_json(made, options)
+        show_plan(made, output_format, options)
+        return refused(made)
+    if made.base_revision != saved.plan.base_revision:
+        view.say(f"rebased from revision {saved.plan.base_revision} to {made.base_revision}: nothing it touches moved")
+    return _applied(made, revision, output_format, options)
 
 
-async def _publish(url: str, made: Plan, *, plan_id: str, commit: str | None, who: str | None) -> Revision | None:
-    from reconciler.cli.provenance import applied_by
-    from reconciler.store.open import open_store
+async def _publish(
+    url: str, made: Plan, *, plan_id: str, by: Provenance, is_rebased: bool = False
+) -> tuple[Plan, Revision | None]:
+    from reconciler.cli.state import open_state
 
-    store = open_store(url, create=made.has_changes and not made.lineage)
+    store = open_state(url, create=made.has_changes and not made.lineage)
     if store is None:
         if not made.lineage:
-            return None  # nothing to do where nothing is
+            return made, None  # nothing to do where nothing is
         raise StalePlanError(
             f"the store that the plan was made from is not there: {url}",
             base_revision=made.base_revision,
             live_revision=0,
             hint="`--store` or RECONCILER_STORE names another",
         )
-    by = Provenance(applied_by(who), time.time_ns() // 1_000_000, commit)
     async with store:
-        return await apply_plan(store, made, plan_id=plan_id, by=by)
+        if is_rebased:
+            return await apply_rebased(store, made, plan_id=plan_id, by=by)
+        return made, await apply_plan(store, made, plan_id=plan_id, by=by)
 
 
-async def _is_approved() -> bool:
+async def is_approved() -> bool:
     """Whether the terminal says `yes`. Waits in the event loop, so that Ctrl-C interrupts."""
     click.echo(PROMPT, nl=False, err=True)
     loop = asyncio.get_running_loop()
@@ -258,32 +207,35 @@ async def _is_approved() -> bool:
     return sys.stdin.readline().strip() == "yes"
 
 
-def _show(made: Plan, output_format: str) -> None:
-    if output_format == "json":
-        view.out_json(plan_json(made))
-    else:
-        out_plan(made)
-
-
-def _show_before(made: Plan, output_format: str) -> None:
-    """What apply shows first: as JSON there is one document, at the end, unless this is the end."""
-    if output_format == "text" or made.refusals:
-        _show(made, output_format)
-
-
-def _refused(made: Plan) -> int:
-    sys.stdout.flush()  # the plan stands above what refuses it
+def refused(made: Plan) -> int:
+    """Say what refuses the plan, below the plan itself; returns the exit code."""
+    sys.stdout.flush()
     for refusal in made.refusals:
         view.say_error(f"refused: {refusal.message}", hint=refusal.hint)
     return EXIT_REFUSED
 
 
-def _applied(made: Plan, revision: Revision | None, output_format: str) -> int:
+def _applied(made: Plan, revision: Revision | None, output_format: str, options: Mapping[str, Any]) -> int:
+    number = revision.number if revision else None
+    _write_json(made, options, revision=number)
     if output_format == "json":
-        view.out_json({**plan_json(made), "revision": revision.number if revision else None})
+        view.out_json({**plan_json(made), "revision": number})
     elif revision is not None:
         view.out(f"\n{click.style(applied_text(revision, made.summary), fg='green', bold=True)}")
     return EXIT_OK
+
+
+def _write_json(made: Plan, options: Mapping[str, Any], **more: Any) -> None:
+    """`--json-into`: the document that `--format json` prints. What stands there already may be a pipe."""
+    if options["json_file"] is not None:
+        with Path(options["json_file"]).open("w", encoding="utf-8") as file:
+            file.write(view.json_text({**plan_json(made), **more}))
+
+
+def _provenance(options: Mapping[str, Any], commit: str | None) -> Provenance:
+    from reconciler.cli.provenance import applied_by
+
+    return Provenance(applied_by(options["applied_by"]), time.time_ns() // 1_000_000, commit)
 
 
 def _saved(made: Plan, options: Mapping[str, Any]) -> SavedPlan:

@@ -39,7 +39,14 @@ def out(text: str) -> None:
 
 def out_json(value: Any) -> None:
     """The command's result as JSON, on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    click.echo(json_text(value), nl=False)
+
+
+def json_text(value: Any) -> str:
+    """A value as every command writes JSON, with a line's end. What a pipeline's runner would obey wherever it stands,
+    `##[…]` and `##vso[…]`, is spelt with an escape, which reads back the same."""
+    text = json.dumps(value, indent=2, ensure_ascii=True)
+    return text.replace("##[", "\\u0023#[").replace("##vso[", "\\u0023#vso[") + "\n"
 
 
 def say_error(message: str, *, hint: str = "") -> None:

@@ -65,10 +65,10 @@ class Side:
         return "" if self.before is self.after else "~"
 
 
-def side_lines(sides: Iterable[Side], how: PlanView) -> Iterator[Line]:
-    """The attributes of a block, their values aligned."""
+def side_lines(sides: Iterable[Side], how: PlanView, *, width: int = 0) -> Iterator[Line]:
+    """The attributes of a block, their values aligned, no further left than behind names of `width`."""
     listed = [Side(side.path, *_masked(side)) for side in sides]
-    width = max((len(spelt(side.path)) for side in listed), default=0)
+    width = max([width, *(len(spelt(side.path)) for side in listed)])
     for side in listed:
         yield from _side_lines(side, f"{spelt(side.path):<{width}}", how)
 

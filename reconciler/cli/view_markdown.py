@@ -24,6 +24,11 @@ from reconciler.plan.schema import plan_digest
 DEFAULT_MAX_BYTES: Final = 65_000  # GitHub takes comments of 65,536 characters
 MIN_MAX_BYTES: Final = 2_000  # the counts with marker and footer always fit into this
 DEFAULT_MARKER: Final = "default"  # of the owner without a name
+WHOLE_CHARS: Final = 1_000_000  # of a refusal, which may list every webhook
+LONG_CHARS: Final = 2_000
+SHORT_CHARS: Final = 300
+SAID_MAX: Final = 20  # more refusals or warnings are counted, whatever the room
+SENDERS_MAX: Final = 5  # so many webhooks are named as senders of a new secret; the plan names them all
 FULL_PLAN_HINT: Final = "The plan is too long to be shown whole here; `reconciler show --plan FILE` shows all of it."
 
 _MARKER: Final = re.compile(r"[0-9A-Za-z_.]([0-9A-Za-z_.]|-(?!-)){0,99}")  # `--` would end the HTML comment
@@ -33,12 +38,15 @@ _TAG: Final = re.compile(r"<(?=/?(?:details|summary)\b|!--)|(?<=--)>", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How much is said: `how` of each webhook (None: no blocks), or a table, or names; else only counts."""
+    """How much is said: `how` of each webhook (None: no blocks), or a table, or names; else only counts. Of a refusal
+    or a warning `said_max` characters (0: how many there are); a pair of secret and host each, or how many."""
 
     how: PlanView | None = None
     has_unchanged: bool = False
     has_table: bool = False
     has_names: bool = False
+    said_max: int = 0
+    has_secrets: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -72,11 +80,11 @@ def marker_of(plan: Plan, marker: str | None) -> str:
 def _levels(how: PlanView) -> tuple[Level, ...]:
     hidden = replace(how, context=0, shows_unchanged=False, counts_hidden=False)
     return (
-        Level(how, has_unchanged=True),
-        Level(hidden),
-        Level(replace(hidden, clips=True)),
-        Level(has_table=True),
-        Level(has_names=True),
+        Level(how, has_unchanged=True, said_max=WHOLE_CHARS, has_secrets=True),
+        Level(hidden, said_max=WHOLE_CHARS, has_secrets=True),
+        Level(replace(hidden, clips=True), said_max=LONG_CHARS, has_secrets=True),
+        Level(has_table=True, said_max=LONG_CHARS, has_secrets=True),
+        Level(has_names=True, said_max=SHORT_CHARS),
         Level(),
     )
 
@@ -96,9 +104,8 @@ def _fitted(parts: Iterable[str], max_bytes: int) -> str | None:
 def _parts(plan: Plan, level: Level, marker: str | None) -> Iterator[str]:
     changed = [change for change in plan.changes if change.action is not Action.NO_OP]
     yield f"{marker_of(plan, marker)}\n### {summary_text(plan)}\n\n"
-    is_counts = not (level.how or level.has_table or level.has_names)
-    yield from _verdict_parts(plan, is_counts=is_counts)
-    yield from _secret_parts(plan, is_counts=is_counts)
+    yield from _verdict_parts(plan, level)
+    yield from _secret_parts(plan, level)
     # 1. a block for each webhook, 2. a table, 3. names
     if level.how is not None:
         yield from _block_parts(plan, changed, level.how)
@@ -115,8 +122,8 @@ def _parts(plan: Plan, level: Level, marker: str | None) -> Iterator[str]:
     yield _footer(plan)
 
 
-def _verdict_parts(plan: Plan, *, is_counts: bool) -> Iterator[str]:
-    """What refuses the plan, and warnings; where only counts fit, how many of each kind."""
+def _verdict_parts(plan: Plan, level: Level) -> Iterator[str]:
+    """What refuses the plan, and warnings; where they do not fit, how many of each kind."""
     said = (
         ("Refused: the plan must not be applied", [(item.code, item.message, item.hint) for item in plan.refusals]),
         ("Warnings", [(item.code, f"{item.path}: {item.message}", item.hint) for item in plan.warnings]),
@@ -124,29 +131,32 @@ def _verdict_parts(plan: Plan, *, is_counts: bool) -> Iterator[str]:
     for title, items in said:
         if not items:
             continue
-        if is_counts:
+        if level.said_max and len(items) <= SAID_MAX:
+            yield f"**{title}.**\n\n"
+            yield _fence("text", (line for item in items for line in _said_lines(*item, level.said_max)))
+        else:
             counts = Counter(code for code, *_ in items)
             yield f"**{title}:** {', '.join(f'{code} ({count})' for code, count in sorted(counts.items()))}\n\n"
-        else:
-            yield f"**{title}.**\n\n"
-            yield _fence("text", (line for item in items for line in _said_lines(*item)))
 
 
-def _said_lines(code: str, message: str, hint: str) -> Iterator[str]:
-    yield disarmed(f"{code}: {view.visible(message)}")
+def _said_lines(code: str, message: str, hint: str, max_chars: int) -> Iterator[str]:
+    shown = view.visible(message)
+    yield disarmed(f"{code}: {shown if len(shown) <= max_chars else f'{shown[:max_chars]}…'}")
     if hint:
-        yield f"  hint: {view.visible(hint)}"
+        yield f"  hint: {view.visible(hint)[:max_chars]}"
 
 
-def _secret_parts(plan: Plan, *, is_counts: bool) -> Iterator[str]:
+def _secret_parts(plan: Plan, level: Level) -> Iterator[str]:
     if not plan.new_secrets:
         return
-    if is_counts:
+    if not level.has_secrets:
         yield f"**Secrets that a host will receive for the first time:** {len(plan.new_secrets)}\n\n"
         return
     yield "**Secrets that a host will receive for the first time**\n\n| Secret | Host | Webhooks |\n|---|---|---|\n"
     for item in plan.new_secrets:
-        yield f"| {_code(item.secret)} | {_code(item.host)} | {', '.join(map(_code, item.addresses))} |\n"
+        listed = ", ".join(map(_code, item.addresses[:SENDERS_MAX]))
+        more = f" and {len(item.addresses) - SENDERS_MAX} more" if len(item.addresses) > SENDERS_MAX else ""
+        yield f"| {_code(item.secret)} | {_code(item.host)} | {listed}{more} |\n"
     yield "\n"
 
 

@@ -28,10 +28,12 @@ from reconciler.models.webhook import Project, Webhook, WebhookName
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a webhook is declared: the place of its name."""
+    """Where a webhook or the project is declared: the line of its name, and which document of the file it is, counted
+    from 0."""
 
     file: str
     line: int
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class ManifestTest:
 @dataclass(frozen=True)
 class Manifests:
     """One judged set. `webhooks` are those without an error, by name; `problems` are sorted by file and line;
-    `sources` tell where each webhook is declared; `files` counts what was read."""
+    `sources` tell where each webhook is declared, `project_source` where the project is; `files` counts what was
+    read."""
 
     webhooks: tuple[Webhook, ...]
     project: Project
@@ -54,6 +57,7 @@ class Manifests:
     problems: tuple[Problem, ...]
     sources: Mapping[WebhookName, Source]
     files: int
+    project_source: Source | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -161,8 +165,9 @@ class _Loading:
             project=project or Project(),
             tests=tuple(tests),
             problems=tuple(sorted(self.problems, key=_order)),
-            sources={webhook.name: Source(document.file, document.line) for webhook, document in webhooks},
+            sources={webhook.name: _source(document) for webhook, document in webhooks},
             files=len(files),
+            project_source=_source(projects[0]) if projects else None,
         )
 
     def _parse(self, file: Path) -> None:
@@ -218,6 +223,10 @@ class _Loading:
                     message = f"{fact}: {value[:80]}, at {first.file}:{first.line}:{first.column}"
                     hint = "names are unique in all manifests" if key == "name" else "a name passes on to one webhook"
                     self._place(placer, document, [Fault(code, ("metadata", key), message, hint)])
+
+
+def _source(document: Document) -> Source:
+    return Source(document.file, document.line, document.index)
 
 
 def _defaults(projects: Sequence[Document]) -> Mapping[str, Any] | None:

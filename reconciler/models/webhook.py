@@ -34,6 +34,10 @@ API_VERSION: Final = "reconciler/v1"
 OKTA_DOMAINS: Final = (".workflows.okta.com", ".workflows.oktapreview.com")
 OKTA_PER_SECOND: Final = 9.0  # Okta closes with 429 at 10 invocations per second and flow
 OKTA_TIMEOUT_SECONDS: Final = 65  # Okta closes the connection at 60 s; a little more lets its answer arrive
+OKTA_DEFAULTS: Final[Mapping[str, Any]] = {
+    "timeout_in_sec": OKTA_TIMEOUT_SECONDS,
+    "rate_limit": {"per_second": OKTA_PER_SECOND, "burst": 1},
+}
 DEFAULT_TIMEOUT_SECONDS: Final = 15
 DEFAULT_SCHEDULE: Final = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -282,11 +286,7 @@ class Spec(Model):
             or not is_okta_host(host_of(value["url"]))
         ):
             return value
-        return {
-            "timeout_in_sec": OKTA_TIMEOUT_SECONDS,
-            "rate_limit": {"per_second": OKTA_PER_SECOND, "burst": 1},
-            **dict(value.items()),
-        }
+        return {**OKTA_DEFAULTS, **dict(value.items())}
 
 
 class Webhook(Model):
