@@ -11,8 +11,8 @@ import click
 
 from reconciler import jsontext
 from reconciler.cli import view
-from reconciler.cli.option import format_option, store_option, store_url
-from reconciler.cli.state import reading
+from reconciler.cli.option import ca_option, format_option, store_option, store_url
+from reconciler.cli.state import daemon_address, reading
 from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
 from reconciler.models.delivery import Delivery, iso_time
 from reconciler.settings import DEFAULT_LISTEN
@@ -38,21 +38,23 @@ _NOT_PLAIN: Final = re.compile(r"[^\x00-\x7e]")
     show_default=True,
     help="The daemon.",
 )
+@ca_option
 @format_option()
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
 )
-def send(daemon: str, output_format: str, files: tuple[str, ...]) -> int:
+def send(daemon: str, output_format: str, files: tuple[str, ...], **_: Any) -> int:
     """Send the events in JSON or JSONL FILEs to a daemon; - is standard input.
 
     A JSON file holds one event or an array, a JSONL file one event a line. The daemon has stored what it calls
-    accepted; sending the same event again is harmless. Exits 1 if an event conflicts or is quarantined.
+    accepted; sending the same event again is harmless. Exits 1 if an event conflicts or is quarantined. A daemon with
+    tokens wants one in RECONCILER_TOKEN, with the role `ingest`.
     """
-    from reconciler.client import DaemonClient, batches
+    from reconciler.client.send import DaemonClient, batches
 
     report: dict[str, Any] = {"accepted": 0, "duplicates": 0, "conflicts": 0, "quarantined": 0, "events": []}
     try:
-        with DaemonClient(daemon) as client:
+        with DaemonClient(daemon_address(daemon)) as client:
             for name in files:
                 for body, content_type in batches(_read(name), name=name):
                     answer = client.send(body, content_type=content_type)

@@ -20,7 +20,7 @@ def store_option(command: Command) -> Command:
         metavar="URL",
         envvar="RECONCILER_STORE",
         show_envvar=True,
-        help=f"Where the live state is: sqlite:///PATH.  [default: {DEFAULT_STORE}]",
+        help=f"Where the live state is: sqlite:///PATH, or https://DAEMON.  [default: {DEFAULT_STORE}]",
     )(command)
 
 
@@ -91,7 +91,12 @@ def egress_options(command: Command) -> Command:
         show_envvar=True,
         help="Dial ADDRESS:PORT for HOST:PORT, as curl does; TLS still checks HOST. Repeatable.",
     )(command)
-    command = click.option(
+    return secrets_option(ca_option(command))
+
+
+def ca_option(command: Command) -> Command:
+    """`--ca FILE`: authorities beside the system's, for receivers and for daemons."""
+    return click.option(
         "--ca",
         "ca_file",
         metavar="FILE",
@@ -100,7 +105,6 @@ def egress_options(command: Command) -> Command:
         type=click.Path(dir_okay=False),
         help="PEM file of authorities trusted beside the system's.",
     )(command)
-    return secrets_option(command)
 
 
 def egress_settings(options: Mapping[str, Any]) -> EgressSettings:

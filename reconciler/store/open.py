@@ -31,6 +31,9 @@ def sqlite_path(url: str) -> Path:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("sqlite", "postgresql", "postgres", "http", "https"):
         raise ReconcilerError(f"`--store` is not a store's URL: {url}", hint=_FORMS)
+    if scheme in ("http", "https"):
+        hint = f"{_FORMS}; commands reach a daemon's store by its address, the daemon itself opens one"
+        raise ReconcilerError(f"`--store` names a daemon, not a store to open: {url}", hint=hint)
     if scheme != "sqlite":
         raise ReconcilerError(f"{scheme}:// stores are not available in this version", hint=_FORMS)
     if not rest.startswith("/") or rest in ("/", "/:memory:") or rest.endswith("/") or "\0" in rest:

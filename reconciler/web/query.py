@@ -6,14 +6,14 @@ from typing import Final
 from reconciler.models.delivery import State
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import WebhookUid
-from reconciler.store.base import DeliveryFilter, DeliveryStore, Page
+from reconciler.store.base import DeliveryFilter, DeliveryLog, Page
 
 NOTES_MAX_WEBHOOKS: Final = 200  # each costs one read; beyond it only what the webhook itself tells is shown
 
 Counts = Mapping[WebhookUid, Mapping[State, int]]
 
 
-async def waiting_notes(store: DeliveryStore, lives: Sequence[LiveWebhook], counts: Counts) -> dict[WebhookUid, str]:
+async def waiting_notes(store: DeliveryLog, lives: Sequence[LiveWebhook], counts: Counts) -> dict[WebhookUid, str]:
     """Why webhooks wait or are sent nothing, in words, as far as known."""
     notes: dict[WebhookUid, str] = {}
     waiting: list[LiveWebhook] = []

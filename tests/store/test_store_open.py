@@ -49,8 +49,8 @@ async def test_relative_absolute_home_and_spaces(tmp_path: Path, monkeypatch: py
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///folder/", "names no file"),
         ("postgresql://host/db", "postgresql:// stores are not available in this version"),
-        ("https://daemon.example", "https:// stores are not available in this version"),
-        ("http://127.0.0.1:8420", "http:// stores are not available in this version"),
+        ("https://daemon.example", "names a daemon, not a store to open"),
+        ("http://127.0.0.1:8420", "names a daemon, not a store to open"),
     ],
 )
 def test_a_url_that_names_no_store_is_refused_with_the_form(url: str, fact: str) -> None:

@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reconciler import jsontext
-from reconciler.client import DaemonClient, DaemonError, batches, retry_after_seconds
+from reconciler.client.connection import DaemonAddress, DaemonError
+from reconciler.client.send import DaemonClient, batches, retry_after_seconds
 from reconciler.dispatch.item import REQUEST_MAX_EVENTS
 from reconciler.web.app import build_app
 
@@ -153,7 +154,8 @@ async def answering(*answers: Response) -> AsyncIterator[tuple[str, list[bytes]]
 
 async def send(url: str, sleeps: list[float]) -> dict[str, Any]:
     def call() -> dict[str, Any]:
-        with DaemonClient(url, sleep=sleeps.append, now=lambda: datetime(2026, 11, 24, tzinfo=UTC)) as client:
+        now = datetime(2026, 11, 24, tzinfo=UTC)
+        with DaemonClient(DaemonAddress(url), sleep=sleeps.append, now=lambda: now) as client:
             return client.send(b"{}")
 
     return await asyncio.to_thread(call)
@@ -166,11 +168,11 @@ async def test_a_busy_daemon_is_asked_again_when_it_says() -> None:
         JSONResponse({}, 503, {"retry-after": "Tue, 24 Nov 2026 00:00:09 GMT"}),
         JSONResponse({}, 503, {"retry-after": "86400"}),
         JSONResponse({}, 503),
-        JSONResponse({"accepted": 1}, 202),
+        JSONResponse({"accepted": 1, "events": []}, 202),
     )
     sleeps: list[float] = []
     async with answering(*answers) as (url, bodies):
-        assert await send(url, sleeps) == {"accepted": 1}
+        assert await send(url, sleeps) == {"accepted": 1, "events": []}
 
     assert sleeps == [2.0, 9.0, 30.0, 1.0]
     assert bodies == [b"{}"] * 5
@@ -196,7 +198,7 @@ async def test_an_answer_that_is_no_json_is_still_a_refusal() -> None:
 def test_an_address_needs_its_scheme() -> None:
     """The hint shows how to write it."""
     with pytest.raises(DaemonError, match="no daemon's address"):
-        DaemonClient("127.0.0.1:8420")
+        DaemonAddress("127.0.0.1:8420")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_lines_are_batched_and_documents_go_whole() -> None:
 
 
 def test_the_command_line_reaches_a_daemon_without_loading_httpx_before() -> None:
-    """`reconciler.client` is imported by commands that may never send."""
-    code = "import sys, reconciler.client; sys.exit('httpx' in sys.modules)"
+    """The client is imported by commands that may never send."""
+    code = "import sys, reconciler.client.send, reconciler.client.store; sys.exit('httpx' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The command line's way to a running daemon, over HTTP. httpx is imported when a request is made, not before."""
+"""Events to a daemon: files as requests, asked again while the daemon is busy. Called by `reconciler send`."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from reconciler.client.connection import DaemonAddress, DaemonError, problem_of, refusal
 from reconciler.dispatch.item import REQUEST_MAX_BYTES, REQUEST_MAX_EVENTS, looks_like_lines
-from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
     import httpx
 
 SEND_TRIES: Final = 8
 WAIT_MAX_SECONDS: Final = 30.0  # of one wait, whatever the daemon asks for
-TIMEOUT_SECONDS: Final = 60.0
 BATCH_MAX_BYTES: Final = REQUEST_MAX_BYTES // 2
 ANSWERED: Final = frozenset({200, 202, 409})  # 409: a single event that conflicts; its answer says so
 TRY_AGAIN: Final = frozenset({429, 503})
@@ -23,34 +22,24 @@ JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
 
-class DaemonError(ReconcilerError):
-    """The daemon cannot be reached, or refuses; `status` is its HTTP status, if it answered."""
-
-    def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-
-
 class DaemonClient:
     """One daemon, spoken to over a connection that is kept. `now` is aware UTC; `sleep` takes seconds."""
 
     def __init__(
         self,
-        url: str,
+        daemon: DaemonAddress,
         *,
         sleep: Callable[[float], None] = time.sleep,
         now: Callable[[], datetime] = lambda: datetime.fromtimestamp(time.time_ns() / 1e9, UTC),
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise DaemonError(f"this is no daemon's address: {url}", hint="write it like http://127.0.0.1:8420")
-        self._url = url.rstrip("/")
+        self._daemon = daemon
         self._sleep = sleep
         self._now = now
 
     def __enter__(self) -> Self:
         import httpx
 
-        self._http = httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx.Client(**self._daemon.http_options())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -65,28 +54,26 @@ class DaemonClient:
         for tries_left in range(SEND_TRIES - 1, -1, -1):
             response = self._post("/v1/events", body, content_type)
             if response.status_code in ANSWERED:
-                return _document(response)
+                return self._answer(response)
             if response.status_code not in TRY_AGAIN or not tries_left:
                 break
             self._sleep(retry_after_seconds(response.headers, now=self._now()))
-        document = _document(response)
-        detail = document.get("detail") or response.reason_phrase
-        raise DaemonError(
-            f"the daemon refuses: {detail} (HTTP {response.status_code})",
-            status=response.status_code,
-            hint=str(document.get("hint") or ""),
-        )
+        raise refusal(response)
 
     def _post(self, path: str, body: bytes, content_type: str) -> "httpx.Response":
         import httpx
 
+        url = self._daemon.url + path
         try:
-            return self._http.post(self._url + path, content=body, headers={"content-type": content_type})
-        except httpx.ConnectError as exc:
-            hint = "start one with `reconciler run`, or name it with `--to`"
-            raise DaemonError(f"no daemon answers at {self._url}", hint=hint) from exc
+            return self._http.post(url, content=body, headers={"content-type": content_type})
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise DaemonError(f"the daemon at {self._url} did not answer: {type(exc).__name__}") from exc
+            raise self._daemon.unreachable(exc) from exc
+
+    def _answer(self, response: "httpx.Response") -> dict[str, Any]:
+        answer = problem_of(response)
+        if "events" not in answer:
+            raise DaemonError(f"the answer of {self._daemon.url} is not a daemon's", status=response.status_code)
+        return answer
 
 
 def batches(body: bytes, *, name: str = "") -> Iterator[tuple[bytes, str]]:
@@ -123,12 +110,3 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float:
     except ValueError:
         return 1.0
     return min(max((at - now).total_seconds(), 0.0), WAIT_MAX_SECONDS) if at.tzinfo else 1.0
-
-
-def _document(response: "httpx.Response") -> dict[str, Any]:
-    """The answer's JSON object; empty where it is none (a proxy's page)."""
-    try:
-        value = response.json()
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

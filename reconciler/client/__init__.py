@@ -1,0 +1,1 @@
+"""The command line's way to a running daemon: `store` for `https://` stores, `send` for events."""

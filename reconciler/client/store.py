@@ -1,0 +1,264 @@
+"""A store behind its daemon: the verbs that commands use, over the daemon's API.
+
+Opened by `cli.state` for `https://DAEMON`, and `http://` on loopback. What a store answers is decided by the daemon,
+the compare-and-set of `publish` above all; here are only questions and answers, and what to say when one fails.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from urllib.parse import quote
+
+from reconciler import VERSION
+from reconciler.client.connection import DaemonAddress, DaemonError, problem_of, refusal
+from reconciler.models.delivery import Attempt, Delivery, DeliveryId, State
+from reconciler.models.event import EventId
+from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
+from reconciler.models.webhook import WebhookUid
+from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
+from reconciler.store.wire import (
+    API_HEADER,
+    API_NUMBER,
+    CHANGE_SET_MAX_BYTES,
+    CHANGE_SET_TYPE,
+    HoldOrder,
+    attempt_of,
+    change_set_lines,
+    delivery_of,
+    event_of,
+    hold_of,
+    loads,
+    revision_of,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+PUBLISH_SECONDS: Final = 600.0  # ten thousand webhooks are judged and stored in some; a loaded daemon may need more
+PAGE_MAX: Final = 1000  # the most that the API lists at once
+EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB
+NEWEST: Final = Page()
+ANY: Final = DeliveryFilter()
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | None]
+
+
+class RemoteStore:
+    """One daemon's store. An async context manager; every verb raises DaemonError besides what `store.base` says."""
+
+    def __init__(self, daemon: DaemonAddress) -> None:
+        self._daemon = daemon
+        self._state: tuple[str, LiveState] | None = None  # the live one and its tag
+
+    async def __aenter__(self) -> Self:
+        import httpx
+
+        options = self._daemon.http_options()
+        options["headers"][API_HEADER] = API_NUMBER
+        self._http = httpx.AsyncClient(**options)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._http.aclose()
+
+    # Revisions
+
+    async def live_revision(self) -> int:
+        found = await self.revisions(Page(1))
+        return found[0].number if found else 0
+
+    async def live_state(self, revision: int | None = None) -> LiveState:
+        held = self._state if revision is None else None
+        headers = {} if held is None else {"if-none-match": held[0]}
+        response = await self._send("GET", "/v1/state", query={"revision": revision}, headers=headers)
+        if held is not None and response.status_code == 304:
+            return held[1]
+        state = self._read(response, state_of)
+        if revision is None and "etag" in response.headers:
+            self._state = response.headers["etag"], state
+        return state
+
+    async def publish(self, change_set: ChangeSet) -> Revision:
+        body = b"\n".join(change_set_lines(change_set))
+        if len(body) > CHANGE_SET_MAX_BYTES:
+            raise DaemonError(
+                f"the changes are more than a daemon takes at once: {len(body)} bytes of {CHANGE_SET_MAX_BYTES}",
+                hint="apply a part of them first, with `--target`",
+            )
+        response = await self._send(
+            "POST", "/v1/revisions", body=body, headers={"content-type": CHANGE_SET_TYPE}, seconds=PUBLISH_SECONDS
+        )
+        return self._read(response, revision_of)
+
+    async def revisions(self, page: Page = NEWEST) -> tuple[Revision, ...]:
+        found = self._listed("/v1/revisions", page, {}, cursor=lambda item: str(item["revision"]))
+        return tuple([self._made(item, revision_of) async for item in found])
+
+    async def revision(self, number: int) -> Revision | None:
+        response = await self._send("GET", f"/v1/revisions/{number}")
+        return None if _is_missing(response) else self._read(response, revision_of)
+
+    async def unfinished(self) -> Mapping[WebhookUid, int]:
+        return self._read(await self._send("GET", "/v1/unfinished"), dict)
+
+    async def holds(self) -> tuple[Hold, ...]:
+        return self._read(await self._send("GET", "/v1/holds"), lambda found: tuple(hold_of(item) for item in found))
+
+    async def set_hold(self, owner: str, hold: Hold | None) -> None:
+        if hold is None:
+            response = await self._send("DELETE", "/v1/holds", query={"owner": owner})
+        else:
+            body = HoldOrder.of(hold).model_dump_json().encode()
+            response = await self._send("POST", "/v1/holds", body=body, headers={"content-type": "application/json"})
+        if not response.is_success:
+            raise refusal(response)
+
+    # Events and deliveries
+
+    async def events(self, page: Page = NEWEST, *, status: EventStatus | None = None) -> tuple[StoredEvent, ...]:
+        query = {"view": "stored", "status": None if status is None else status.value}
+        found = self._listed("/v1/events", page, query, most=EVENTS_PAGE_MAX)
+        return tuple([self._made(item, event_of) async for item in found])
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        response = await self._send("GET", f"/v1/events/{_segment(event_id)}", query={"view": "stored"})
+        return None if _is_missing(response) else self._read(response, event_of)
+
+    async def event_ids(self, prefix: str, *, limit: int) -> tuple[EventId, ...]:
+        return self._read(await self._send("GET", "/v1/event-ids", query={"prefix": prefix, "limit": limit}), tuple)
+
+    async def deliveries(self, page: Page = NEWEST, *, where: DeliveryFilter = ANY) -> tuple[Delivery, ...]:
+        state = None if where.state is None else where.state.value
+        query = {"webhook": where.webhook, "state": state, "event": where.event_id}
+        return tuple([self._made(item, delivery_of) async for item in self._listed("/v1/deliveries", page, query)])
+
+    async def delivery(self, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
+        response = await self._send("GET", f"/v1/deliveries/{_segment(delivery_id)}")
+        return None if _is_missing(response) else self._read(response, _delivery_in_full)
+
+    async def delivery_ids(self, prefix: str, *, limit: int) -> tuple[DeliveryId, ...]:
+        return self._read(await self._send("GET", "/v1/delivery-ids", query={"prefix": prefix, "limit": limit}), tuple)
+
+    async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
+        return self._read(await self._send("GET", "/v1/counts"), _counts_of)
+
+    # Asking
+
+    async def _listed(
+        self,
+        path: str,
+        page: Page,
+        query: Query,
+        *,
+        most: int = PAGE_MAX,
+        cursor: Callable[[Mapping[str, Any]], str] = lambda item: str(item["id"]),
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The items of a listing, page by page, up to the limit."""
+        left, before = page.limit, page.before
+        while left > 0:
+            limit = min(left, most)
+            response = await self._send("GET", path, query={**query, "limit": limit, "before": before})
+            found = self._read(response, _items)
+            for item in found:
+                yield item
+            if len(found) < limit:
+                return
+            left -= len(found)
+            before = self._made(found[-1], cursor)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> "httpx.Response":
+        """The answer, which speaks our version of the API. Raises DaemonError where there is none."""
+        import httpx
+
+        said = "&".join(
+            f"{key}={quote(str(value), safe='', errors='replace')}"
+            for key, value in (query or {}).items()
+            if value is not None
+        )
+        url = f"{self._daemon.url}{path}{'?' if said else ''}{said}"
+        timeout = httpx.USE_CLIENT_DEFAULT if seconds is None else httpx.Timeout(seconds)
+        try:
+            response = await self._http.request(method, url, content=body, headers=headers, timeout=timeout)
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            failure = self._daemon.unreachable(exc)
+            if method != "GET" and not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
+                failure.hint = "whether it was done is unknown: `reconciler history` tells; a plan applies only once"
+            raise failure from exc
+        self._check_version(response)
+        return response
+
+    def _check_version(self, response: "httpx.Response") -> None:
+        """Whether the other side is a daemon that we understand."""
+        spoken = response.headers.get(API_HEADER)
+        if spoken == API_NUMBER:
+            return
+        status = response.status_code
+        if spoken is None:
+            raise DaemonError(
+                f"no daemon of ours answers at {self._daemon.url}: HTTP {status} without `{API_HEADER}`",
+                status=status,
+                hint="name the daemon's own address; a proxy in front must pass the header on, and a daemon from "
+                "before the API must be upgraded",
+            )
+        is_newer = spoken.isdigit() and int(spoken[:9]) > int(API_NUMBER)
+        raise DaemonError(
+            f"the daemon speaks version {spoken:.20} of the API, this reconciler ({VERSION}) version {API_NUMBER}",
+            status=status,
+            hint="upgrade this reconciler to the daemon's version" if is_newer else "upgrade the daemon",
+        )
+
+    def _read(self, response: "httpx.Response", make: Callable[[Any], T]) -> T:
+        """What a successful answer says. Raises what a refusal means."""
+        if not response.is_success:
+            raise refusal(response)
+        try:
+            value = loads(response.content)
+        except ValueError as exc:
+            raise self._unreadable() from exc
+        return self._made(value, make)
+
+    def _made(self, value: Any, make: Callable[[Any], T]) -> T:
+        try:
+            return make(value)
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:  # pydantic's errors are ValueErrors
+            raise self._unreadable() from exc
+
+    def _unreadable(self) -> DaemonError:
+        return DaemonError(
+            f"the answer of {self._daemon.url} cannot be read",
+            hint=f"the daemon may be another version than this reconciler ({VERSION}): use the daemon's",
+        )
+
+
+def _is_missing(response: "httpx.Response") -> bool:
+    """Whether the daemon says that it has no such thing; a 404 that says something else is a refusal."""
+    return response.status_code == 404 and problem_of(response).get("code") == "missing"
+
+
+def _segment(text: str) -> str:
+    """An id from outside as one segment of a path; dots too, since `..` would be taken for the way up."""
+    return quote(text, safe="", errors="replace").replace(".", "%2E")
+
+
+def _items(value: Any) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _delivery_in_full(value: Mapping[str, Any]) -> tuple[Delivery, tuple[Attempt, ...]]:
+    return delivery_of(value), tuple(attempt_of(item) for item in value["attempt_log"])
+
+
+def _counts_of(value: Mapping[str, Mapping[str, int]]) -> dict[WebhookUid, dict[State, int]]:
+    return {WebhookUid(uid): {State(state): number for state, number in of.items()} for uid, of in value.items()}
