@@ -28,12 +28,13 @@ class LazyCommand:
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "validate": LazyCommand("manifest", "Check manifests; report every problem at once."),
-    "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests and events."),
+    "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests, events and plans."),
     "explain": LazyCommand("manifest", "Print a schema as a table."),
     "plan": LazyCommand("plan", "Show what apply would change."),
     "apply": LazyCommand("plan", "Bring the store to what the manifests say, all or nothing."),
     "show": LazyCommand("show", "Show a saved plan, or where a webhook's values come from."),
     "history": LazyCommand("history", "List applied revisions: who, when, from which commit."),
+    "export": LazyCommand("export", "Print the live webhooks as manifests."),
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
     "webhooks": LazyCommand("webhook", "List and show live webhooks."),

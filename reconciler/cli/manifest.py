@@ -117,15 +117,16 @@ def _count(number: int, noun: str) -> str:
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file there is not up to date.")
 def schema(folder: str, check: bool) -> int:
-    """Write the JSON Schemas of manifests and events.
+    """Write the JSON Schemas of manifests, events and plans.
 
     An editor with a YAML language server completes and checks a manifest that begins with
     `# yaml-language-server: $schema=../schemas/manifest.schema.json`.
     """
-    from reconciler.manifest.schema import schema_files
+    from reconciler.manifest.schema import schema_files, schema_text
+    from reconciler.plan.document import plan_schema
 
     stale = 0
-    for name, text in schema_files().items():
+    for name, text in {**schema_files(), "plan.schema.json": schema_text(plan_schema())}.items():
         path = Path(folder) / name
         if path.is_file() and path.read_text("utf-8") == text:
             view.out(f"{path}: up to date")

@@ -80,6 +80,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "auth.header": "the authorization header is set once",
         "validator.json_path": "a JSON path begins with $",
         "signing.time": "a signing window is two RFC 3339 times in order",
+        "project.owner": "an owner is not `nobody`, to whom released webhooks belong",
         "project.partials": "partials are a folder beside or below the project's file",
         # templates
         "template.syntax": "a template is Handlebars",

@@ -40,12 +40,13 @@ class Field:
 def schema_files() -> dict[str, str]:
     """Each published schema's file name and text; the same bytes for the same code."""
     return {
-        "event.schema.json": _text(event_schema()),
-        "manifest.schema.json": _text(manifest_schema()),
+        "event.schema.json": schema_text(event_schema()),
+        "manifest.schema.json": schema_text(manifest_schema()),
     }
 
 
-def _text(schema: Schema) -> str:
+def schema_text(schema: Schema) -> str:
+    """A schema as it is published."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

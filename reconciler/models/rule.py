@@ -13,6 +13,7 @@ from typing import Any, Final
 from reconciler.address import judge_host
 from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
+from reconciler.models.revision import NOBODY
 from reconciler.models.url import (
     BIND_HINT,
     PLACEHOLDER,
@@ -62,6 +63,9 @@ def check_spec(spec: Mapping[str, Any]) -> Faults:
 
 def check_project(spec: Mapping[str, Any]) -> Faults:
     """The faults of a project's spec as written, apart from those of its defaults; paths begin with `spec`."""
+    if spec.get("owner") == NOBODY:
+        hint = "released webhooks belong to it; choose another name"
+        yield Fault("project.owner", ("spec", "owner"), f"`owner` is reserved: {NOBODY}", hint)
     hosts = mapping_at(spec, "policy").get("allowed_hosts")
     for index, host in enumerate(hosts if isinstance(hosts, list) else ()):
         if not isinstance(host, str) or not host:

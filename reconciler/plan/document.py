@@ -136,10 +136,11 @@ def plan_schema() -> dict[str, Any]:
     for definition in (generated, *generated["$defs"].values()):
         _tidy(definition)
     head = {"$schema": DIALECT, "$id": "plan.schema.json", "title": "reconciler plan"}
-    return {**head, **{key: value for key, value in generated.items() if key != "title"}}
+    return {**head, **generated}
 
 
 def _tidy(definition: dict[str, Any]) -> None:
-    """Drop the titles that pydantic derives from the keys."""
+    """Drop the titles that pydantic derives from names and keys."""
+    definition.pop("title", None)
     for field in definition.get("properties", {}).values():
         field.pop("title", None)
