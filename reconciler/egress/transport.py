@@ -18,7 +18,7 @@ import httpx
 from reconciler.egress.dial import Dialer, Exchange, Stream
 
 IDLE_SECONDS: Final = 30.0  # shorter than the 60 s after which common load balancers close
-IDLE_MAX_PER_HOST: Final = 64
+IDLE_MAX_PER_HOST: Final = 256  # as many as the worker has in flight: fewer, and each full round shakes hands anew
 HTTPS_PORT: Final = 443
 
 _HTTPX_OF: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (

@@ -364,6 +364,10 @@ class Webhook(Model):
 
     def secret_hosts(self) -> tuple[tuple[str, str], ...]:
         """Every (secret name, host it is sent to), sorted."""
+        return self._secret_hosts
+
+    @cached_property
+    def _secret_hosts(self) -> tuple[tuple[str, str], ...]:  # the worker asks for each attempt
         pairs = {(name, self.host) for name in secret_names(_without_auth(self.spec))}
         if self.spec.auth is not None:
             token_host = host_of(self.spec.auth.oauth2.token_url) if self.spec.auth.oauth2 else self.host

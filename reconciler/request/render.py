@@ -13,7 +13,7 @@ from urllib.parse import quote
 from reconciler import VERSION, jsontext
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
-from reconciler.models.webhook import SECRET_REFERENCE, Webhook, fill_secrets, secret_names
+from reconciler.models.webhook import SECRET_REFERENCE, Webhook, fill_secrets
 from reconciler.template import compile_body, is_json_type
 
 MASK: Final = "***"  # stays as it is in a URL: an asterisk needs no percent-encoding (RFC 3986, section 2.2)
@@ -65,10 +65,7 @@ def render_request(
 
 def blank_secrets(webhook: Webhook) -> dict[str, str]:
     """Every secret that the webhook names, as MASK: the `secrets` of the rendering that people are shown."""
-    spec = webhook.spec
-    places = [spec.url, spec.query, spec.headers, spec.body_template]
-    places += [part.model_dump(mode="json") for part in (spec.auth, spec.signing) if part is not None]
-    return dict.fromkeys(sorted(secret_names(places)), MASK)
+    return dict.fromkeys((name for name, _ in webhook.secret_hosts()), MASK)
 
 
 def _url(url: str, query: Mapping[str, str], secrets: Mapping[str, str]) -> str:
