@@ -5,17 +5,19 @@ Only puts the pieces together and in order: lock, recover, listen, work, drain. 
 
 import asyncio
 import contextlib
-import ipaddress
 import resource
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import uvicorn
 
+from reconciler.address import is_loopback
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
@@ -27,7 +29,9 @@ from reconciler.observe.log import log, place_of
 from reconciler.settings import EgressSettings
 from reconciler.source.jsonl import check_readable, read_events
 from reconciler.store.base import Store
-from reconciler.web.app import build_app
+from reconciler.web.app import Security, build_app
+from reconciler.web.certificate import certificate_names, server_context
+from reconciler.web.token import Tokens
 
 DRAIN_SECONDS: Final = 20.0
 IDLE_CHECK_SECONDS: Final = 0.05
@@ -43,6 +47,8 @@ class DaemonSettings:
     events: str | None = None  # a JSONL file, or `-` for standard input
     exit_when_idle: bool = False
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    tokens_file: Path | None = None
+    tls: tuple[Path, Path] | None = None  # certificate and private key, PEM
 
 
 class Daemon:
@@ -68,21 +74,32 @@ class Daemon:
         """
         if self._settings.events is not None:
             check_readable(self._settings.events)
+        security, tls = self._security()
         self._store.take_daemon_lock()
         raise_open_files()
-        with self._signals(), contextlib.closing(_listen(self._settings.host, self._settings.port)) as listener:
+        with self._signals(), contextlib.closing(_listen(self._settings)) as listener:
             resolver = SecretResolver.load(self._settings.egress.secrets_file)
             for problem in resolver.warnings:
                 log("secrets.problem", severity=problem.severity, at=problem.where, why=problem.message)
             async with Deliverer(self._settings.egress, masker=resolver.masker) as deliverer:
-                await self._serve(listener, resolver, deliverer, on_ready)
+                await self._serve(_Door(listener, security, tls), resolver, deliverer, on_ready)
         if self._failure is not None:
             raise _explained(self._failure, resolver.masker)
         log("daemon.stopped")
 
+    def _security(self) -> tuple[Security, ssl.SSLContext | None]:
+        """Who may ask, and the TLS they ask over. Raises ManifestError for a bad tokens file, ReconcilerError for a
+        certificate that cannot be used."""
+        tokens = Tokens.load(self._settings.tokens_file) if self._settings.tokens_file is not None else None
+        for problem in tokens.warnings if tokens is not None else ():
+            log("tokens.problem", severity=problem.severity, at=problem.where, why=problem.message)
+        if self._settings.tls is None:
+            return Security(tokens), None
+        return Security(tokens, certificate_names(self._settings.tls[0])), server_context(*self._settings.tls)
+
     async def _serve(
         self,
-        listener: socket.socket,
+        door: "_Door",
         resolver: SecretResolver,
         deliverer: Deliverer,
         on_ready: Callable[[str], None],
@@ -98,11 +115,17 @@ class Daemon:
         )
         intake = Intake(self._store, live, now=now_ms, wake=worker.wake)
         await worker.start()
-        url = _base_url(listener)
+        url = door.url
         app = build_app(
-            store=self._store, live=live, intake=intake, status=lambda: {"in_flight": worker.in_flight}, listen=url
+            store=self._store,
+            live=live,
+            intake=intake,
+            status=lambda: {"in_flight": worker.in_flight},
+            listen=url,
+            security=door.security,
+            on_publish=worker.refresh_soon,
         )
-        server = _Server(app, listener)
+        server = _Server(app, door)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._part(worker.run()))
             group.create_task(self._part(server.serve()))
@@ -193,11 +216,37 @@ def _explained(failure: BaseException, masker: Masker) -> ReconcilerError:
     return explained
 
 
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """Where requests come in, who may come, and whether by TLS."""
+
+    listener: socket.socket
+    security: Security
+    tls: ssl.SSLContext | None
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        host, port = self.listener.getsockname()[:2]
+        scheme = "http" if self.tls is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+class _TlsConfig(uvicorn.Config):
+    """uvicorn's settings with a TLS context of our making; uvicorn itself would read the files anew, by its rules."""
+
+    tls: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        super().load()
+        self.ssl = self.tls
+
+
 class _Server:
     """uvicorn in our loop, on our socket, without its signal handlers."""
 
-    def __init__(self, app: object, listener: socket.socket) -> None:
-        config = uvicorn.Config(
+    def __init__(self, app: object, door: _Door) -> None:
+        config = _TlsConfig(
             app,  # type: ignore[arg-type]  # a Starlette application is an ASGI application
             log_config=None,
             access_log=False,
@@ -209,8 +258,9 @@ class _Server:
             timeout_graceful_shutdown=5,
             proxy_headers=False,
         )
+        config.tls = door.tls
         self._server = _QuietServer(config)
-        self._listener = listener
+        self._listener = door.listener
         self.ready = self._server.ready
 
     async def serve(self) -> None:
@@ -247,11 +297,17 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    if not is_loopback(host):
+def _listen(settings: DaemonSettings) -> socket.socket:
+    host, port = settings.host, settings.port
+    if not is_loopback(host) and settings.tokens_file is None:
         raise ReconcilerError(
             f"without tokens the daemon listens only on loopback: {host}",
-            hint="listen on 127.0.0.1 and let a proxy that authenticates stand in front",
+            hint="give it `--tokens FILE`, `--tls-cert` and `--tls-key`, or listen on 127.0.0.1",
+        )
+    if not is_loopback(host) and settings.tls is None:
+        raise ReconcilerError(
+            f"beyond loopback the daemon serves https:// only: {host}",
+            hint="give it `--tls-cert` and `--tls-key`: plain http:// would show every token on the way",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -266,19 +322,6 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {exc.strerror}", hint="choose another address with `--listen`"
         ) from exc
     return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`: 127.0.0.0/8, ::1 or the name localhost."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _base_url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.asynccontextmanager

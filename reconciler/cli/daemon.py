@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,6 +26,31 @@ from reconciler.settings import DEFAULT_LISTEN, parse_listen
     show_envvar=True,
     help="Where events, the API and the page are served; port 0 lets the system choose.",
 )
+@click.option(
+    "--tokens",
+    "tokens_file",
+    metavar="FILE",
+    envvar="RECONCILER_TOKENS",
+    show_envvar=True,
+    type=click.Path(dir_okay=False),
+    help="Who may ask: YAML, NAME: {token or sha256, roles: [read, apply, operate, ingest]}; read again on change.",
+)
+@click.option(
+    "--tls-cert",
+    metavar="FILE",
+    envvar="RECONCILER_TLS_CERT",
+    show_envvar=True,
+    type=click.Path(dir_okay=False),
+    help="Serve https:// with this PEM certificate, its chain below it.",
+)
+@click.option(
+    "--tls-key",
+    metavar="FILE",
+    envvar="RECONCILER_TLS_KEY",
+    show_envvar=True,
+    type=click.Path(dir_okay=False),
+    help="The certificate's private key, PEM, without a password.",
+)
 @click.option("--events", metavar="FILE|-", help="Take events from a JSONL file or standard input as well.")
 @click.option("--exit-when-idle", is_flag=True, help="End once the events are read and nothing waits to be delivered.")
 @click.option(
@@ -43,15 +69,34 @@ def run(
 
     Prints `ready: http://ADDRESS:PORT` on stderr once events are taken. A newly applied revision is live within a
     second. SIGTERM drains: intake stops, what is in flight gets 20 seconds, the rest is given back.
+
+    Without --tokens it listens on loopback only, for whoever is on this machine. With --tokens every request wants a
+    bearer token with the right role; beyond loopback --tls-cert and --tls-key are needed too.
     """
     from reconciler.daemon import DaemonSettings
     from reconciler.observe import log
 
     host, port = parse_listen(listen)
-    settings = DaemonSettings(host, port, egress_settings(options), events, exit_when_idle)
+    settings = DaemonSettings(
+        host,
+        port,
+        egress_settings(options),
+        events,
+        exit_when_idle,
+        tokens_file=Path(options["tokens_file"]) if options["tokens_file"] else None,
+        tls=_tls(ctx, options["tls_cert"], options["tls_key"]),
+    )
     log.configure("json" if log_format == "json" else "text", sys.stderr)
     stopped_by = _loop_runner()(_run(settings, store_url(ctx)))
     return EXIT_INTERRUPTED if stopped_by is signal.SIGINT else EXIT_OK
+
+
+def _tls(ctx: click.Context, certificate: str | None, private_key: str | None) -> tuple[Path, Path] | None:
+    if certificate and private_key:
+        return Path(certificate), Path(private_key)
+    if certificate or private_key:
+        raise click.UsageError("--tls-cert and --tls-key go together.", ctx)
+    return None
 
 
 async def _run(settings: Any, url: str) -> signal.Signals | None:

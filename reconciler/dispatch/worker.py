@@ -84,6 +84,7 @@ class Worker:
         self._gate = Gate()
         self._lanes = Lanes(store=store, live=live, resolver=resolver, limits=self._limits)
         self._wake = asyncio.Event()
+        self._moved = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._unwritten: dict[int, Claimed] = {}
         self._given_back: list[Claimed] = []
@@ -104,6 +105,10 @@ class Worker:
     def wake(self) -> None:
         """Something may be due: new events, or an operator's change."""
         self._wake.set()
+
+    def refresh_soon(self) -> None:
+        """A revision was set: look for it now, not when its time comes."""
+        self._moved.set()
 
     async def is_idle(self) -> bool:
         """Whether nothing is under way and no delivery that can be claimed is left."""
@@ -160,7 +165,10 @@ class Worker:
 
     async def _refresh_forever(self) -> None:
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await self._moved.wait()
+            self._moved.clear()
             if await self._lanes.refresh(self._patience):
                 self.wake()
 
