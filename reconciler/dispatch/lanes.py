@@ -4,10 +4,11 @@ Owned by the worker. Follows the live revision, the binding file and which webho
 when one of them has moved.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from reconciler.dispatch.live import Live
+from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.pace import UNLIMITED, Pace, paces_of
 from reconciler.dispatch.patience import Patience
 from reconciler.egress.secrets import SecretResolver
@@ -83,27 +84,30 @@ class Lanes:
         self._must_configure = True
 
     async def _configure(self) -> None:
-        snapshot = self._live.snapshot
-        active = [live for live in snapshot.webhooks.values() if live.webhook.is_active]
-        self._limits = self._binding_limits()
-        self._paces = paces_of(live.webhook for live in active)
-        lanes = [self._lane(live) for live in active]
+        snapshot, limits = self._live.snapshot, self._binding_limits()
+        lanes, paces = await asyncio.to_thread(self._lanes_of, snapshot, limits)  # it reads secrets' files
+        self._limits, self._paces = limits, paces
         self._open = frozenset(lane.webhook_uid for lane in lanes if lane.is_open)
         await self._store.configure(snapshot.revision, lanes)
         if snapshot.revision != self._configured_revision:
             log("revision.live", revision=snapshot.revision, commit=snapshot.commit, webhooks=len(lanes))
         self._configured_revision = snapshot.revision
 
-    def _lane(self, live: LiveWebhook) -> Lane:
+    def _lanes_of(self, snapshot: Snapshot, limits: Mapping[WebhookUid, int]) -> tuple[list[Lane], dict[str, Pace]]:
+        active = [live for live in snapshot.webhooks.values() if live.webhook.is_active]
+        paces = paces_of(live.webhook for live in active)
+        return [self._lane(live, paces, limits) for live in active], paces
+
+    def _lane(self, live: LiveWebhook, paces: Mapping[str, Pace], limits: Mapping[WebhookUid, int]) -> Lane:
         webhook = live.webhook
         note = _no_effect_note(webhook) or self._resolver.unresolved(webhook)
-        pace = self._paces[webhook.pace_key]
+        pace_key = webhook.pace_key
         return Lane(
             webhook_uid=live.uid,
-            pace_key=webhook.pace_key,
-            per_second=pace.per_second,
-            burst=pace.burst,
-            max_concurrency=self._limits.get(live.uid, webhook.spec.max_concurrency),
+            pace_key=pace_key,
+            per_second=paces[pace_key].per_second,
+            burst=paces[pace_key].burst,
+            max_concurrency=limits.get(live.uid, webhook.spec.max_concurrency),
             is_open=note is None,
             note=note,
         )
