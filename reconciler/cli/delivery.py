@@ -1,19 +1,19 @@
 """`deliveries list|show`: what was sent, what came back, what happens next."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from reconciler.cli import view
 from reconciler.cli.option import format_option, store_option, store_url
-from reconciler.cli.state import reading
-from reconciler.cli.view_attempt import delivery_row, out_delivery
+from reconciler.cli.state import reading, whole_delivery_id, whole_event_id
+from reconciler.cli.view_attempt import DELIVERIES, delivery_row, out_delivery
+from reconciler.cli.view_table import out_table, say_if_incomplete
 from reconciler.errors import ReconcilerError
 from reconciler.models.delivery import Attempt, Delivery, State
 from reconciler.store.base import DeliveryFilter, Page
-
-HEADERS = ("ID", "WEBHOOK", "EVENT", "STATE", "ATTEMPTS", "OUTCOME", "NEXT ATTEMPT", "REVISION")
 
 
 @click.group()
@@ -41,13 +41,14 @@ def list_(
     before: str | None,
     **_: Any,
 ) -> None:
-    """List deliveries, newest first."""
+    """List deliveries, newest first. An ID may be written by its beginning, as a terminal shows it."""
     where = DeliveryFilter(webhook, State(state) if state else None, event_id)
     found = asyncio.run(_list(store_url(ctx), Page(limit, before), where))
     if output_format == "json":
         view.out_json([delivery.to_json() for delivery in found])
         return
-    view.out_table(HEADERS, [delivery_row(delivery) for delivery in found])
+    out_table(DELIVERIES, [delivery_row(delivery) for delivery in found])
+    say_if_incomplete([delivery.id for delivery in found], limit, noun="deliveries")
 
 
 @deliveries.command()
@@ -56,7 +57,7 @@ def list_(
 @click.argument("delivery_id", metavar="ID")
 @click.pass_context
 def show(ctx: click.Context, /, output_format: str, delivery_id: str, **_: Any) -> None:
-    """Show one delivery with the invocation data of every attempt."""
+    """Show one delivery with the invocation data of every attempt. ID may be its beginning."""
     delivery, attempts = asyncio.run(_show(store_url(ctx), delivery_id))
     if output_format == "json":
         view.out_json(delivery.in_full(attempts))
@@ -66,12 +67,16 @@ def show(ctx: click.Context, /, output_format: str, delivery_id: str, **_: Any) 
 
 async def _list(url: str, page: Page, where: DeliveryFilter) -> tuple[Delivery, ...]:
     async with reading(url) as store:
+        if page.before is not None:
+            page = replace(page, before=await whole_delivery_id(store, page.before))
+        if where.event_id is not None:
+            where = replace(where, event_id=await whole_event_id(store, where.event_id))
         return await store.deliveries(page, where=where)
 
 
 async def _show(url: str, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]]:
     async with reading(url) as store:
-        found = await store.delivery(delivery_id)
+        found = await store.delivery(await whole_delivery_id(store, delivery_id))
     if found is None:
-        raise ReconcilerError(f"no such delivery: {delivery_id}", hint="list them with `reconciler deliveries list`")
+        raise ReconcilerError(f"the delivery is gone: {delivery_id}")
     return found

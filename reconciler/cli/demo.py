@@ -1,21 +1,19 @@
-"""`demo`: the whole path on this machine, with the very commands a person would type.
+"""`demo`: the whole path on this machine, told step by step with the commands a person would type.
 
-Every step is a process of its own in a temporary folder: what is shown is what the commands print. Nothing leaves the
-machine: the production URL of the manifests leads to the sandbox by the operator's `--connect-to` and `--ca`.
+Nothing leaves the machine: the production URL of the example manifests leads to the sandbox, by the operator's
+`RECONCILER_CONNECT_TO` and `RECONCILER_CA`. `demo_stage` runs the commands and ends the servers.
 """
 
-import contextlib
+import http.client
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
+import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
@@ -23,174 +21,177 @@ from typing import Any, Final
 import click
 
 from reconciler.cli import view
+from reconciler.cli.demo_stage import Stage, stage
+from reconciler.cli.view_table import short_id
 from reconciler.errors import ReconcilerError
+from reconciler.settings import DEFAULT_LISTEN, parse_listen
 
 HOST: Final = "acme.workflows.okta.com"
 TOKEN: Final = "demo-" + "0123456789abcdef" * 4  # the sandbox's client token; no real one has this prefix
-READY_SECONDS: Final = 30.0
+WEBHOOK: Final = "okta-access-requests"
+MANIFEST: Final = f"manifests/{WEBHOOK}.yaml"
+EDIT: Final = ('"requestor email"', '"requester email"')
 DELIVERED_SECONDS: Final = 30.0
+LISTED_MAX: Final = 1000
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave the sandbox and the daemon running until interrupted.")
+@click.option("--keep", is_flag=True, help="Leave the sandbox and the daemon, with its page, running until Ctrl-C.")
 def demo(keep: bool) -> None:
     """The whole path on this machine: plan, apply, deliver, look.
 
-    Starts the sandbox and a daemon, plans and applies the example manifests, sends sample events, delivers them over
-    TLS and shows one delivery's invocation data. About ten seconds; no set-up; nothing leaves the machine.
+    Validates, plans and applies the example manifests, starts a daemon and a local stand-in for Okta Workflows, sends
+    sample events and shows how they were delivered over TLS. About ten seconds; no set-up; works in a temporary
+    folder; nothing leaves the machine.
     """
-    with _folder(keep=keep) as folder:
-        stage = Stage(folder)
-        try:
-            stage.play()
-            if keep:
-                stage.stay()
-        finally:
-            stage.end()
+    started = time.monotonic()
+    with stage() as the:
+        _set_up(the)
+        _configure(the)
+        _connect(the)
+        daemon = _deliver(the, listen=_free_address() if keep else "127.0.0.1:0")
+        _look(the, daemon)
+        _change(the)
+        _closing(_list(daemon, ""), seconds=time.monotonic() - started)
+        if keep:
+            _keep(the, daemon)
 
 
-@contextlib.contextmanager
-def _folder(*, keep: bool) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
+def _set_up(the: Stage) -> None:
+    """What a team has before the story begins: manifests, a binding file, events."""
+    with as_file(files("reconciler.cli") / "demo_data") as data:
+        _copy(data, "manifests", the.folder / "manifests")
+        _copy(data, "events.jsonl", the.folder / "events.jsonl")
+    secrets = the.folder / "secrets.yaml"
+    secrets.write_text(f"okta_client_token:\n  from: env:OKTA_CLIENT_TOKEN\n  hosts: [{HOST}]\n", encoding="utf-8")
+    secrets.chmod(0o600)
+    busy = {"match": {"number": 2}, "status": 429, "headers": {"retry-after": "1"}}  # 1 is the test event
+    script = json.dumps({"flow": _alias(the.folder / MANIFEST), **busy})
+    (the.folder / "busy.jsonl").write_text(f"{script}\n", encoding="utf-8")
+    the.set_quietly(OKTA_CLIENT_TOKEN=TOKEN)
+
+
+def _configure(the: Stage) -> None:
+    the.step("Webhooks are declared in manifests/. A check needs no store and no secret.")
+    the.run("validate")
+    the.step("A reviewer reads what would change. Nothing exists yet.")
+    more = "`reconciler show --plan plan.json` prints them all"
+    the.run_shortened("plan", "--out", "plan.json", first_until="    }", more=more)
+    the.step("The pipeline applies exactly that plan, all or nothing, in one transaction.")
+    the.run("apply", "--plan", "plan.json")
+    the.run("plan")
+
+
+def _connect(the: Stage) -> None:
+    the.step("The operator says where a secret comes from and which hosts may receive it.")
+    the.show("cat secrets.yaml")
+    view.out(f"\n{(the.folder / 'secrets.yaml').read_text(encoding='utf-8').rstrip()}")
+    the.step("A local server that behaves like Okta Workflows stands in for the receiver.")
+    flows = [word for alias in _aliases(the.folder) for word in ("--flow", f"{alias}=$OKTA_CLIENT_TOKEN")]
+    sandbox = the.serve("sandbox", "--listen", "127.0.0.1:0", "--ca-out", "ca.pem", "--script", "busy.jsonl", *flows)
+    address = sandbox.removeprefix("https://")
+    the.export(
+        RECONCILER_SECRETS="secrets.yaml",
+        RECONCILER_CA="ca.pem",
+        RECONCILER_CONNECT_TO=f"{HOST}:443:{address}",
+    )
+    the.step("One test event, by the same code that will deliver the real ones.")
+    the.run("test", WEBHOOK)
+
+
+def _deliver(the: Stage, *, listen: str) -> str:
+    """Returns the daemon's URL."""
+    the.step("The daemon takes events in and delivers them as the applied webhooks say.")
+    daemon = the.serve("run", "--listen", listen)
+    the.step("Events arrive. Each is stored, with its deliveries, before the answer.")
+    the.run("send", "events.jsonl", "--to", daemon)
+    _wait_until_delivered(daemon)
+    return daemon
+
+
+def _look(the: Stage, daemon: str) -> None:
+    the.step("What is live, and what became of the events.")
+    the.run("webhooks", "list")
+    the.run("deliveries", "list", "--limit", "8")
+    the.step("One delivery in full. The receiver was busy (429), so it was tried again.")
+    retried = max(_list(daemon, f"webhook={WEBHOOK}"), key=lambda delivery: int(delivery["attempts"]))
+    the.run("deliveries", "show", short_id(retried["id"]))
+
+
+def _change(the: Stage) -> None:
+    the.step("The next change is one line, reviewed as one line. The daemon runs on.")
+    the.show(f"$EDITOR {MANIFEST}")
+    view.out(f"\n{EDIT[0]} becomes {EDIT[1]}")
+    manifest = the.folder / MANIFEST
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace(*EDIT), encoding="utf-8")
+    the.run("plan", "--out", "change.json")
+    the.run("apply", "--plan", "change.json")
+    the.run("history")
+
+
+def _closing(deliveries: list[Mapping[str, Any]], *, seconds: float) -> None:
+    events = len({delivery["event_id"] for delivery in deliveries})
+    attempts = sum(int(delivery["attempts"]) for delivery in deliveries)
+    facts = f"{events} events, {len(deliveries)} deliveries, {attempts} requests over TLS; nothing left this machine"
+    view.out(f"\n{click.style(f'Done in {seconds:.0f} seconds.', fg='green', bold=True)}")
+    view.out(f"{facts}.")
+    nexts = (
+        ("reconciler demo --keep", "the same, left running with its web page"),
+        ("reconciler explain event", "the fields that a body template may use"),
+        ("reconciler explain manifest", "the fields of a manifest"),
+        ("reconciler --help", "every command; each has --help"),
+    )
+    view.out("\nWhat next:")
+    for line, meaning in nexts:
+        view.out(f"  {click.style(line.ljust(28), fg='cyan')} {meaning}")
+
+
+def _keep(the: Stage, daemon: str) -> None:
+    path = f"{Path(sys.executable).parent}:$PATH"
+    lines = [f'export PATH="{path}"', *(f"export {name}={shlex.quote(value)}" for name, value in the.exported.items())]
+    lines.append(f"export RECONCILER_DAEMON={daemon}")
+    (the.folder / "demo.env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    view.out(f"\nThe page is at {click.style(f'{daemon}/', bold=True)}")
+    view.out("To try commands, in another terminal:")
+    view.out(f"  {click.style(f'cd {the.folder} && . ./demo.env', fg='cyan')}")
+    view.out("Ctrl-C ends the sandbox and the daemon and removes the folder.")
+    the.stay()
+    view.out("\nended")
+
+
+def _wait_until_delivered(daemon: str) -> None:
+    deadline = time.monotonic() + DELIVERED_SECONDS
+    while any(_list(daemon, f"state={state}&limit=1") for state in ("pending", "in_flight")):
+        if time.monotonic() > deadline:
+            raise ReconcilerError("the demo's events were not delivered in time")
+        threading.Event().wait(0.05)
+
+
+def _list(daemon: str, query: str) -> list[Mapping[str, Any]]:
+    """Deliveries by the daemon's API."""
+    connection = http.client.HTTPConnection(daemon.removeprefix("http://"), timeout=DELIVERED_SECONDS)
     try:
-        yield folder
+        connection.request("GET", f"/v1/deliveries?limit={LISTED_MAX}&{query}")
+        answer = connection.getresponse()
+        body = answer.read()
     finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        connection.close()
+    if answer.status != http.client.OK:
+        raise ReconcilerError(f"the demo's daemon answers {answer.status}")
+    found: list[Mapping[str, Any]] = json.loads(body)
+    return found
 
 
-class Stage:
-    """The demo's folder and its two servers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._servers: list[subprocess.Popen[str]] = []
-        self._number = 0
-        self._env = {key: value for key, value in os.environ.items() if not key.startswith("RECONCILER_")}
-        self._env["OKTA_CLIENT_TOKEN"] = TOKEN
-        if view.has_colour(sys.stdout):
-            self._env["FORCE_COLOR"] = "1"
-
-    def play(self) -> None:
-        """All steps in order."""
-        self._set_up()
-        self._step("A reviewer reads what the manifests would change. Nothing exists yet.")
-        self._run("plan", "--out", "plan.json")
-        self._step("The pipeline applies exactly that plan: one transaction, revision 1.")
-        self._run("apply", "--plan", "plan.json")
-        self._step("Applying again changes nothing.")
-        self._run("apply", "--auto-approve")
-        sandbox = self._sandbox()
-        egress = ("--secrets", "secrets.yaml", "--ca", "ca.pem", "--connect-to", f"{HOST}:443:{sandbox}")
-        self._step("One test event, through the same code as production.")
-        self._run("test", "okta-access-requests", *egress)
-        self._step("The daemon takes events in and delivers them with the applied configuration.")
-        daemon = self._serve("run", "--listen", "127.0.0.1:0", *egress)
-        self._step("Apono's events arrive; each is stored, with its fan-out, before the answer.")
-        self._run("send", "events.jsonl", "--to", daemon)
-        self._wait_until_delivered()
-        self._step("What is live, and what became of the events.")
-        self._run("webhooks", "list")
-        self._run("deliveries", "list", "--limit", "8")
-        self._step("The invocation data of one delivery: what was sent, what came back, under which revision.")
-        self._run("deliveries", "show", self._one_delivery())
-        self._closing(daemon)
-
-    def stay(self) -> None:
-        """Until Ctrl-C."""
-        view.out(f"The folder is {self._folder}; Ctrl-C ends the sandbox and the daemon.")
-        for server in self._servers:
-            server.wait()
-
-    def end(self) -> None:
-        """End the servers that this demo started, by their ids."""
-        for server in self._servers:
-            server.terminate()
-        for server in self._servers:
-            try:
-                server.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-
-    def _set_up(self) -> None:
-        with as_file(files("reconciler.cli") / "demo_data") as data:
-            _copy(data, "manifests", self._folder / "manifests")
-            _copy(data, "events.jsonl", self._folder / "events.jsonl")
-        bindings = f"okta_client_token: {{from: env:OKTA_CLIENT_TOKEN, hosts: [{HOST}]}}\n"
-        binding_file = self._folder / "secrets.yaml"
-        binding_file.write_text(bindings, encoding="utf-8")
-        binding_file.chmod(0o600)
-
-    def _sandbox(self) -> str:
-        self._step("A local server that behaves like Okta Workflows stands in for the receiver.")
-        aliases = sorted(set(_aliases(self._folder / "manifests")))
-        flows = [item for alias in aliases for item in ("--flow", f"{alias}={TOKEN}")]
-        url = self._serve("sandbox", "--listen", "127.0.0.1:0", "--ca-out", "ca.pem", "--host", HOST, *flows)
-        return url.removeprefix("https://")
-
-    def _step(self, text: str) -> None:
-        self._number += 1
-        view.out(f"\n{click.style(f'{self._number}. {text}', bold=True)}")
-
-    def _show(self, args: Sequence[str]) -> None:
-        line = shlex.join(["reconciler", *args]).replace(TOKEN, "$OKTA_CLIENT_TOKEN")
-        view.out(f"{click.style('$', fg='bright_black')} {click.style(line, fg='cyan')}\n")
-
-    def _run(self, *args: str) -> None:
-        self._show(args)
-        sys.stdout.flush()
-        done = subprocess.run(_command(args), cwd=self._folder, env=self._env, check=False)
-        if done.returncode:
-            raise ReconcilerError(f"the demo's step failed with exit code {done.returncode}: {shlex.join(args)}")
-
-    def _serve(self, *args: str) -> str:
-        """Start a server; returns the URL of its ready line."""
-        self._show(args)
-        log = self._folder / f"{args[0]}.log"
-        server = subprocess.Popen(
-            _command(args), cwd=self._folder, env=self._env, stdin=subprocess.DEVNULL, stderr=log.open("w"), text=True
-        )
-        self._servers.append(server)
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline and server.poll() is None:
-            for line in log.read_text(encoding="utf-8").splitlines():
-                if line.startswith("ready: "):
-                    view.out(line)
-                    return line.removeprefix("ready: ")
-            threading.Event().wait(0.05)
-        raise ReconcilerError(f"the demo's {args[0]} did not start", hint=log.read_text(encoding="utf-8")[-2000:])
-
-    def _json(self, *args: str) -> Any:
-        command = _command((*args, "--format", "json"))
-        done = subprocess.run(command, cwd=self._folder, env=self._env, check=True, stdout=subprocess.PIPE)
-        return json.loads(done.stdout)
-
-    def _wait_until_delivered(self) -> None:
-        deadline = time.monotonic() + DELIVERED_SECONDS
-        while time.monotonic() < deadline:
-            waiting = [item for item in self._json("deliveries", "list") if item["state"] in ("pending", "in_flight")]
-            if not waiting:
-                return
-            threading.Event().wait(0.2)
-        raise ReconcilerError("the demo's events were not delivered in time")
-
-    def _one_delivery(self) -> str:
-        """A delivery of the page's own webhook."""
-        found = self._json("deliveries", "list", "--webhook", "okta-access-requests")
-        return str(found[-1]["id"])
-
-    def _closing(self, daemon: str) -> None:
-        view.out("")
-        view.out(
-            click.style("Done.", fg="green", bold=True)
-            + " Every event was delivered over TLS, and the store knows how."
-        )
-        view.out(f"`reconciler demo --keep` leaves it running; the page is then at {daemon}/")
-
-
-def _command(args: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "reconciler", *args]
+def _free_address() -> str:
+    """The default address, which the README names, if nobody listens there; else one with any free port."""
+    host, port = parse_listen(DEFAULT_LISTEN)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            port = 0
+    return f"{host}:{port}"
 
 
 def _copy(data: Path, name: str, target: Path) -> None:
@@ -205,5 +206,11 @@ def _copy(data: Path, name: str, target: Path) -> None:
 
 
 def _aliases(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*.yaml"):
-        yield from re.findall(r"/api/flo/([0-9a-f]{32})", path.read_text(encoding="utf-8"))
+    yield from sorted({_alias(path) for path in folder.rglob("okta-*.yaml")})
+
+
+def _alias(manifest: Path) -> str:
+    found = re.search(r"/api/flo/([0-9a-f]{32})", manifest.read_text(encoding="utf-8"))
+    if found is None:
+        raise ReconcilerError(f"the demo's manifest names no flow: {manifest.name}")
+    return found[1]

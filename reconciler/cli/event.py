@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +13,33 @@ import click
 from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.cli.option import ca_option, format_option, store_option, store_url
-from reconciler.cli.state import daemon_address, reading
+from reconciler.cli.state import daemon_address, reading, whole_event_id
+from reconciler.cli.view_table import (
+    Table,
+    out_table,
+    say_if_incomplete,
+    short_id,
+    short_middle,
+    to_seconds,
+    without_year,
+)
 from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
 from reconciler.models.delivery import Delivery, iso_time
 from reconciler.settings import DEFAULT_LISTEN
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
 
-HEADERS: Final = ("ID", "TYPE", "REQUEST", "STATUS", "SOURCE", "RECEIVED", "DELIVERIES", "PROBLEM")
+EVENTS: Final = Table(
+    ("ID", "TYPE", "REQUEST", "STATUS", "SOURCE", "RECEIVED", "DELIVERIES", "PROBLEM"),
+    frozenset(("DELIVERIES",)),
+    (
+        ("ID", short_id),
+        ("RECEIVED", to_seconds),
+        ("SOURCE", None),
+        ("REQUEST", short_middle),
+        ("RECEIVED", without_year),
+        ("DELIVERIES", None),
+    ),
+)
 STATUS_COLOURS: Final = {"accepted": "green", "duplicate": "bright_black", "conflict": "red", "quarantined": "red"}
 STORED: Final = (EventStatus.ACCEPTED, EventStatus.QUARANTINED)
 SHOWN_DELIVERIES_MAX: Final = 1000
@@ -40,9 +61,7 @@ _NOT_PLAIN: Final = re.compile(r"[^\x00-\x7e]")
 )
 @ca_option
 @format_option()
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
-)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True))
 def send(daemon: str, output_format: str, files: tuple[str, ...], **_: Any) -> int:
     """Send the events in JSON or JSONL FILEs to a daemon; - is standard input.
 
@@ -64,7 +83,7 @@ def send(daemon: str, output_format: str, files: tuple[str, ...], **_: Any) -> i
     finally:
         if output_format == "json":
             view.out_json(report)
-        else:
+        elif report["events"]:
             view.say(", ".join(f"{report[key]} {key}" for key in report if key != "events"))
     return EXIT_FAILED if any(event["problem"] for event in report["events"]) else EXIT_OK
 
@@ -101,12 +120,13 @@ def events() -> None:
 def list_(
     ctx: click.Context, /, output_format: str, status: str | None, limit: int, before: str | None, **_: Any
 ) -> None:
-    """List received events, newest first."""
+    """List received events, newest first. An ID may be written by its beginning, as a terminal shows it."""
     found = asyncio.run(_list(store_url(ctx), Page(limit, before), EventStatus(status) if status else None))
     if output_format == "json":
         view.out_json([event.to_json() for event in found])
         return
-    view.out_table(HEADERS, [_row(event) for event in found])
+    out_table(EVENTS, [_row(event) for event in found])
+    say_if_incomplete([event.id for event in found], limit, noun="events")
 
 
 @events.command()
@@ -115,7 +135,7 @@ def list_(
 @click.argument("event_id", metavar="ID")
 @click.pass_context
 def show(ctx: click.Context, /, output_format: str, event_id: str, **_: Any) -> None:
-    """Show one event as it was received, and its deliveries."""
+    """Show one event as it was received, and its deliveries. ID may be its beginning."""
     event, deliveries = asyncio.run(_show(store_url(ctx), event_id))
     if output_format == "json":
         click.echo(_plain(jsontext.pretty(event.in_full(deliveries))))
@@ -125,14 +145,16 @@ def show(ctx: click.Context, /, output_format: str, event_id: str, **_: Any) -> 
 
 async def _list(url: str, page: Page, status: EventStatus | None) -> tuple[StoredEvent, ...]:
     async with reading(url) as store:
+        if page.before is not None:
+            page = replace(page, before=await whole_event_id(store, page.before))
         return await store.events(page, status=status)
 
 
 async def _show(url: str, event_id: str) -> tuple[StoredEvent, tuple[Delivery, ...]]:
     async with reading(url) as store:
-        event = await store.event(event_id)
+        event = await store.event(await whole_event_id(store, event_id))
         if event is None:
-            raise ReconcilerError(f"no such event: {event_id}", hint="list them with `reconciler events list`")
+            raise ReconcilerError(f"the event is gone: {event_id}")
         return event, await store.deliveries(Page(SHOWN_DELIVERIES_MAX), where=DeliveryFilter(event_id=event.id))
 
 
@@ -153,8 +175,7 @@ def _row(event: StoredEvent) -> list[str]:
 
 
 def _out_event(event: StoredEvent, deliveries: tuple[Delivery, ...]) -> None:
-    from reconciler.cli.delivery import HEADERS as DELIVERY_HEADERS
-    from reconciler.cli.view_attempt import delivery_row, fact_lines
+    from reconciler.cli.view_attempt import DELIVERIES, delivery_row, fact_lines
 
     view.out(click.style(f"event {view.visible(event.id)}", bold=True))
     facts = {
@@ -174,7 +195,7 @@ def _out_event(event: StoredEvent, deliveries: tuple[Delivery, ...]) -> None:
         view.out(view.visible(line))
     if deliveries:
         view.out("")
-        view.out_table(DELIVERY_HEADERS, [delivery_row(delivery) for delivery in deliveries])
+        out_table(DELIVERIES, [delivery_row(delivery) for delivery in deliveries])
 
 
 def _raw_text(event: StoredEvent) -> str:

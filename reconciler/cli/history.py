@@ -8,11 +8,16 @@ import click
 from reconciler.cli import view
 from reconciler.cli.option import format_option, store_option, store_url
 from reconciler.cli.state import reading
+from reconciler.cli.view_table import Table, out_table, say_if_incomplete, short_commit, to_seconds
 from reconciler.models.delivery import iso_time
 from reconciler.models.revision import Revision
 from reconciler.store.base import Page
 
-HEADERS: Final = ("REVISION", "APPLIED AT", "BY", "COMMIT", "OWNER", "ADDED", "CHANGED", "RENAMED", "DESTROYED")
+TABLE: Final = Table(
+    ("REVISION", "APPLIED AT", "BY", "COMMIT", "OWNER", "ADDED", "CHANGED", "RENAMED", "DESTROYED"),
+    frozenset(("REVISION", "ADDED", "CHANGED", "RENAMED", "DESTROYED")),
+    (("COMMIT", short_commit), ("APPLIED AT", to_seconds), ("RENAMED", None), ("OWNER", None)),
+)
 
 
 @click.command()
@@ -27,7 +32,8 @@ def history(ctx: click.Context, /, output_format: str, limit: int, before: str |
     if output_format == "json":
         view.out_json([revision.to_json() for revision in revisions])
         return
-    view.out_table(HEADERS, [_row(revision) for revision in revisions])
+    out_table(TABLE, [_row(revision) for revision in revisions])
+    say_if_incomplete([str(revision.number) for revision in revisions], limit, noun="revisions")
 
 
 async def _revisions(url: str, page: Page) -> tuple[Revision, ...]:

@@ -47,6 +47,16 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
 }
 
 
+class NoSuchCommandError(click.UsageError):
+    """A word that is no command; `possibilities` are near ones, as click's own exceptions call them."""
+
+    def __init__(self, word: str, ctx: click.Context) -> None:
+        import difflib
+
+        super().__init__(f"no such command: {word}", ctx)
+        self.possibilities = difflib.get_close_matches(word, COMMANDS, n=1)
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only to run it."""
 
@@ -69,11 +79,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+            raise NoSuchCommandError(args[0], ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -100,7 +106,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         result = cli.main(args=None if argv is None else list(argv), prog_name="reconciler", standalone_mode=False)
     except click.UsageError as exc:
-        exc.show()
+        _say_usage(exc)
         return EXIT_USAGE
     except click.ClickException as exc:
         exc.show()
@@ -121,6 +127,21 @@ def run(argv: Sequence[str] | None = None) -> int:
         view.say_error(f"{exc.strerror or exc}".lower() + (f": {exc.filename}" if exc.filename else ""))
         return 1
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _say_usage(exc: click.UsageError) -> None:
+    """A usage error in our grammar. Where a group is called without a command, its help."""
+    from reconciler.cli import view
+
+    if isinstance(exc, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # since click 8.2
+        exc.show()
+        return
+    possibilities = getattr(exc, "possibilities", None)
+    text = exc.message if possibilities else exc.format_message()
+    hint = f"`{exc.ctx.command_path if exc.ctx else 'reconciler'} --help` shows the usage"
+    if possibilities:
+        hint = f"did you mean `{possibilities[0]}`?"
+    view.say_error(f"{text[:1].lower()}{text[1:].rstrip('.')}", hint=hint)
 
 
 def _flushed(code: int) -> int:

@@ -154,5 +154,7 @@ def explain(subject: str, output_format: str) -> int:
     if output_format == "json":
         view.out_json([{"path": row.path, "type": row.type, "meaning": row.meaning, last: row.last} for row in fields])
     else:
-        view.out_table(("PATH", "TYPE", last.upper(), "MEANING"), [(r.path, r.type, r.last, r.meaning) for r in fields])
+        from reconciler.cli.view_table import out_fields
+
+        out_fields([(row.path, row.type, row.last, row.meaning) for row in fields], last=last)
     return EXIT_OK

@@ -1,20 +1,23 @@
-"""How commands reach a store: theirs, or one behind a daemon. No other module of `cli` opens one; reading commands never
-make one.
+"""How commands reach a store, theirs or one behind a daemon, and what an id on the command line stands for.
+
+No other module of `cli` opens a store; reading commands never make one.
 """
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from reconciler.errors import StoreError
+from reconciler.errors import ReconcilerError, StoreError
 from reconciler.store.base import CommandStore
 
 if TYPE_CHECKING:
     from reconciler.client.connection import DaemonAddress
+
+CANDIDATES_MAX: Final = 3  # that a message about an ambiguous id names
 
 
 def open_state(url: str, *, create: bool) -> CommandStore | None:
@@ -50,3 +53,28 @@ async def reading(url: str) -> AsyncIterator[CommandStore]:
         )
     async with store:
         yield store
+
+
+async def whole_delivery_id(store: CommandStore, text: str) -> str:
+    """The delivery that `text` names: its id, or a beginning of it that no other has, as a terminal shows it.
+    Raises ReconcilerError."""
+    found = await store.delivery_ids(text, limit=CANDIDATES_MAX + 1)
+    return _only(found, text, noun="delivery", plural="deliveries")
+
+
+async def whole_event_id(store: CommandStore, text: str) -> str:
+    """The event that `text` names, likewise. Raises ReconcilerError."""
+    found = await store.event_ids(text, limit=CANDIDATES_MAX + 1)
+    return _only(found, text, noun="event", plural="events")
+
+
+def _only(found: Sequence[str], text: str, *, noun: str, plural: str) -> str:
+    if text in found or len(found) == 1:
+        return found[0]  # a whole id comes before those that it begins
+    if not found:
+        raise ReconcilerError(f"no such {noun}: {text}", hint=f"list them with `reconciler {plural} list`")
+    more = ", …" if len(found) > CANDIDATES_MAX else ""
+    raise ReconcilerError(
+        f"several {plural} have ids that begin so: {text}",
+        hint=f"write more of it: {', '.join(found[:CANDIDATES_MAX])}{more}",
+    )

@@ -1,10 +1,10 @@
-"""What people see that no single command owns: problems, errors, tables, JSON. Data on stdout, the rest on stderr."""
+"""What people see that no single command owns: problems, errors, JSON. Data on stdout, the rest on stderr."""
 
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import click
@@ -18,10 +18,11 @@ _HARMFUL: Final = re.compile(
 
 
 def has_colour(stream: Any) -> bool:
-    """Whether to colour what goes to `stream`: NO_COLOR, CI, dumb terminals and pipes say no; FORCE_COLOR says yes."""
+    """Whether to colour what goes to `stream`: NO_COLOR, CI, dumb terminals and pipes say no; FORCE_COLOR says yes,
+    and 0 nothing."""
     if os.environ.get("NO_COLOR"):
         return False
-    if os.environ.get("FORCE_COLOR"):
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
@@ -77,27 +78,6 @@ def format_problem(problem: Problem) -> str:
     if problem.hint:
         lines.append(f"  {click.style('hint', fg='cyan')}: {visible(problem.hint)}")
     return "\n".join(lines)
-
-
-def out_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """An aligned table on stdout: no wrapping or cutting into a pipe, so that `grep` and `awk` see whole values."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    is_terminal = sys.stdout.isatty()
-    console = Console(
-        no_color=not has_colour(sys.stdout),
-        highlight=False,
-        soft_wrap=not is_terminal,
-        width=None if is_terminal else 10_000,
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        table.add_column(header, no_wrap=True, overflow="fold" if is_terminal else "ignore")
-    for row in rows:
-        table.add_row(*(Text.from_ansi(cell) for cell in row))
-    console.print(table)
 
 
 def visible(text: str) -> str:

@@ -7,7 +7,8 @@ import click
 
 from reconciler import jsontext
 from reconciler.cli import view
-from reconciler.models.delivery import Attempt, Delivery, State, iso_time
+from reconciler.cli.view_table import Table, short_id, to_seconds, without_year
+from reconciler.models.delivery import Attempt, Delivery, Fault, State, iso_time
 
 STATE_COLOURS: Final = {
     State.PENDING: "yellow",
@@ -17,20 +18,43 @@ STATE_COLOURS: Final = {
     State.CANCELLED: "bright_black",
 }
 OUTCOME_COLOURS: Final = {"delivered": "green", "retryable": "yellow", "unknown": "yellow", "permanent": "red"}
-PHASES: Final = (("dns", "dns_ms"), ("connect", "connect_ms"), ("TLS", "tls_ms"), ("first byte", "first_byte_ms"))
+PHASES: Final = (
+    ("DNS", "dns_ms"),
+    ("connect", "connect_ms"),
+    ("TLS", "tls_ms"),
+    ("first byte", "first_byte_ms"),
+    ("total", "total_ms"),
+)
+
+
+DELIVERIES: Final = Table(
+    ("ID", "WEBHOOK", "EVENT", "STATE", "ATTEMPTS", "OUTCOME", "NEXT ATTEMPT", "REVISION", "NOTE"),
+    frozenset(("ATTEMPTS", "REVISION")),
+    (
+        ("EVENT", short_id),
+        ("ID", short_id),
+        ("NEXT ATTEMPT", to_seconds),
+        ("REVISION", None),
+        ("NEXT ATTEMPT", without_year),
+        ("OUTCOME", None),
+        ("EVENT", None),
+    ),
+    footnote=("ID", "NOTE"),
+)
 
 
 def delivery_row(delivery: Delivery) -> list[str]:
-    """The cells of `deliveries list`."""
+    """The cells of DELIVERIES."""
     return [
         delivery.id,
         view.visible(delivery.webhook),
         view.visible(delivery.event_id),
         state_text(delivery),
         str(delivery.attempts),
-        outcome_text(delivery.outcome.value if delivery.outcome else None),
+        outcome_text(delivery.outcome.value) if delivery.outcome else "",
         iso_time(delivery.next_attempt_at) or "",
         str(delivery.revision),
+        view.visible(delivery.note or ""),
     ]
 
 
@@ -40,20 +64,20 @@ def state_text(delivery: Delivery) -> str:
     return click.style(text, fg=STATE_COLOURS[delivery.state])
 
 
-def outcome_text(outcome: str | None) -> str:
-    """An outcome, coloured; a dash while there is none."""
-    return click.style(outcome, fg=OUTCOME_COLOURS.get(outcome)) if outcome else "-"
+def outcome_text(outcome: str) -> str:
+    """An outcome, coloured."""
+    return click.style(outcome, fg=OUTCOME_COLOURS.get(outcome))
 
 
 def out_delivery(delivery: Delivery, attempts: Sequence[Attempt]) -> None:
     """`deliveries show`: the delivery, then every attempt."""
     facts = {
-        "webhook": delivery.webhook,
-        "event": delivery.event_id,
+        "webhook": view.visible(delivery.webhook),
+        "event": view.visible(delivery.event_id),
         "state": state_text(delivery),
         "accepted": iso_time(delivery.accepted_at) or "",
         "next attempt": iso_time(delivery.next_attempt_at) or "",
-        "waits because": delivery.note or "",
+        "waits because": view.visible(delivery.note or ""),
         "revision": f"{delivery.revision}" + (f" (commit {delivery.commit[:12]})" if delivery.commit else ""),
     }
     view.out(click.style(f"delivery {delivery.id}", bold=True))
@@ -84,11 +108,11 @@ def invocation_lines(result: Mapping[str, Any]) -> Iterator[str]:
     if request:
         yield ""
         yield click.style("  request", bold=True)
-        yield from (f"    {line}" for line in request_lines(request))
+        yield from (f"    {line}".rstrip(" ") for line in request_lines(request))
     if response:
         yield ""
         yield click.style("  response", bold=True)
-        yield from (f"    {line}" for line in _response_lines(response))
+        yield from (f"    {line}".rstrip(" ") for line in _response_lines(response))
     yield ""
     yield from fact_lines(_connection(result))
 
@@ -107,12 +131,10 @@ def _response_lines(response: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
-    parts = [outcome_text(result.get("outcome"))]
-    if result.get("fault"):
-        parts.append(f"({result['fault']})")
-    if result.get("detail"):
-        parts.append(view.visible(result["detail"]))
-    return " ".join(parts)
+    """`retryable (connect): connection refused`; that an answer's status is the fault, the detail says itself."""
+    outcome, fault, detail = result.get("outcome"), result.get("fault"), result.get("detail")
+    kind = f" ({fault})" if fault and fault != Fault.STATUS else ""
+    return outcome_text(outcome or "not sent") + kind + (f": {view.visible(detail)}" if detail else "")
 
 
 def _status(response: Mapping[str, Any]) -> str:
@@ -138,11 +160,10 @@ def _pretty(body: str) -> str:
 
 def _connection(result: Mapping[str, Any]) -> dict[str, str]:
     timings = result.get("timings") or {}
-    phases = [f"{name} {timings[key]:.1f} ms" for name, key in PHASES if timings.get(key) is not None]
-    total = timings.get("total_ms")
+    phases = [f"{name} {timings[key]:.1f}" for name, key in PHASES if timings.get(key) is not None]
     retry_after = result.get("retry_after_seconds")
     return {
-        "timings": ", ".join([*phases, f"total {total:.1f} ms"] if total else phases),
+        "timings": f"{', '.join(phases)} ms" if phases else "",
         "address": result.get("address") or "",
         "TLS": result.get("tls") or "",
         "connect to": result.get("connect_to") or "",

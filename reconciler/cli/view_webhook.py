@@ -20,11 +20,11 @@ def out_webhook(live: LiveWebhook, counts: Mapping[State, int], *, note: str | N
     view.out(f"{click.style(webhook.name, bold=True)}  {mark}")
     facts = {
         "title": view.visible(webhook.metadata.title or ""),
-        "owner": live.owner,
+        "owner": view.visible(live.owner),
         "uid": live.uid,
         "revision": str(live.revision),
         "protected": "yes" if live.is_protected else "",
-        "note": note or "",
+        "note": view.visible(note or ""),
         "deliveries": ", ".join(f"{counts.get(state, 0)} {state.value.replace('_', ' ')}" for state in State),
     }
     for line in fact_lines(facts):
@@ -38,7 +38,7 @@ def document_lines(document: Mapping[str, object]) -> list[str]:
     """A stored document as YAML lines, long texts as literal blocks."""
     from reconciler.manifest.format import dump_document
 
-    return [f"  {view.visible(line)}" for line in dump_document(document).rstrip("\n").split("\n")]
+    return [f"  {view.visible(line)}".rstrip(" ") for line in dump_document(document).rstrip("\n").split("\n")]
 
 
 def out_report(report: ProbeReport) -> None:
@@ -52,4 +52,4 @@ def out_report(report: ProbeReport) -> None:
         view.out("")
         view.out(click.style("  what to check", bold=True))
         for check in report.checks:
-            view.out(f"  - {check}")
+            view.out(f"  - {view.visible(check)}")

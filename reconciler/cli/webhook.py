@@ -20,12 +20,25 @@ from reconciler.cli.option import (
     var_options,
 )
 from reconciler.cli.state import reading
+from reconciler.cli.view_table import Table, first_and_count, host_of, out_table, short_url
 from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
 from reconciler.models.delivery import State
 from reconciler.models.revision import LiveState, LiveWebhook
-from reconciler.models.webhook import Status, Webhook
+from reconciler.models.webhook import Status, Webhook, WebhookUid
 
-HEADERS: Final = ("", "NAME", "METHOD", "URL", "TRIGGERS", "PENDING", "DELIVERED", "DEAD", "NOTE")
+WEBHOOKS: Final = Table(
+    ("", "NAME", "METHOD", "URL", "TRIGGERS", "PENDING", "DELIVERED", "DEAD", "NOTE"),
+    frozenset(("PENDING", "DELIVERED", "DEAD")),
+    (
+        ("URL", short_url),
+        ("TRIGGERS", first_and_count),
+        ("METHOD", None),
+        ("URL", host_of),
+        ("TRIGGERS", None),
+    ),
+    footnote=("NAME", "NOTE"),
+)
+Counts = Mapping[WebhookUid, Mapping[State, int]]
 UNFINISHED: Final = (State.PENDING, State.IN_FLIGHT)
 
 
@@ -40,11 +53,14 @@ def webhooks() -> None:
 @click.pass_context
 def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
     """List live webhooks: a green dot is active, a white one inactive."""
-    state, counts = asyncio.run(_live(store_url(ctx)))
+    state, counts, notes = asyncio.run(_live(store_url(ctx)))
     if output_format == "json":
-        view.out_json([live.to_json(counts.get(live.uid, {}), note=note_of(live)) for live in state.webhooks])
+        found = state.webhooks
+        view.out_json([live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)) for live in found])
         return
-    view.out_table(HEADERS, [_row(live, counts.get(live.uid, {})) for live in state.webhooks])
+    if not state.webhooks:
+        view.say("no webhooks")
+    out_table(WEBHOOKS, [_row(live, counts.get(live.uid, {}), notes.get(live.uid, "")) for live in state.webhooks])
 
 
 @webhooks.command()
@@ -54,14 +70,14 @@ def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
 @click.pass_context
 def show(ctx: click.Context, /, output_format: str, name: str, **_: Any) -> None:
     """Show one live webhook as it is applied, with its deliveries counted."""
-    state, counts = asyncio.run(_live(store_url(ctx)))
+    state, counts, notes = asyncio.run(_live(store_url(ctx), name))
     live = find_live(state, name)
     if output_format == "json":
-        view.out_json(live.to_json(counts.get(live.uid, {}), note=note_of(live)))
+        view.out_json(live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)))
         return
     from reconciler.cli.view_webhook import out_webhook
 
-    out_webhook(live, counts.get(live.uid, {}), note=note_of(live))
+    out_webhook(live, counts.get(live.uid, {}), note=notes.get(live.uid))
 
 
 @click.command()
@@ -208,16 +224,14 @@ async def _live_state(url: str) -> LiveState:
         return await store.live_state()
 
 
-async def _live(url: str) -> tuple[LiveState, Mapping[Any, Mapping[State, int]]]:
+async def _live(url: str, name: str | None = None) -> tuple[LiveState, Counts, Mapping[WebhookUid, str]]:
+    """What is live, its deliveries counted, and why webhooks (all, or the one of this name) wait."""
+    from reconciler.web.query import waiting_notes
+
     async with reading(url) as store:
-        return await store.live_state(), await store.counts()
-
-
-def note_of(live: LiveWebhook) -> str | None:
-    """Why nothing is sent for a webhook in this version."""
-    if not live.webhook.ineffective:
-        return None
-    return f"nothing is sent: {', '.join(live.webhook.ineffective)} has no effect yet"
+        state, counts = await store.live_state(), await store.counts()
+        lives = [live for live in state.webhooks if name in (None, live.webhook.name)]
+        return state, counts, await waiting_notes(store, lives, counts)
 
 
 def dot(webhook: Webhook) -> str:
@@ -225,7 +239,7 @@ def dot(webhook: Webhook) -> str:
     return click.style("●", fg="green") if webhook.spec.status is Status.ACTIVE else "○"
 
 
-def _row(live: LiveWebhook, counts: Mapping[State, int]) -> list[str]:
+def _row(live: LiveWebhook, counts: Mapping[State, int], note: str) -> list[str]:
     webhook = live.webhook
     return [
         dot(webhook),
@@ -236,5 +250,5 @@ def _row(live: LiveWebhook, counts: Mapping[State, int]) -> list[str]:
         str(sum(counts.get(state, 0) for state in UNFINISHED)),
         str(counts.get(State.DELIVERED, 0)),
         str(counts.get(State.DEAD, 0)),
-        note_of(live) or "",
+        view.visible(note),
     ]

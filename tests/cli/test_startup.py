@@ -46,7 +46,7 @@ def test_help_and_version_import_nothing_heavy(args):
 def test_a_mistyped_command_is_usage_and_names_the_near_one(reconciler):
     done = reconciler("plann", code=64)
 
-    assert "Did you mean 'plan'?" in done.stderr
+    assert done.stderr == "error: no such command: plann\n\nhint: did you mean `plan`?\n"
     assert done.stdout == ""
 
 
