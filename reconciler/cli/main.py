@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "show": LazyCommand("show", "Show a saved plan, or where a webhook's values come from."),
     "history": LazyCommand("history", "List applied revisions: who, when, from which commit."),
     "export": LazyCommand("export", "Print the live webhooks as manifests."),
+    "import": LazyCommand("export", "Turn a Terraform state's webhooks into manifests.", "import_"),
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
     "webhooks": LazyCommand("webhook", "List and show live webhooks."),

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from reconciler.manifest.scalar import ScalarError, resolve
 
-WIDTH: Final = 100  # columns; a list that fits stands on one line
+WIDTH: Final = 120  # columns; a list that fits stands on one line
 LONG_TEXT: Final = 60  # characters; a longer text that would need quotes is a literal block
 KEY_MAX: Final = 1000  # characters; beyond 1024, YAML takes no key without `?` before it (YAML 1.2, section 8.2.2)
 STEP: Final = 2  # spaces a level
 
 _PLAIN_START: Final = re.compile(r"[^\W]|[/$.(^]")
 _NOT_PLAIN: Final = re.compile(r": |:$| #|[\t\n]")
-_FLOW_INDICATOR: Final = re.compile(r"[,\[\]{}]")
+_FLOW_INDICATOR: Final = re.compile(r"[,\[\]{}?:]")
 _SHORT_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -132,6 +132,8 @@ def _block(text: str, indent: int) -> Iterator[str]:
     """The header of a literal block, then its lines. A text that begins with white space needs its indentation said."""
     body = text.rstrip("\n")
     ends = len(text) - len(body)
-    yield f"|{STEP if text[0] in ' \t\n' else ''}{'-' if ends == 0 else '' if ends == 1 else '+'}"
+    indicator = STEP if text[0].isspace() else ""
+    chomping = "-" if ends == 0 else "" if ends == 1 else "+"
+    yield f"|{indicator}{chomping}"
     for line in (*body.split("\n"), *[""] * (ends - 1)):
         yield f"{' ' * indent}{line}" if line else ""

@@ -1,60 +1,39 @@
-"""Documents as YAML that people like to read and that loads as the same: long texts as literal blocks, keys in the
+"""Documents as manifests that people like to read and that load as the same: long texts as literal blocks, keys in the
 schema's order, quotes where YAML parsers would disagree.
 
-Used by `webhooks show` and, with `export`, to write manifests.
+Used by `webhooks show`, `show`, `export` and `import`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import yaml
-
-from reconciler.manifest import scalar
+from reconciler.manifest.emit import yaml_text
 from reconciler.models.fault import SECRET_FIELDS
 
+SCHEMA_LINE: Final = "# yaml-language-server: $schema=../schemas/manifest.schema.json\n"
 KEY_ORDER: Final = ("apiVersion", "kind", "metadata", "spec")
-SPEC_ORDER: Final = ("status", "method", "url", "headers", "query", "triggers", "filters", "when", "body_template")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Block style, lists indented under their key, no anchors."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    is_long = "\n" in text and all(line == line.rstrip(" ") for line in text.split("\n"))
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if is_long else _quote(text))
-
-
-def _quote(text: str) -> str | None:
-    """Single quotes for a text that would not be one to every parser; PyYAML adds those of its own."""
-    try:
-        return None if scalar.resolve(text) == text else "'"
-    except scalar.ScalarError:
-        return "'"
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 def dump_document(document: Mapping[str, Any]) -> str:
-    """A stored document as a manifest; loads as the same webhook."""
+    """A stored document as a manifest; loads as the same webhook. `document` is `Webhook.document()`, a part of it, or
+    that of a project; metadata and spec keep their order."""
+    return yaml_text(as_written(document))
+
+
+def dump_manifests(documents: Iterable[Mapping[str, Any]]) -> str:
+    """Documents as one file, with the line by which editors find the schema."""
+    return SCHEMA_LINE + "---\n".join(dump_document(document) for document in documents)
+
+
+def as_written(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored document as a manifest says it: where no secret can stand, a literal `${` is escaped."""
     ordered = {key: document[key] for key in KEY_ORDER if key in document}
     if isinstance(ordered.get("metadata"), Mapping):
         ordered["metadata"] = _escaped(ordered["metadata"])
     if isinstance(ordered.get("spec"), Mapping):
-        ordered["spec"] = _ordered(ordered["spec"])
-    return yaml.dump(ordered, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _ordered(spec: Mapping[str, Any]) -> dict[str, Any]:
-    keys = (*(key for key in SPEC_ORDER if key in spec), *(key for key in spec if key not in SPEC_ORDER))
-    return {key: spec[key] if key in SECRET_FIELDS else _escaped(spec[key]) for key in keys}
+        spec = ordered["spec"]
+        ordered["spec"] = {key: spec[key] if key in SECRET_FIELDS else _escaped(spec[key]) for key in spec}
+    return ordered
 
 
 def _escaped(value: Any) -> Any:
@@ -63,4 +42,4 @@ def _escaped(value: Any) -> Any:
         return value.replace("${", "$${")
     if isinstance(value, Mapping):
         return {_escaped(key): _escaped(item) for key, item in value.items()}
-    return [_escaped(item) for item in value] if isinstance(value, list) else value
+    return [_escaped(item) for item in value] if isinstance(value, list | tuple) else value

@@ -42,9 +42,9 @@ class Drift:
     live_revision: int
     base_revision: int | None
     is_current: bool
-    webhooks: tuple[Drifted, ...] = ()
-    policy_before: Policy = Policy()
-    policy_after: Policy = Policy()
+    webhooks: tuple[Drifted, ...]
+    policy_before: Policy
+    policy_after: Policy
 
     @property
     def has_policy_drift(self) -> bool:
