@@ -70,6 +70,12 @@ class ReconcilerError(Exception):
         self.hint = hint
 
 
+class OptionError(ReconcilerError):
+    """An option of the command line, or the variable that stands for it, cannot be read: nothing was done."""
+
+    exit_code = EXIT_USAGE
+
+
 class ManifestError(ReconcilerError):
     """The manifests cannot be used; carries every problem of every file at once."""
 

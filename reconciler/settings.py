@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import OptionError
 
 DEFAULT_STORE: Final = "sqlite:///reconciler.db"
 DEFAULT_LISTEN: Final = "127.0.0.1:8420"
@@ -37,7 +37,7 @@ class EgressSettings:
 
 
 def parse_connect_to(text: str) -> ConnectTo:
-    """`HOST:PORT:ADDRESS:PORT`; an IPv6 ADDRESS stands in brackets. Raises ReconcilerError."""
+    """`HOST:PORT:ADDRESS:PORT`; an IPv6 ADDRESS stands in brackets. Raises OptionError."""
     hint = "write HOST:PORT:ADDRESS:PORT, like acme.workflows.okta.com:443:127.0.0.1:9443"
     try:
         head, target_port = text.rsplit(":", 1)
@@ -46,15 +46,20 @@ def parse_connect_to(text: str) -> ConnectTo:
             host.lower().rstrip("."), int(port), address.removeprefix("[").removesuffix("]"), int(target_port)
         )
     except ValueError:
-        raise ReconcilerError(f"`--connect-to` cannot be read: {text}", hint=hint) from None
+        raise OptionError(f"`--connect-to` cannot be read: {text}", hint=hint) from None
     if not parsed.host or not parsed.address or not (0 < parsed.port < 65536 and 0 < parsed.target_port < 65536):
-        raise ReconcilerError(f"`--connect-to` cannot be read: {text}", hint=hint)
+        raise OptionError(f"`--connect-to` cannot be read: {text}", hint=hint)
     return parsed
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """`ADDRESS:PORT`; port 0 lets the system choose. Raises ReconcilerError."""
+    """`ADDRESS:PORT`, an IPv6 ADDRESS in brackets; port 0 lets the system choose. Raises OptionError."""
     address, _, port = text.rpartition(":")
-    if not address or not port.isdigit() or int(port) > 65535:
-        raise ReconcilerError(f"`--listen` cannot be read: {text}", hint="write ADDRESS:PORT, like 127.0.0.1:8420")
-    return address.removeprefix("[").removesuffix("]"), int(port)
+    is_bracketed = address[:1] == "[" and address[-1:] == "]" and ":" in address
+    host = address[1:-1] if is_bracketed else address
+    is_host = is_bracketed or not set(host) & set("[]:")
+    is_port = port.isascii() and port.isdigit() and int(port[:6]) < 65536
+    if not host or not is_host or not is_port:
+        hint = "write ADDRESS:PORT, like 127.0.0.1:8420 or [::1]:8420"
+        raise OptionError(f"`--listen` cannot be read: {text}", hint=hint)
+    return host, int(port)

@@ -87,6 +87,7 @@ def run(
         tls=_tls(ctx, options["tls_cert"], options["tls_key"]),
     )
     log.configure("json" if log_format == "json" else "text", sys.stderr)
+    log.capture_libraries()
     stopped_by = _loop_runner()(_run(settings, store_url(ctx)))
     return EXIT_INTERRUPTED if stopped_by is signal.SIGINT else EXIT_OK
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from reconciler.cli import view
-from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem, ReconcilerError
+from reconciler.errors import EXIT_FAILED, EXIT_OK, OptionError, Problem
 from reconciler.sandbox.flow import DEFAULT_HOST, RATE_PER_SECOND, Flow, parse_flow, parse_host
 from reconciler.sandbox.okta import OktaSandbox, SandboxSettings
 from reconciler.sandbox.script import FORMAT, Line, read_script
@@ -72,11 +72,11 @@ async def serve(settings: SandboxSettings) -> None:
 
 
 def parse_rate(text: str) -> int | None:
-    """`off` is None. Raises ReconcilerError."""
+    """`off` is None. Raises OptionError."""
     if text == "off":
         return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise ReconcilerError(f"`--rate` cannot be read: {text}", hint="write a whole number from 1, or off")
+        raise OptionError(f"`--rate` cannot be read: {text}", hint="write a whole number from 1, or off")
     return int(text)
 
 

@@ -7,6 +7,7 @@ characters.
 
 import contextlib
 import json
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -40,6 +41,21 @@ def silence() -> None:
     """Write nothing from now on."""
     global _write
     _write = None
+
+
+def capture_libraries() -> None:
+    """From now on what libraries and the interpreter warn of are facts of this log, not lines of their own making."""
+    logging.basicConfig(handlers=[_Captured()], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+
+
+class _Captured(logging.Handler):
+    """A library's record as one fact; of an exception its kind and place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exc = record.exc_info[1] if record.exc_info else None
+        facts = {"error": f"{type(exc).__name__}: {exc}", "where": place_of(exc)} if exc is not None else {}
+        log("library.warned", logger=record.name, message=record.getMessage(), **facts)
 
 
 def log(event: str, **facts: Any) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, unquote_plus
 
 import orjson
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import OptionError
 from reconciler.sandbox.exchange import Answer, Invocation, Request
 
 DEFAULT_HOST: Final = "acme.workflows.okta.com"
@@ -47,10 +47,10 @@ class Flow:
 
 
 def parse_flow(text: str) -> Flow:
-    """`ALIAS` or `ALIAS=TOKEN`. Raises ReconcilerError, which never shows a token."""
+    """`ALIAS` or `ALIAS=TOKEN`. Raises OptionError, which never shows a token."""
     alias, equals, token = text.partition("=")
     if not _NAME.fullmatch(alias) or (equals and not _NAME.fullmatch(token)):
-        raise ReconcilerError(
+        raise OptionError(
             f"`--flow` cannot be read: {alias}{'=***' if equals else ''}",
             hint="write ALIAS or ALIAS=TOKEN, both of letters, digits, - and _",
         )
@@ -58,10 +58,10 @@ def parse_flow(text: str) -> Flow:
 
 
 def parse_host(text: str) -> str:
-    """A host name in lower case, without a trailing dot. Raises ReconcilerError."""
+    """A host name in lower case, without a trailing dot. Raises OptionError."""
     host = text.lower().removesuffix(".")
     if not _HOST.fullmatch(host):
-        raise ReconcilerError(f"`--host` is not a host name: {text}", hint=f"write a name, like {DEFAULT_HOST}")
+        raise OptionError(f"`--host` is not a host name: {text}", hint=f"write a name, like {DEFAULT_HOST}")
     return host
 
 
@@ -78,9 +78,9 @@ class Flows:
         self._recent: dict[str, deque[float]] = {}
         self._counts: dict[str, int] = {}
         if len(self._by_alias) < len(self._flows):
-            raise ReconcilerError("`--flow` names an alias twice", hint="give every flow an alias of its own")
+            raise OptionError("`--flow` names an alias twice", hint="give every flow an alias of its own")
         if self._by_token.keys() & self._by_alias.keys():
-            raise ReconcilerError("`--flow` has a token that is also an alias", hint="which flow it opens is unclear")
+            raise OptionError("`--flow` has a token that is also an alias", hint="which flow it opens is unclear")
 
     def admit(self, request: Request, *, now: float, epoch: float) -> Invocation | Answer:
         """The invocation that a request's head amounts to, or the refusal; `now` is monotonic, both are seconds.

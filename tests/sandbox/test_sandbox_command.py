@@ -43,11 +43,11 @@ def start(tmp_path, command_env):
 
 @pytest.fixture
 def refused(tmp_path, monkeypatch, capsys):
-    """`refused(*args)` runs the command, which must exit 1 by itself, in this process; returns its stderr."""
+    """`refused(*args)` runs the command in this process; it must exit 1, or `code`, by itself; returns its stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*args):
-        assert run(["sandbox", *args]) == 1
+    def call(*args, code=1):
+        assert run(["sandbox", *args]) == code
         return capsys.readouterr().err
 
     return call
@@ -167,12 +167,23 @@ def test_a_script_for_another_flow_is_a_mistake(refused, tmp_path):
         (("--flow", "a", "--flow", "a"), "`--flow` names an alias twice"),
         (("--listen", "nowhere"), "`--listen` cannot be read: nowhere"),
         (("--listen", "127.0.0.1:0", "--host", "a b"), "`--host` is not a host name: a b"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_a_usage_error(refused, options, message):
+    err = refused(*options, code=64)
+
+    assert f"error: {message}" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         (("--script", "none.jsonl"), "no such file or directory: none.jsonl"),
         (("--listen", "127.0.0.1:0", "--record", "none/record.jsonl"), "no such file or directory: none/record.jsonl"),
         (("--listen", "127.0.0.1:0", "--ca-out", "none/ca.pem"), "no such file or directory: none/"),
     ],
 )
-def test_a_wrong_option_is_an_error(refused, options, message):
+def test_a_file_that_cannot_be_used_is_an_error(refused, options, message):
     err = refused(*options)
 
     assert f"error: {message}" in err
