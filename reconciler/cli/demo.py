@@ -55,6 +55,8 @@ def demo(keep: bool) -> None:
         _closing(_list(daemon, ""), seconds=time.monotonic() - started)
         if keep:
             _keep(the, daemon)
+        else:
+            _next()
 
 
 def _set_up(the: Stage) -> None:
@@ -135,6 +137,9 @@ def _closing(deliveries: list[Mapping[str, Any]], *, seconds: float) -> None:
     facts = f"{events} events, {len(deliveries)} deliveries, {attempts} requests over TLS; nothing left this machine"
     view.out(f"\n{click.style(f'Done in {seconds:.0f} seconds.', fg='green', bold=True)}")
     view.out(f"{facts}.")
+
+
+def _next() -> None:
     nexts = (
         ("reconciler demo --keep", "the same, left running with its web page"),
         ("reconciler explain event", "the fields that a body template may use"),

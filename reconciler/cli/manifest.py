@@ -146,7 +146,7 @@ def schema(folder: str, check: bool) -> int:
 @click.argument("subject", type=click.Choice(["event", "manifest"]), default="event")
 @format_option()
 def explain(subject: str, output_format: str) -> int:
-    """Print a schema as a table: the payload of an EVENT, or the fields of a MANIFEST."""
+    """Print a schema as a table: the payload of an event, or the fields of a manifest."""
     from reconciler.manifest.schema import explain_event, explain_manifest
 
     fields = explain_event() if subject == "event" else explain_manifest()

@@ -21,7 +21,9 @@ EPILOG: Final = f"\b\nThe script:\n{FORMAT}".replace("\n\n", "\n\n\b\n")
 @click.command(epilog=EPILOG)
 @click.option("--listen", default=DEFAULT_LISTEN, show_default=True, metavar="ADDRESS:PORT", help="Port 0: any free.")
 @click.option("--ca-out", metavar="FILE", type=click.Path(dir_okay=False), help="Write the authority's PEM for --ca.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help=f"A name to serve. Repeatable.  [{DEFAULT_HOST}]")
+@click.option(
+    "--host", "hosts", multiple=True, metavar="NAME", help=f"A name to serve. Repeatable.  [default: {DEFAULT_HOST}]"
+)
 @click.option(
     "--flow",
     "flows",
@@ -37,8 +39,8 @@ EPILOG: Final = f"\b\nThe script:\n{FORMAT}".replace("\n\n", "\n\n\b\n")
 def sandbox(**options: Any) -> int:
     """Run a local server that behaves like Okta Workflows.
 
-    Reach it under production's URLs with `--connect-to acme.workflows.okta.com:443:ADDRESS:PORT --ca FILE` on `run`,
-    `test` and `doctor`. It ends on SIGTERM or SIGINT.
+    Reach it under production's URLs with `--connect-to acme.workflows.okta.com:443:ADDRESS:PORT --ca FILE` on `run` and
+    `test`. It ends on SIGTERM or SIGINT.
     """
     flows = tuple(parse_flow(text) for text in options["flows"])
     lines, problems = _script(options["script"], flows)
