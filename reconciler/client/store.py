@@ -181,7 +181,7 @@ class RemoteStore:
         import httpx
 
         said = "&".join(
-            f"{key}={quote(str(value), safe='', errors='replace')}"
+            f"{key}={quote(str(value), safe='', errors='backslashreplace')}"
             for key, value in (query or {}).items()
             if value is not None
         )
@@ -247,7 +247,7 @@ def _is_missing(response: "httpx.Response") -> bool:
 
 def _segment(text: str) -> str:
     """An id from outside as one segment of a path; dots too, since `..` would be taken for the way up."""
-    return quote(text, safe="", errors="replace").replace(".", "%2E")
+    return quote(text, safe="", errors="backslashreplace").replace(".", "%2E")
 
 
 def _items(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -73,7 +73,6 @@ class _Reading:
         self._judge = Judge()
         self._slices = Slices()
         self._problems: list[dict[str, Any]] = []
-        self._names: dict[str, int] = {}
         self._uids: set[str] = set()
 
     async def read(self) -> tuple[ChangeSetHead, list[LiveWebhook], list[dict[str, Any]]]:
@@ -114,10 +113,6 @@ class _Reading:
         webhook = self._webhook(number, line.document)
         if webhook is None:
             return None
-        if webhook.name in self._names:
-            message = f"the name stands twice: {webhook.name}, first on line {self._names[webhook.name]}"
-            self._report(number, "change_set.name", message)
-        self._names[webhook.name] = number + 1
         digest = webhook.digest()
         if digest != line.digest:
             message = f"the digest of {webhook.name} is not that of its document"

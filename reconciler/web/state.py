@@ -58,9 +58,11 @@ class StateApi:
     async def state(self, request: Request) -> Response:
         """The live state, or that of `revision`; 304 for one that the client has (RFC 9110, section 13.1.2)."""
         text = request.query_params.get("revision")
-        wanted = None if text is None else _number(text)
+        wanted = None if text is None else _number(text.removeprefix("-"))
         if text is not None and wanted is None:
             raise BadQueryError(f"`revision` must be a whole number: {text:.40}")
+        if wanted is not None and text is not None and text.startswith("-"):
+            wanted = -wanted  # there is none; which there are, the store says
         number = await self._store.live_revision() if wanted is None else wanted
         if self._lineage and _is_known(request, _tag(self._lineage, number)):
             return Response(status_code=304, headers={"etag": _tag(self._lineage, number)})

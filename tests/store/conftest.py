@@ -1,10 +1,11 @@
-"""One store for every conformance test, by each engine there is."""
+"""One store for every conformance test, by each engine there is; what commands use of it also through a daemon."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from store_make import make_lane, make_live, publish
+from store_remote import behind_daemon
 
 from reconciler.store.base import Store
 from reconciler.store.open import open_store
@@ -17,13 +18,32 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'store.db'}"
 
 
+THROUGH_DAEMON = ("test_store_event", "test_store_listing", "test_store_revision")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test of the verbs that commands use runs twice."""
+    if "way" in metafunc.fixturenames and metafunc.module.__name__ in THROUGH_DAEMON:
+        metafunc.parametrize("way", ["direct", "daemon"], indirect=True)
+
+
 @pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
+def way(request: pytest.FixtureRequest) -> str:
+    """How the store is reached."""
+    return str(getattr(request, "param", "direct"))
+
+
+@pytest.fixture
+async def store(store_url: str, way: str) -> AsyncIterator[Store]:
     """A new store, never applied to."""
     opened = open_store(store_url, create=True)
     assert opened is not None
     async with opened:
-        yield opened
+        if way == "direct":
+            yield opened
+            return
+        async with behind_daemon(opened) as remote:
+            yield remote
 
 
 @pytest.fixture
