@@ -86,18 +86,20 @@ def reference_text() -> str:
     """The whole file. The same for every version of click, width of terminal and environment."""
     root = click.Context(cli, info_name="reconciler")
     commands = list(_commands(root))
-    return "\n\n".join(
-        (
-            HEAD.rstrip(),
-            _table(("command", "what it does"), [_index_row(context) for context in commands]),
-            "## Exit codes",
-            _table(("exit", "when"), [(str(code), text) for code, text in EXIT_CODES]),
-            "## Variables",
-            _table(("variable", "stands for"), _variables(commands)),
-            *(_section(context) for context in commands),
-            "",
+    return (
+        "\n\n".join(
+            (
+                HEAD.rstrip(),
+                _table(("command", "what it does"), [_index_row(context) for context in commands]),
+                "## Exit codes",
+                _table(("exit", "when"), [(str(code), text) for code, text in EXIT_CODES]),
+                "## Variables",
+                _table(("variable", "stands for"), _variables(commands)),
+                *(_section(context) for context in commands),
+            )
         )
-    ).replace("\n\n\n", "\n\n")
+        + "\n"
+    )
 
 
 def _commands(parent: click.Context) -> Iterator[click.Context]:

@@ -131,8 +131,9 @@ class Timings:
 class AttemptResult:
     """What one HTTP try came to: a value, never an exception.
 
-    `egress.deliver` fills in what happened; `dispatch.retry.judge` alone decides `outcome`, by the retry table. `wrote` says whether `write()` was called, so that the receiver may have run it. `retry_after_seconds` is what the
-    receiver asked for (Retry-After or x-rate-limit-reset), already bounded. `detail` is one line for people, masked.
+    `egress.deliver` fills in what happened; `dispatch.retry.judge` alone decides `outcome`, by the retry table. `wrote`
+    says whether `write()` was called, so that the receiver may have run it. `retry_after_seconds` is what the receiver
+    asked for (Retry-After or x-rate-limit-reset), already bounded. `detail` is one line for people, masked.
     """
 
     outcome: Outcome | None = None
