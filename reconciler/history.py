@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from reconciler.errors import NotInStoreError
-from reconciler.models.revision import LiveState, Revision
+from reconciler.models.revision import Hold, LiveState, Revision
 from reconciler.plan.drift import Drift, LastApply, find_drift, last_apply
 from reconciler.plan.plan import Desired, Plan
 from reconciler.plan.rollback import make_rollback
@@ -29,6 +29,11 @@ async def read_drift(store: RevisionStore, desired: Desired, live: LiveState) ->
         since = tuple(revision for revision in revisions if applied.number < revision.number <= live.revision)
         last = await _left_by(store, applied, since)
     return find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=desired.digest)
+
+
+async def read_hold(store: RevisionStore, owner: str) -> Hold | None:
+    """Why the owner's applies are refused, if they are."""
+    return next((hold for hold in await store.holds() if hold.owner == owner), None)
 
 
 async def plan_rollback(store: RevisionStore, number: int, *, owner: str) -> tuple[Plan, Revision]:

@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "explain": LazyCommand("manifest", "Print a schema as a table."),
     "plan": LazyCommand("plan", "Show what apply would change."),
     "apply": LazyCommand("plan", "Bring the store to what the manifests say, all or nothing."),
+    "drift": LazyCommand("drift", "Tell what is live otherwise than the last apply left it."),
     "show": LazyCommand("show", "Show a saved plan, or where a webhook's values come from."),
     "history": LazyCommand("history", "List applied revisions: who, when, from which commit."),
     "export": LazyCommand("export", "Print the live webhooks as manifests."),

@@ -136,7 +136,7 @@ def _refuse_settled(ctx: click.Context) -> None:
 
 
 async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapping[str, Any]) -> int:
-    made = await plan_of(url, options)
+    made = await plan_of(url, options, is_apply=True)
     if output_format == "text" or made.refusals:  # as JSON there is one document, at the end, unless this is the end
         show_plan(made, output_format, options)
     if made.refusals:

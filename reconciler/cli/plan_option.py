@@ -19,8 +19,11 @@ from reconciler.cli.option import chosen_paths, secrets_option, store_option, va
 from reconciler.cli.view_field import CONCISE, CONTEXT_LINES, FULL, NORMAL, PlanView
 from reconciler.cli.view_plan import out_plan
 from reconciler.errors import Problem, ReconcilerError, Severity
+from reconciler.history import read_drift, read_hold
+from reconciler.models.revision import Hold
 from reconciler.models.webhook import Webhook
-from reconciler.plan.change import Allowances
+from reconciler.plan.change import Allowances, Refusal
+from reconciler.plan.drift import Drift
 from reconciler.plan.guard import guarded
 from reconciler.plan.plan import Desired, Plan, Scope, make_plan
 
@@ -135,25 +138,44 @@ def check_view(output_format: str, options: Mapping[str, Any]) -> None:
         raise click.UsageError("--max-bytes and --marker go with --format markdown.")
 
 
-async def plan_of(url: str, options: Mapping[str, Any]) -> Plan:
-    """The plan of the manifests against the store, judged; its warnings are said."""
+async def plan_of(url: str, options: Mapping[str, Any], *, is_apply: bool = False) -> Plan:
+    """The plan of the manifests against the store, judged, with what drifted; its warnings are said. A hold is one of
+    them, but refuses an apply."""
     from reconciler.cli.state import open_state
 
-    desired = _desired(options)
+    desired = desired_of(options)
+    owner, held, drift = desired.project.spec.owner, None, None
     async with AsyncExitStack() as stack:
-        store = open_state(url, create=False)
-        live, unfinished = await read_live(await stack.enter_async_context(store) if store is not None else None)
+        opened = open_state(url, create=False)
+        store = await stack.enter_async_context(opened) if opened is not None else None
+        live, unfinished = await read_live(store)
+        if store is not None:
+            drift = await read_drift(store, desired, live)
+            held = await read_hold(store, owner)
     scope = Scope(targets=options["targets"], adopts=options["adopt"], keeps=options["keep"])
     made = make_plan(desired, live, unfinished=unfinished, scope=scope)
     if scope.targets and not made.changes:
         raise ReconcilerError(
             f"no webhook has such a name: {', '.join(scope.targets)}", hint="`--target` takes globs over names"
         )
+    made = told_of(made, drift, held, is_apply=is_apply)
     view.say_problems(made.warnings)
     return guarded(made, Allowances(deletes=options["allow_deletes"], empty=options["allow_empty"]))
 
 
-def _desired(options: Mapping[str, Any]) -> Desired:
+def told_of(made: Plan, drift: Drift | None, held: Hold | None, *, is_apply: bool) -> Plan:
+    """The plan with what stands beside it: the drift, and what a hold means for it."""
+    if drift:
+        made = replace(made, drift=drift)
+    if held is not None and is_apply:
+        made = replace(made, refusals=(*made.refusals, Refusal("on_hold", held.fact, held.way_out)))
+    elif held is not None:
+        warning = Problem(Severity.WARNING, "on_hold", held.fact, hint=held.way_out)
+        made = replace(made, warnings=(*made.warnings, warning))
+    return made
+
+
+def desired_of(options: Mapping[str, Any]) -> Desired:
     """The manifests, valid, their warnings said."""
     from reconciler.manifest.load import load_manifests, read_variables
 
@@ -161,7 +183,7 @@ def _desired(options: Mapping[str, Any]) -> Desired:
     manifests = load_manifests(chosen_paths(options["paths"]), variables=variables)
     manifests.require_valid()
     view.say_problems(manifests.problems)
-    if options["secrets_file"]:
+    if options.get("secrets_file"):
         view.say_problems(_unbound(manifests.webhooks, Path(options["secrets_file"])))
     return Desired(manifests.webhooks, manifests.project, manifests.digest)
 

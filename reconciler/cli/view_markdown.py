@@ -14,10 +14,20 @@ from typing import Final
 
 from reconciler import VERSION
 from reconciler.cli import view
+from reconciler.cli.view_drift import TITLE, drifted_fate, drifted_lines, since_text
 from reconciler.cli.view_field import NORMAL, PlanView
 from reconciler.cli.view_line import Line, disarmed
-from reconciler.cli.view_plan import change_lines, fate, likely_renames, mark_of, policy_lines, summary_text
+from reconciler.cli.view_plan import (
+    change_lines,
+    fate,
+    likely_renames,
+    mark_of,
+    policy_change_lines,
+    policy_lines,
+    summary_text,
+)
 from reconciler.plan.change import Action, Change
+from reconciler.plan.drift import Drift
 from reconciler.plan.plan import Plan
 from reconciler.plan.schema import plan_digest
 
@@ -106,6 +116,8 @@ def _parts(plan: Plan, level: Level, marker: str | None) -> Iterator[str]:
     yield f"{marker_of(plan, marker)}\n### {summary_text(plan)}\n\n"
     yield from _verdict_parts(plan, level)
     yield from _secret_parts(plan, level)
+    if plan.drift:
+        yield from _drift_parts(plan.drift, level)
     # 1. a block for each webhook, 2. a table, 3. names
     if level.how is not None:
         yield from _block_parts(plan, changed, level.how)
@@ -158,6 +170,24 @@ def _secret_parts(plan: Plan, level: Level) -> Iterator[str]:
         more = f" and {len(item.addresses) - SENDERS_MAX} more" if len(item.addresses) > SENDERS_MAX else ""
         yield f"| {_code(item.secret)} | {_code(item.host)} | {listed}{more} |\n"
     yield "\n"
+
+
+def _drift_parts(drift: Drift, level: Level) -> Iterator[str]:
+    """What was changed by other means: a block for each webhook, or names, or how many."""
+    yield f"**{TITLE.removeprefix('Note: ')}.** {since_text(drift)}:\n\n"
+    if level.how is not None:
+        for drifted in drift.webhooks:
+            summary = f"{_code(drifted.change.address)} {drifted_fate(drifted)}"
+            yield _details(summary, list(drifted_lines(drifted, level.how)))
+        if drift.has_policy_drift:
+            lines = policy_change_lines(drift.policy_before, drift.policy_after, level.how)
+            yield _details("the policy has been updated in-place", list(lines))
+        return
+    if level.has_table or level.has_names:
+        yield "".join(f"- {_code(item.change.address)} {drifted_fate(item)}\n" for item in drift.webhooks)
+    else:
+        yield f"- {len(drift.webhooks)} webhooks\n"
+    yield "- the policy\n\n" if drift.has_policy_drift else "\n"
 
 
 def _block_parts(plan: Plan, changed: Iterable[Change], how: PlanView) -> Iterator[str]:

@@ -5,6 +5,7 @@ control and bidi character is spelt out before it reaches a terminal.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
 from reconciler.cli import view
@@ -20,6 +21,18 @@ from reconciler.plan.plan import Plan
 LEGEND: Final = {"+": "create", "~": "update in-place", "-": "destroy", ".": "forget"}
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How changes are told: `verb` stands before their fate, `why_gone` after the address of what goes."""
+
+    verb: str = "will be"
+    why_gone: str = "is not in the manifests"
+
+
+PLANNED: Final = Telling()
+DONE: Final = Telling("was", "")
+
+
 def out_plan(plan: Plan, how: PlanView = NORMAL, *, err: bool = False) -> None:
     """The whole plan, on stdout unless it is not the command's result."""
     view.say("\n".join(line.styled for line in plan_lines(plan, how)), err=err)
@@ -28,12 +41,16 @@ def out_plan(plan: Plan, how: PlanView = NORMAL, *, err: bool = False) -> None:
 def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
     """New secrets first, since they are what a reviewer must not miss; then every change; then the numbers."""
     yield from secret_lines(plan)
+    if plan.drift:
+        from reconciler.cli.view_drift import drift_lines
+
+        yield from drift_lines(plan.drift, how)
     listed = [change for change in plan.changes if change.action is not Action.NO_OP]
     if listed:
         yield from _legend_lines(listed)
     likely = likely_renames(plan)
     for change in plan.changes if how.shows_unchanged else listed:
-        yield from change_lines(change, likely.get(change.name), how)
+        yield from change_lines(change, likely.get(change.name), how, telling_of(plan))
         yield Line("")
     if plan.has_policy_change:
         yield from policy_lines(plan, how)
@@ -44,7 +61,8 @@ def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
 def summary_text(plan: Plan) -> str:
     """`Plan: 2 to add, 1 to change, 0 to destroy.`, or that there is nothing to do."""
     if not plan.has_changes:
-        return "No changes. The live webhooks are what the manifests say."
+        same = "what the manifests say" if plan.restores is None else f"those of revision {plan.restores}"
+        return f"No changes. The live webhooks are {same}."
     summary = plan.summary
     extra = _counted((summary.rename, "to rename"), (summary.adopt, "to adopt"), (summary.forget, "to forget"))
     return f"Plan: {summary.add} to add, {summary.change} to change, {summary.destroy} to destroy{extra}."
@@ -62,6 +80,11 @@ def applied_text(revision: Revision, summary: Summary) -> str:
 def _counted(*counts: tuple[int, str]) -> str:
     """What is worth a word only when there is some."""
     return "".join(f", {count} {word}" for count, word in counts if count)
+
+
+def telling_of(plan: Plan) -> Telling:
+    """How a plan's changes are told: what goes in a rollback was not there then."""
+    return PLANNED if plan.restores is None else Telling(why_gone=f"was not live at revision {plan.restores}")
 
 
 def likely_renames(plan: Plan) -> Mapping[WebhookName, Suggestion]:
@@ -124,24 +147,31 @@ def fate(change: Change) -> str:
             assert_never(never)
 
 
-def change_lines(change: Change, likely: Suggestion | None, how: PlanView) -> Iterator[Line]:
+def change_lines(
+    change: Change, likely: Suggestion | None, how: PlanView, telling: Telling = PLANNED
+) -> Iterator[Line]:
     """One webhook: its fate, what goes with it, and its block."""
-    yield Line(f"# {view.visible(change.address)} will be {fate(change)}", indent=2, is_bold=True)
-    yield from (Line(f"# {note}", indent=2) for note in notes(change, likely))
+    yield Line(f"# {view.visible(change.address)} {telling.verb} {fate(change)}", indent=2, is_bold=True)
+    yield from (Line(f"# {note}", indent=2) for note in notes(change, likely, telling))
+    yield from block_lines(change, how)
+
+
+def block_lines(change: Change, how: PlanView) -> Iterator[Line]:
+    """`webhook "NAME" { … }`."""
     mark = mark_of(change)
     yield Line(f'webhook "{view.visible(change.name)}" {{', indent=2 if mark else 4, mark=mark)
-    yield from _block_lines(change, how)
+    yield from _inner_lines(change, how)
     yield Line("}", indent=4)
 
 
-def notes(change: Change, likely: Suggestion | None) -> Iterator[str]:
+def notes(change: Change, likely: Suggestion | None, telling: Telling = PLANNED) -> Iterator[str]:
     """What a reviewer must know of a change beside its fields."""
     if change.previous_address is not None:
         yield f"(moved from {view.visible(change.previous_address)})"
     if change.is_adopted and change.before is not None:
         yield f"(belonged to {view.visible(owner_text(change.before.owner))} until now)"
-    if change.action in (Action.DELETE, Action.FORGET):
-        yield f"(because {view.visible(change.address)} is not in the manifests)"
+    if change.action in (Action.DELETE, Action.FORGET) and telling.why_gone:
+        yield f"(because {view.visible(change.address)} {telling.why_gone})"
     if change.cancels:
         yield f"cancels {change.cancels} pending deliver{'y' if change.cancels == 1 else 'ies'}"
     if change.after is not None and change.is_protected_after and change.after.metadata.protect is None:
@@ -153,7 +183,7 @@ def notes(change: Change, likely: Suggestion | None) -> Iterator[str]:
         )
 
 
-def _block_lines(change: Change, how: PlanView) -> Iterator[Line]:
+def _inner_lines(change: Change, how: PlanView) -> Iterator[Line]:
     """What the block holds: the fields of a change, or what is worth knowing of a webhook that comes or goes."""
     owners = list(_owner_sides(change))
     if change.action is Action.FORGET:
@@ -204,8 +234,13 @@ def policy_lines(plan: Plan, how: PlanView) -> Iterator[Line]:
     owner = f' of owner "{view.visible(plan.owner)}"' if plan.owner else ""
     yield Line(f"# the policy{owner} will be updated in-place", indent=2, is_bold=True)
     yield Line("# (the stricter of both judges this plan; the new one alone judges the next)", indent=2)
+    yield from policy_change_lines(plan.policy_before, plan.policy_after, how)
+
+
+def policy_change_lines(old: Policy, new: Policy, how: PlanView) -> Iterator[Line]:
+    """`policy { … }`."""
     yield Line("policy {", indent=2, mark="~")
-    before, after = _policy_json(plan.policy_before), _policy_json(plan.policy_after)
+    before, after = _policy_json(old), _policy_json(new)
     keys = sorted(before.keys() | after.keys())
     sides = [Side((key,), before.get(key, ABSENT), after.get(key, ABSENT)) for key in keys]
     yield from side_lines([side for side in sides if side.before != side.after], how)

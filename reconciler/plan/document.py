@@ -52,6 +52,33 @@ class ResourceChange(TypedDict):
     cancels: Annotated[Count, Field(description="How many unfinished deliveries the change ends.")]
 
 
+class ChangedBy(TypedDict):
+    """The revision that did it."""
+
+    revision: Annotated[int, Field(ge=1)]
+    applied_at: str
+    applied_by: str
+    commit: str | None
+    owner: str
+    restores: Annotated[int | None, Field(description="Of a rollback: the revision that it went back to.")]
+
+
+class ResourceDrift(TypedDict):
+    """One webhook that is live otherwise than the manifests' last apply left it (`change.before`)."""
+
+    address: Address
+    previous_address: NotRequired[str]
+    mode: Literal["managed"]
+    type: Literal["webhook"]
+    name: str
+    change: ChangeBody
+    cause: Annotated[
+        Literal["revision", "edited"],
+        Field(description="`edited`: its stored document fails its digest; else a later revision did it."),
+    ]
+    changed_by: ChangedBy | None
+
+
 class PolicyChange(TypedDict):
     """The owner's policy before and after."""
 
@@ -121,10 +148,14 @@ class PlanDocument(TypedDict):
     secret_bindings: list[SecretBinding]
     resource_changes: Annotated[list[ResourceChange], Field(description="Sorted by address.")]
     policy_change: PolicyChange | None
+    resource_drift: Annotated[
+        list[ResourceDrift], Field(description="What was changed outside of these manifests since their last apply.")
+    ]
     rename_suggestions: list[RenameSuggestion]
     summary: SummaryCounts
     warnings: list[Warned]
     refusals: list[Refused]
+    restores: NotRequired[Annotated[int, Field(description="Of a rollback: the revision that it goes back to.")]]
     revision: NotRequired[
         Annotated[int | None, Field(description="Printed by apply only: the revision it made, or null.")]
     ]

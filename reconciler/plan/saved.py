@@ -6,17 +6,18 @@ it is no signature. Files of another format are refused, not guessed at.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
 
 from reconciler.errors import Problem, ReconcilerError, Severity
-from reconciler.models.revision import LiveWebhook
+from reconciler.models.revision import LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.plan.change import Action, Allowances, Change, NewSecret, Refusal, Suggestion
 from reconciler.plan.diff import ABSENT, FieldChange
+from reconciler.plan.drift import Cause, Drift, Drifted
 from reconciler.plan.plan import Plan
 from reconciler.plan.redact import shown, shown_document
 
@@ -94,6 +95,29 @@ def _plan_content(plan: Plan) -> dict[str, Any]:
         "refusals": [[item.code, item.message, item.hint] for item in plan.refusals],
         "allowances": [plan.allowances.deletes, plan.allowances.empty],
         "changes": [_change_content(change) for change in plan.changes],
+        "drift": _drift_content(plan.drift) if plan.drift is not None else None,
+    }
+
+
+def _drift_content(drift: Drift) -> dict[str, Any]:
+    """All of it is kept to be shown, hence masked."""
+    webhooks = [
+        {
+            **_change_content(item.change),
+            "after": shown_document(item.change.after.document()) if item.change.after is not None else None,
+            "cause": item.cause.value,
+            "revision": asdict(replace(item.revision, changes=())) if item.revision is not None else None,
+        }
+        for item in drift.webhooks
+    ]
+    return {
+        "owner": drift.owner,
+        "live_revision": drift.live_revision,
+        "base_revision": drift.base_revision,
+        "is_current": drift.is_current,
+        "webhooks": webhooks,
+        "policy_before": drift.policy_before.model_dump(mode="json"),
+        "policy_after": drift.policy_after.model_dump(mode="json"),
     }
 
 
@@ -158,7 +182,28 @@ def _plan(content: Mapping[str, Any]) -> Plan:
         ),
         refusals=tuple(Refusal(*item) for item in content["refusals"]),
         allowances=Allowances(*content["allowances"]),
+        drift=_drift(content["drift"]) if content["drift"] is not None else None,
     )
+
+
+def _drift(content: Mapping[str, Any]) -> Drift:
+    return Drift(
+        owner=content["owner"],
+        live_revision=content["live_revision"],
+        base_revision=content["base_revision"],
+        is_current=content["is_current"],
+        webhooks=tuple(_drifted(item) for item in content["webhooks"]),
+        policy_before=Policy.model_validate(content["policy_before"], strict=False),
+        policy_after=Policy.model_validate(content["policy_after"], strict=False),
+    )
+
+
+def _drifted(content: Mapping[str, Any]) -> Drifted:
+    by = content["revision"]
+    revision = Revision(**{**by, "changes": ()}) if by is not None else None
+    change = _change(content)
+    after = _webhook(content["after"]) if content["after"] is not None else None  # of one that only was edited, too
+    return Drifted(replace(change, after=after), Cause(content["cause"]), revision)
 
 
 def _change(content: Mapping[str, Any]) -> Change:

@@ -11,19 +11,24 @@ import orjson
 
 from reconciler import VERSION
 from reconciler.errors import Problem
+from reconciler.models.delivery import iso_time
+from reconciler.models.revision import LiveState, Revision
 from reconciler.models.webhook import Webhook
 from reconciler.plan.change import Action, Change, NewSecret, Suggestion
 from reconciler.plan.document import (
     FORMAT_VERSION,
     ActionWord,
     ChangeBody,
+    ChangedBy,
     PlanDocument,
     PolicyChange,
     RenameSuggestion,
     ResourceChange,
+    ResourceDrift,
     SecretBinding,
     Warned,
 )
+from reconciler.plan.drift import Drift, Drifted
 from reconciler.plan.plan import Plan
 from reconciler.plan.redact import shown_document
 
@@ -44,6 +49,7 @@ def plan_json(plan: Plan) -> PlanDocument:
         "secret_bindings": [_binding_json(item) for item in plan.new_secrets],
         "resource_changes": [change_json(change) for change in plan.changes],
         "policy_change": policy_json(plan),
+        "resource_drift": [drifted_json(item) for item in plan.drift.webhooks] if plan.drift is not None else [],
         "rename_suggestions": [_suggestion_json(item) for item in plan.suggestions],
         "summary": {
             "add": summary.add,
@@ -58,6 +64,8 @@ def plan_json(plan: Plan) -> PlanDocument:
             {"code": refusal.code, "message": refusal.message, "hint": refusal.hint} for refusal in plan.refusals
         ],
     }
+    if plan.restores is not None:
+        document["restores"] = plan.restores
     document["plan_digest"] = _digest(document)
     return document
 
@@ -88,6 +96,51 @@ def change_json(change: Change) -> ResourceChange:
     if change.action is Action.DELETE:
         result["action_reason"] = "delete_because_no_resource_config"  # Terraform's word, which policies look for
     return result
+
+
+def drift_json(drift: Drift, live: LiveState) -> dict[str, Any]:
+    """The document of `drift --format json`; `resource_drift` is that of a plan."""
+    before, after = (policy.model_dump(mode="json") for policy in (drift.policy_before, drift.policy_after))
+    return {
+        "format_version": FORMAT_VERSION,
+        "reconciler_version": VERSION,
+        "lineage": live.lineage,
+        "owner": drift.owner,
+        "live_revision": drift.live_revision,
+        "base_revision": drift.base_revision,
+        "manifests_applied": drift.is_current,
+        "drifted": bool(drift),
+        "resource_drift": [drifted_json(item) for item in drift.webhooks],
+        "policy_drift": {"before": before, "after": after} if drift.has_policy_drift else None,
+    }
+
+
+def drifted_json(drifted: Drifted) -> ResourceDrift:
+    """One of `resource_drift`: `before` is what was applied, `after` what is live, as in Terraform's."""
+    change, by = drifted.change, drifted.revision
+    result: ResourceDrift = {
+        "address": change.address,
+        "mode": "managed",
+        "type": "webhook",
+        "name": change.name,
+        "change": _body_json(change),
+        "cause": drifted.cause.value,
+        "changed_by": None if by is None else _changed_by(by),
+    }
+    if change.previous_address is not None:
+        result["previous_address"] = change.previous_address
+    return result
+
+
+def _changed_by(revision: Revision) -> ChangedBy:
+    return {
+        "revision": revision.number,
+        "applied_at": iso_time(revision.applied_at) or "",
+        "applied_by": revision.applied_by,
+        "commit": revision.commit,
+        "owner": revision.owner,
+        "restores": revision.restores,
+    }
 
 
 def _body_json(change: Change) -> ChangeBody:
