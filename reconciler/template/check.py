@@ -6,7 +6,8 @@ with the schema of `models.event`.
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -24,9 +25,12 @@ from reconciler.template.fault import (
 from reconciler.template.lookup import is_index
 from reconciler.template.parse import parse
 from reconciler.template.place import document_layout, leaf_layout, nodes_of
+from reconciler.template.quick import glance
 from reconciler.template.syntax import Mustache, Path, Segment, Statement
 
 Schema = Mapping[str, Any]
+
+FIELDS_MAX: Final = 4096  # distinct paths of a store's templates, which are few
 
 _ANYTHING: Final = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 _REFERENCES_MAX: Final = 32  # a chain of `$ref` longer than this goes in a circle
@@ -46,6 +50,40 @@ def check_body(body: Body, *, content_type: str, schema: Schema) -> tuple[Templa
 
 
 def _check_text(text: str, schema: Schema, *, is_json: bool, leaf: Leaf | None = None) -> list[TemplateFault]:
+    if is_sound_at_a_glance(text, schema, is_json=is_json, is_leaf=leaf is not None):
+        return []
+    return read_text(text, schema, is_json=is_json, leaf=leaf)
+
+
+def is_sound_at_a_glance(text: str, schema: Schema, *, is_json: bool, is_leaf: bool) -> bool:
+    """Whether a template needs no reading: it has only fields that the schema knows, where text may stand."""
+    seen = glance(text)
+    if seen is None or not all(_is_sound_field(field, _Same(schema)) for field in seen.fields):
+        return False
+    return not is_json or (seen.is_plain_string if is_leaf else seen.is_json)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """A schema, to be looked up by its identity."""
+
+    schema: Schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.schema is other.schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+
+@lru_cache(maxsize=FIELDS_MAX)
+def _is_sound_field(field: str, same: _Same) -> bool:
+    """Whether a field is one wherever text may stand: judged once for all templates."""
+    return not read_text(f"{{{{{field}}}}}", same.schema, is_json=False)
+
+
+def read_text(text: str, schema: Schema, *, is_json: bool, leaf: Leaf | None = None) -> list[TemplateFault]:
+    """Every fault of a template, found by reading it in full."""
     parsed = parse(text)
     faults = [*parsed.faults, *faults_without_effect(parsed)]
     faults += islice(_path_faults(parsed.source, parsed.program.body, schema), FAULTS_MAX)
