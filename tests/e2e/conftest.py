@@ -25,7 +25,7 @@ class Process:
 
     def __init__(self, args: list[str], *, cwd: Path, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", *args],
+            [sys.executable, *args],
             cwd=cwd,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -112,6 +112,13 @@ class Workshop:
         return json.loads(self.command(*args, "--format", "json").stdout)
 
     def start(self, *args: str) -> Process:
+        return self._start("-m", "reconciler", *args)
+
+    def start_script(self, name: str, *args: str) -> Process:
+        """A script of this folder as a process."""
+        return self._start(str(Path(__file__).parent / name), *args)
+
+    def _start(self, *args: str) -> Process:
         process = Process(list(args), cwd=self.folder, env=self.env)
         self.processes.append(process)
         return process

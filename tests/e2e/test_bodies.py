@@ -18,10 +18,14 @@ spec:
 """
 BODIES = {
     "raw": "",
-    "mapping": '  body_template: {id: "{{data.id}}", why: "{{data.justification}}", all: "{{data}}", at: "{{event_time}}"}\n',
+    "mapping": """\
+  body_template:
+    {id: "{{data.id}}", why: "{{data.justification}}", all: "{{data}}", at: "{{event_time}}"}
+""",
     "text": """\
   body_template: |
-    {"id": "{{data.id}}", "why": "{{data.justification}}", "all": {{data}}, "at": {{event_time}}, "text": "{{event_time}}"}
+    {"id": "{{data.id}}", "why": "{{data.justification}}", "all": {{data}}, "at": {{event_time}},
+     "text": "{{event_time}}"}
 """,
     "nested": """\
   body_template: |

@@ -5,29 +5,9 @@ import signal
 
 import httpx
 import pytest
+from e2e_manifest import ALIAS, event, friendly_ids, manifest
 
-ALIAS = "0123456789abcdef0123456789abcdef"
 TOKEN = "a1" * 32
-
-
-def manifest(name: str = "flow", *, spec: str = "", alias: str = ALIAS) -> str:
-    return f"""\
-apiVersion: reconciler/v1
-kind: Webhook
-metadata: {{name: {name}}}
-spec:
-  url: https://acme.workflows.okta.com/api/flo/{alias}/invoke
-  triggers: [RequestCreated, RequestApproved, RequestRejected, RequestGranted, RequestExpired, RequestFailed]
-{spec}"""
-
-
-def event(number: int, *, request: str | None = None) -> bytes:
-    data = {"id": request or f"request-{number}", "friendly_id": f"AR-{number}"}
-    return json.dumps({"event_type": "AccessRequestCreated", "event_time": number, "data": data}).encode()
-
-
-def friendly_ids(record) -> list[str]:
-    return [json.loads(entry["body"])["data"]["friendly_id"] for entry in record]
 
 
 def test_events_are_delivered_and_a_repeat_is_a_duplicate(workshop, post, eventually):
