@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine, or the first run after a clone, which builds hypothesis's tables of Unicode, is no failure of a law
+settings.register_profile("reconciler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("reconciler")
 
 DATA = Path(__file__).parent / "data"
 

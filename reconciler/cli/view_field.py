@@ -7,13 +7,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from typing import Any, Final
 
 from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.cli.view_line import Line, caret_line, columns
 from reconciler.cli.view_tree import TreeView, entry_lines, order_line, tree_lines
+from reconciler.plan.align import aligned
 from reconciler.plan.diff import ABSENT, BODY_PATH, Path
 from reconciler.plan.redact import MASK, shown
 from reconciler.plan.tree import Leaf, Node, compare, template_tree, text_tree, value_tree
@@ -122,7 +122,8 @@ def _indent(side: Side) -> int:
 def _replaced_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
     """`name = old -> new`, on two lines where a terminal is too narrow; what differs in a URL is marked below."""
     old, new = _text(side.before, how), _text(side.after, how)
-    spans = _changed_spans(old, new) if side.path in _URL_PATHS and not how.clips else ((), ())
+    is_whole = not how.clips or (old, new) == (_text(side.before, NORMAL), _text(side.after, NORMAL))
+    spans = _changed_spans(old, new) if side.path in _URL_PATHS and is_whole else ((), ())
     column = columns(f"{name} = ")
     left = FIELD_INDENT + 2 + column
     whole = f"{name} = {old} -> {new}"
@@ -144,9 +145,10 @@ def _marked(line: Line, left: int, offset: int, ranges: tuple[tuple[int, int], .
 def _changed_spans(old: str, new: str) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
     """The ranges in which two URLs differ, by words; none where they have little in common."""
     words, others = _WORD.findall(old), _WORD.findall(new)
-    matcher = SequenceMatcher(a=words, b=others, autojunk=False)
-    changed = [operation for operation in matcher.get_opcodes() if operation[0] != "equal"]
-    if matcher.ratio() < 0.5:
+    opcodes = aligned(words, others)
+    changed = [opcode for opcode in opcodes if opcode[0] != "equal"]
+    same = sum(end - start for name, start, end, _, _ in opcodes if name == "equal")
+    if 4 * same < len(words) + len(others):
         return (), ()
     return (
         _ranges(words, [(start, end) for _, start, end, _, _ in changed]),

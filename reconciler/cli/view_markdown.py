@@ -25,6 +25,7 @@ from reconciler.cli.view_plan import (
     policy_change_lines,
     policy_lines,
     summary_text,
+    telling_of,
 )
 from reconciler.plan.change import Action, Change
 from reconciler.plan.drift import Drift
@@ -193,10 +194,10 @@ def _drift_parts(drift: Drift, level: Level) -> Iterator[str]:
 def _block_parts(plan: Plan, changed: Iterable[Change], how: PlanView) -> Iterator[str]:
     likely = likely_renames(plan)
     for change in changed:
-        lines = list(change_lines(change, likely.get(change.name), how))[1:]  # the first says what the summary says
+        lines = change_lines(change, likely.get(change.name), how, telling_of(plan))
         yield _details(f"{_code(change.address)} will be {fate(change)}{_cancels(change)}", lines)
     if plan.has_policy_change:
-        yield _details("the policy will be updated in-place", list(policy_lines(plan, how))[1:])
+        yield _details("the policy will be updated in-place", policy_lines(plan, how))
 
 
 def _details(summary: str, lines: Iterable[Line]) -> str:

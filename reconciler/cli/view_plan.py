@@ -141,8 +141,13 @@ def fate(change: Change) -> str:
         case Action.NO_OP:
             return "left as it is"
         case Action.UPDATE | Action.RENAME | Action.ADOPT:
-            words = ["renamed"] * (change.action is Action.RENAME) + ["adopted"] * change.is_adopted
-            return " and ".join([*words, "updated in-place"] if change.is_edit else words)
+            words = {
+                "renamed": change.action is Action.RENAME,
+                "adopted": change.is_adopted,
+                "updated in-place": change.is_edit,
+            }
+            *first, last = (word for word, is_said in words.items() if is_said)
+            return f"{', '.join(first)} and {last}" if first else last
         case _ as never:
             assert_never(never)
 

@@ -40,9 +40,9 @@ def entry_lines(entries: Sequence[Entry], shown: TreeView, depth: int = 0) -> It
 
 
 def tree_lines(label: str | None, tree: Tree, depth: int, mark: str = "") -> Iterator[Line]:
-    """A whole value, an item a line."""
-    if isinstance(tree, Leaf) or not tree.items:
-        yield _line(label, tree.text if isinstance(tree, Leaf) else "".join(tree.ends), depth, mark)
+    """A whole value: an item a line, what is short on one."""
+    if isinstance(tree, Leaf) or (inline := _inline(tree)) != _folded(tree):
+        yield _line(label, tree.text if isinstance(tree, Leaf) else inline, depth, mark)
         return
     opening, closing = tree.ends
     yield _line(label, opening, depth, mark)
@@ -87,7 +87,11 @@ def _inline(tree: Tree) -> str:
         return tree.text
     items = ", ".join(f"{label}: {_inline(item)}" if label else _inline(item) for label, item in tree.items)
     opening, closing = tree.ends
-    return f"{opening}{items if len(items) <= INLINE_MAX else '…'}{closing}"
+    return f"{opening}{items}{closing}" if len(items) <= INLINE_MAX and "…" not in items else _folded(tree)
+
+
+def _folded(tree: Node) -> str:
+    return "…".join(tree.ends)
 
 
 def _unit_of(node: Node, shown: TreeView) -> TreeView:

@@ -60,9 +60,9 @@ def _pairs(deleted: Sequence[Webhook], created: Sequence[Webhook]) -> Iterator[_
         for value in _telling(new):
             by_value.setdefault(value, []).append(new)
     for old in deleted:
-        found = {new.name: new for value in _telling(old) for new in by_value.get(value, ())[: TWINS_MAX + 1]}
-        if len(found) <= TWINS_MAX:
-            yield from ((old, new) for new in found.values())
+        twins = [by_value.get(value, []) for value in _telling(old)]
+        found = {new.name: new for listed in twins if len(listed) <= TWINS_MAX for new in listed}
+        yield from ((old, new) for new in found.values())
 
 
 def _telling(webhook: Webhook) -> Iterator[bytes]:

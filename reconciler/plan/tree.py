@@ -7,10 +7,10 @@ stay as they were written. The change of a plan itself is `plan.diff`: nothing i
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from typing import Any, Final
 
 from reconciler import jsontext
+from reconciler.plan.align import aligned
 from reconciler.template.parse import parse
 from reconciler.template.place import nodes_of
 from reconciler.template.syntax import Text
@@ -190,7 +190,7 @@ def _merged_order(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """The new order, with each key that is gone where it stood."""
     there = set(new)
     order: list[str] = []
-    for operation, old_start, old_end, new_start, new_end in _opcodes(old, new):
+    for operation, old_start, old_end, new_start, new_end in aligned(old, new):
         if operation != "equal":
             order += [key for key in old[old_start:old_end] if key not in there]
         order += new[new_start:new_end]
@@ -200,7 +200,7 @@ def _merged_order(old: Sequence[str], new: Sequence[str]) -> list[str]:
 def _sequence(before: Node, after: Node) -> Iterator[Entry]:
     """A list's items in place; of what was replaced, objects and lists are compared inside, one by one."""
     old, new = [item for _, item in before.items], [item for _, item in after.items]
-    for operation, old_start, old_end, new_start, new_end in _opcodes(old, new):
+    for operation, old_start, old_end, new_start, new_end in aligned(old, new):
         removed, added = old[old_start:old_end], new[new_start:new_end]
         if operation == "equal":
             yield from (Entry(None, item, item) for item in removed)
@@ -211,10 +211,6 @@ def _sequence(before: Node, after: Node) -> Iterator[Entry]:
             pairs += 1
         yield from (Entry(None, item, None) for item in removed[pairs:])
         yield from (Entry(None, None, item) for item in added[pairs:])
-
-
-def _opcodes(old: Sequence[Any], new: Sequence[Any]) -> Sequence[tuple[str, int, int, int, int]]:
-    return SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes()
 
 
 def _identifying_key(before: Node, after: Node) -> str | None:

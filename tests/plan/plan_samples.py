@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.models.revision import LiveState, LiveWebhook
+from reconciler.models.revision import NOBODY, LiveState, LiveWebhook
 from reconciler.models.webhook import Policy, Project, ProjectSpec, Webhook, WebhookUid
 from reconciler.plan.change import NO_ALLOWANCES, Allowances
 from reconciler.plan.guard import guarded
 from reconciler.plan.plan import Desired, Plan, Scope, make_plan
 
 OKTA = "https://acme.workflows.okta.com/api/flo/0123456789abcdef0123456789abcdef/invoke"
+JSON_BODY = (
+    '{"list": [1, 2, {{data.id}}], "message": "{\\"id\\": \\"{{data.id}}\\", \\"at\\": \\"{{event_time}}\\"}"'
+    ', "n": {{event_time}}, "who": {"name": "x {{data.requester.name}}"}}'
+)
 BODY = '{"fields": {\n  "event type": "{{event_type}}",\n  "requestor email": "{{data.requester.email}}"\n}}\n'
 
 
@@ -95,6 +99,57 @@ CASES: dict[str, Case] = {
         ),
         live_state(live_hook(_okta(when="size(data.access_groups) > 1")), live_hook(hook("audit"))),
     ),
+    "update-everything-is-new": Case(
+        desired(
+            hook(
+                "audit",
+                url="https://example.org/",
+                response_validators=[{"json_path": "$.status", "expected_values": ["ok"]}],
+                filters={"resource": ["*", "!*/scratch-*"]},
+            )
+        ),
+        live_state(live_hook(hook("audit"))),
+    ),
+    "update-keyed-lists": Case(
+        desired(
+            hook(
+                "audit",
+                response_validators=[
+                    {"json_path": "$.new", "expected_values": [1]},
+                    {"json_path": "$.status", "expected_values": ["ok", "done"]},
+                    {"json_path": "$.same", "expected_values": [True]},
+                ],
+                body_template={"steps": [{"id": "two", "do": "{{event_type}}"}, {"id": "one", "do": "{{data.id}}"}]},
+            )
+        ),
+        live_state(
+            live_hook(
+                hook(
+                    "audit",
+                    response_validators=[
+                        {"json_path": "$.status", "expected_values": ["ok"]},
+                        {"json_path": "$.same", "expected_values": [True]},
+                        {"json_path": "$.old", "expected_values": [None]},
+                    ],
+                    body_template={
+                        "steps": [{"id": "one", "do": "{{data.name}}"}, {"id": "two", "do": "{{event_type}}"}]
+                    },
+                )
+            )
+        ),
+    ),
+    "update-json-body": Case(
+        desired(hook("audit", body_template=JSON_BODY.replace("{{data.id}}", "{{data.friendly_id}}"))),
+        live_state(live_hook(hook("audit", body_template=JSON_BODY.replace(', "n": {{event_time}}', "")))),
+    ),
+    "update-json-body-layout": Case(
+        desired(hook("audit", body_template='{\n  "a": "{{event_type}}",\n  "b": 1\n}\n')),
+        live_state(live_hook(hook("audit", body_template='{"a": "{{event_type}}", "b": 1}\n'))),
+    ),
+    "update-block-body": Case(
+        desired(hook("audit", body_template="{{#if x}}\n  yes {{x}}\n{{else}}\n  never\n{{/if}}\n")),
+        live_state(live_hook(hook("audit", body_template="{{#if x}}\n  yes {{x}}\n{{else}}\n  no\n{{/if}}\n"))),
+    ),
     "update-long-body": Case(
         desired(hook("audit", body_template="\n".join(f'"{n}": "{n if n != 20 else "twenty"}",' for n in range(40)))),
         live_state(live_hook(hook("audit", body_template="\n".join(f'"{n}": "{n}",' for n in range(40)) + "\n"))),
@@ -132,6 +187,38 @@ CASES: dict[str, Case] = {
             hook("b", {"renamed_from": "a"}, url="https://hooks.example.com/a"),
         ),
         live_state(live_hook(hook("a")), live_hook(hook("b"))),
+    ),
+    "rename-chain": Case(
+        desired(
+            hook("b", {"renamed_from": "a"}, url="https://hooks.example.com/a"),
+            hook("c", {"renamed_from": "b"}, url="https://hooks.example.com/b", method="PUT"),
+        ),
+        live_state(live_hook(hook("a")), live_hook(hook("b"))),
+    ),
+    "rename-suggested": Case(
+        desired(_okta(), hook("audit-log", url="https://hooks.example.com/audit", body_template=BODY, method="PUT")),
+        live_state(
+            live_hook(_okta()),
+            live_hook(hook("audit", body_template=BODY.replace("requestor", "requester"), method="PUT")),
+        ),
+        {WebhookUid("uid-audit"): 2},
+    ),
+    "adopt": Case(
+        desired(hook("audit"), hook("mail"), owner="iam"),
+        live_state(live_hook(hook("audit"), owner="platform"), live_hook(hook("mail"), owner=NOBODY)),
+        scope=Scope(adopts=True),
+    ),
+    "adopt-and-edit": Case(
+        desired(hook("audit", status="inactive"), hook("post", {"renamed_from": "mail"}, method="PUT"), owner="iam"),
+        live_state(live_hook(hook("audit"), owner="platform"), live_hook(hook("mail"))),
+        {WebhookUid("uid-audit"): 4},
+        scope=Scope(adopts=True),
+    ),
+    "forget": Case(
+        desired(hook("other"), owner="iam"),
+        live_state(live_hook(hook("audit"), owner="iam"), live_hook(hook("other"), owner="iam")),
+        {WebhookUid("uid-audit"): 4},
+        scope=Scope(keeps=True),
     ),
     "rename-without-effect": Case(
         desired(hook("new", {"renamed_from": "old"})), live_state(live_hook(hook("new")), live_hook(hook("old")))
@@ -183,6 +270,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "refused-empty": Case(desired(), live_state(*many(3))),
+    "refused-released": Case(desired(hook("audit")), live_state(live_hook(hook("audit"), owner=NOBODY))),
     "refused-foreign-owner": Case(
         desired(hook("audit", status="inactive"), owner="iam"), live_state(live_hook(hook("audit"), owner="platform"))
     ),

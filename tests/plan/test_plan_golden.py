@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from plan_samples import CASES
 
+from reconciler.cli.view_field import CONCISE, FULL, NORMAL, PlanView
+from reconciler.cli.view_markdown import plan_markdown
 from reconciler.cli.view_plan import plan_lines
 from reconciler.plan.plan import Plan
 from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
@@ -15,9 +17,20 @@ from reconciler.plan.schema import plan_json
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def text_of(plan: Plan) -> str:
+# How the richest update reads under other options and on a narrow terminal
+VIEWS = {
+    "update.concise": CONCISE,
+    "update.full": FULL,
+    "update.narrow": PlanView(width=100),
+    "update-long-body.context-1": PlanView(context=1),
+    "create.concise": CONCISE,
+    "no-changes.full": FULL,
+}
+
+
+def text_of(plan: Plan, how: PlanView = NORMAL) -> str:
     """The report without colour, followed by what goes to stderr."""
-    lines = [line.plain for line in plan_lines(plan)]
+    lines = [line.plain for line in plan_lines(plan, how)]
     lines += [f"warning: {warning.path}: {warning.message}; {warning.hint}" for warning in plan.warnings]
     lines += [f"refused: {refusal.message}; {refusal.hint}" for refusal in plan.refusals]
     return "\n".join(lines) + "\n"
@@ -50,18 +63,34 @@ def test_json_is_what_the_golden_file_shows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_markdown_is_what_the_golden_file_shows(name: str) -> None:
+    """The comment under a pull request."""
+    check(f"{name}.md", plan_markdown(CASES[name].plan()))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_options_show_more_or_less_of_the_same_plan(name: str) -> None:
+    """`--concise`, `--full`, `--context` and the width of a terminal."""
+    check(f"{name}.txt", text_of(CASES[name.partition(".")[0]].plan(), VIEWS[name]))
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_a_saved_plan_shows_what_the_plan_showed(name: str) -> None:
-    """`show --plan` and `plan` print the same, in both formats."""
+    """`show --plan` and `plan` print the same, in every format and detail."""
     plan = CASES[name].plan()
 
     loaded = load_plan(dump_plan(SavedPlan(plan, "id", 0, "0", None))).plan
 
     assert text_of(loaded) == text_of(plan)
+    assert text_of(loaded, FULL) == text_of(plan, FULL)
+    assert plan_markdown(loaded) == plan_markdown(plan)
     assert json_of(loaded) == json_of(plan)
 
 
 def test_golden_folder_holds_nothing_else() -> None:
     """A case that was renamed leaves no file behind."""
-    expected = {f"{name}.{kind}" for name in CASES for kind in ("txt", "json")}
+    expected = {f"{name}.{kind}" for name in CASES for kind in ("txt", "json", "md")} | {
+        f"{name}.txt" for name in VIEWS
+    }
 
     assert {file.name for file in GOLDEN.iterdir()} == expected
