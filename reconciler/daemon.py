@@ -232,21 +232,11 @@ class _Door:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-class _TlsConfig(uvicorn.Config):
-    """uvicorn's settings with a TLS context of our making; uvicorn itself would read the files anew, by its rules."""
-
-    tls: ssl.SSLContext | None = None
-
-    def load(self) -> None:
-        super().load()
-        self.ssl = self.tls
-
-
 class _Server:
     """uvicorn in our loop, on our socket, without its signal handlers."""
 
     def __init__(self, app: object, door: _Door) -> None:
-        config = _TlsConfig(
+        config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # a Starlette application is an ASGI application
             log_config=None,
             access_log=False,
@@ -258,7 +248,8 @@ class _Server:
             timeout_graceful_shutdown=5,
             proxy_headers=False,
         )
-        config.tls = door.tls
+        config.load()
+        config.ssl = door.tls  # a context of our making; uvicorn would read the files by rules of its own
         self._server = _QuietServer(config)
         self._listener = door.listener
         self.ready = self._server.ready

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,15 +85,17 @@ async def open_room(folder: Path, *webhooks: Webhook) -> AsyncIterator[Room]:
 
 
 @contextlib.asynccontextmanager
-async def running(app: Any) -> AsyncIterator[str]:
+async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The application served by uvicorn on a free loopback port; yields the base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", http="httptools", ws="none")
+    config.load()
+    config.ssl = tls
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await asyncio.wait_for(server.is_up.wait(), 10)
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = server.force_exit = True
         await serving

@@ -75,7 +75,7 @@ class Guard:
         """Whether the one Host names loopback, the address that the connection came in on, or one of our names; the
         port may be that of a tunnel."""
         host = _host_of(hosts[0]) if len(hosts) == 1 else ""
-        if not host:
+        if not host or "*" in host:
             return False
         _, _, domain = host.partition(".")
         is_named = host in self._names or f"*.{domain}" in self._names

@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from served import Room, event, exchange, raw, running
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from reconciler.web.app import build_app
+from reconciler.web.app import Security, build_app
+from reconciler.web.guard import Guard
 
 
 @pytest.fixture
@@ -106,3 +109,58 @@ async def test_a_refusal_carries_them_too(url: str) -> None:
     _, headers = await ask(url, "host: evil.example.com")
 
     assert "content-security-policy" in headers
+
+
+NAMES = ("daemon.example.com", "*.apps.example.com", "10.9.8.7")
+
+
+@pytest.fixture
+async def named(room: Room) -> AsyncIterator[str]:
+    """A daemon with a certificate for these names, listening everywhere."""
+    app = build_app(
+        store=room.store,
+        live=room.live,
+        intake=room.intake,
+        status=dict,
+        listen="https://0.0.0.0:8420",
+        security=Security(names=NAMES),
+    )
+    async with running(app) as base:
+        yield base
+
+
+@pytest.mark.parametrize(
+    "host", ["daemon.example.com", "DAEMON.example.com:8420", "a.apps.example.com", "10.9.8.7:8420", "127.0.0.1"]
+)
+async def test_the_names_of_the_certificate_are_ours(named: str, host: str) -> None:
+    """A wildcard stands for one label."""
+    assert (await ask(named, f"host: {host}"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["apps.example.com", "a.b.apps.example.com", "example.com", "*.apps.example.com", "evil.example.com", "10.9.8.6"],
+)
+async def test_no_other_name_is_ours_under_a_certificate(named: str, host: str) -> None:
+    """421 is for a name that this server has no certificate for (RFC 9110, section 15.5.20)."""
+    assert (await ask(named, f"host: {host}"))[0] == 421
+
+
+@pytest.mark.parametrize(("server", "status"), [("10.3.2.1", 200), ("::ffff:10.3.2.1", 200), ("10.3.2.2", 421)])
+async def test_the_address_that_a_connection_came_in_on_is_ours(server: str, status: int) -> None:
+    """What probes a daemon that listens everywhere names it by the address it has there."""
+    answers: list[int] = []
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("")(scope, receive, send)
+
+    async def send(message: Message) -> None:
+        answers.append(message.get("status", 0))
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"10.3.2.1:8420")]}
+    await Guard(inner)({**scope, "server": (server, 8420)}, receive, send)
+
+    assert answers[0] == status
