@@ -1,11 +1,15 @@
 """What refuses a plan, at its exact limits, and the ways out."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from plan_samples import Case, desired, hook, live_hook, live_state, many
 
+from reconciler.models.revision import NOBODY
 from reconciler.models.webhook import Policy, Webhook
 from reconciler.plan.change import Action, Allowances
 from reconciler.plan.guard import host_allowed
+from reconciler.plan.plan import Scope
 
 OAUTH = {"oauth2": {"token_url": "https://login.example.org/token", "client_id": "c", "client_secret": "${secret:s}"}}
 
@@ -179,3 +183,57 @@ def test_everything_that_refuses_is_said_at_once() -> None:
     case = Case(desired(hook("foreign"), policy=Policy(allowed_hosts=(), required_labels=("team",))), state)
 
     assert codes(case) == ["foreign_owner", "too_many_deletes", "host_not_allowed", "label_missing"]
+
+
+def test_adoption_is_the_way_past_another_owners_claim_and_past_nothing_else() -> None:
+    """It takes what is declared, by name or by rename; protection, limits and policy judge as ever."""
+    state = live_state(
+        live_hook(hook("a"), owner="platform", is_protected=True),
+        live_hook(hook("b"), owner=NOBODY),
+        *(live_hook(hook(f"mine-{number}"), owner="iam") for number in range(10)),
+    )
+    wanted = desired(
+        hook("a"),
+        hook("c", {"renamed_from": "b"}),
+        owner="iam",
+        policy=Policy(allowed_hosts=(), required_labels=("x",)),
+    )
+    plan = Case(wanted, state, scope=Scope(adopts=True)).plan()
+
+    assert codes(Case(wanted, state))[:2] == ["foreign_owner", "foreign_owner"]
+    assert [refusal.code for refusal in plan.refusals] == ["too_many_deletes", "host_not_allowed", "label_missing"]
+    assert plan.changes[0].is_protected_after
+    assert plan.owned == 10
+
+
+def test_keeping_is_no_deletion_and_no_way_around_an_empty_set() -> None:
+    """What is released counts toward no limit, protected or not; a wrong PATH is still refused."""
+    state = live_state(*many(20), live_hook(hook("held"), is_protected=True))
+
+    assert codes(Case(desired(*keep(1)), state)) == ["protected", "too_many_deletes"]
+    assert codes(Case(desired(*keep(1)), state, scope=Scope(keeps=True))) == []
+    assert codes(Case(desired(), state, scope=Scope(keeps=True))) == ["empty_manifests"]
+
+
+def test_a_target_is_judged_by_the_desired_policy_too() -> None:
+    """It is not applied, but a policy that the same commit tightens is not passed by naming a target."""
+    case = Case(
+        desired(hook("a", status="inactive"), policy=Policy(allowed_hosts=("other.example.com",))),
+        live_state(live_hook(hook("a"))),
+        scope=Scope(targets=("a",)),
+    )
+
+    assert codes(case) == ["host_not_allowed"]
+    assert not case.plan().has_policy_change
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.booleans(), st.booleans())
+def test_what_is_allowed_or_kept_never_adds_a_refusal(owned: int, kept: int, adopts: bool, keeps: bool) -> None:
+    """Every flag only opens: with it there is no refusal that was not there without it."""
+    state = live_state(*many(owned), live_hook(hook("theirs"), owner="other"))
+    wanted = desired(*keep(min(kept, owned)), hook("theirs"))
+
+    without = codes(Case(wanted, state))
+    with_flags = codes(Case(wanted, state, scope=Scope(adopts=adopts, keeps=keeps), allow=Allowances(empty=True)))
+
+    assert set(with_flags) <= set(without)

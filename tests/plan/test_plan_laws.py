@@ -4,20 +4,23 @@ import itertools
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_samples import NOTHING, desired, hook, live_hook, live_state
+from plan_samples import NOTHING, OWN, desired, hook, live_hook, live_state
 
 from reconciler.apply import Provenance, change_set
 from reconciler.cli.view_plan import plan_lines
-from reconciler.models.revision import ChangeSet, LiveState
+from reconciler.errors import StalePlanError
+from reconciler.models.revision import NOBODY, ChangeSet, LiveState
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.plan.change import Action
 from reconciler.plan.diff import ABSENT, BODY_PATH, FieldChange, field_changes
 from reconciler.plan.guard import judge
 from reconciler.plan.plan import Plan, Scope, make_plan
+from reconciler.plan.rebase import rebased
 from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
 from reconciler.plan.schema import plan_json
 
@@ -58,6 +61,7 @@ SPECS = st.fixed_dictionaries(
     },
 )
 NAMES = ("a", "b", "c", "d")
+BY = Provenance(applied_by="me", applied_at=0, commit=None)
 
 
 @st.composite
@@ -84,7 +88,11 @@ def live_states(draw: Callable[[Any], Any]) -> LiveState:
 def published(state: LiveState, changes: ChangeSet) -> LiveState:
     """What the store's publish makes of a state."""
     gone = {*changes.deletes, *(item.uid for item in changes.upserts)}
-    kept = [item for item in state.webhooks if item.uid not in gone]
+    kept = [
+        replace(item, owner=NOBODY) if item.uid in changes.released else item
+        for item in state.webhooks
+        if item.uid not in gone
+    ]
     policies = state.policies if changes.policy is None else {**state.policies, changes.owner: changes.policy}
     names = [item.webhook.name for item in (*kept, *changes.upserts)]
     assert len(names) == len(set(names))
@@ -93,14 +101,18 @@ def published(state: LiveState, changes: ChangeSet) -> LiveState:
 
 def applied(plan: Plan, state: LiveState) -> LiveState:
     """The state after the plan was applied."""
-    uids = (f"new-{number}" for number in itertools.count())
-    by = Provenance(applied_by="me", applied_at=0, commit=None)
-    return published(state, change_set(plan, plan_id="p", by=by, new_uid=lambda: next(uids)))
+    return published(state, change_set(plan, plan_id="p", by=BY, new_uid=uids("new")))
 
 
-def plan_for(webhooks: tuple[Webhook, ...], state: LiveState) -> Plan:
+def uids(prefix: str) -> Callable[[], str]:
+    """New ones, in order."""
+    numbers = itertools.count()
+    return lambda: f"{prefix}-{next(numbers)}"
+
+
+def plan_for(webhooks: tuple[Webhook, ...], state: LiveState, scope: Scope = OWN) -> Plan:
     """The plan of the default owner."""
-    return make_plan(desired(*webhooks), state, unfinished={})
+    return make_plan(desired(*webhooks), state, unfinished={}, scope=scope)
 
 
 def owned(state: LiveState) -> dict[str, bytes]:
@@ -134,6 +146,78 @@ def test_planning_again_after_apply_is_empty(webhooks: tuple[Webhook, ...], stat
     after = applied(plan_for(webhooks, state), state)
 
     assert not plan_for(webhooks, after).has_changes
+
+
+@st.composite
+def shared_states(draw: Callable[[Any], Any]) -> LiveState:
+    """Webhooks of the default owner, of another one and of nobody, under names that manifests may say too."""
+    owners = st.sampled_from(["", "other", NOBODY])
+    return live_state(*(live_hook(webhook, owner=draw(owners)) for webhook in draw(webhook_sets())))
+
+
+@given(webhook_sets(with_renames=True), shared_states())
+def test_adopting_makes_everything_declared_ones_own(webhooks: tuple[Webhook, ...], state: LiveState) -> None:
+    """The declared are owned as they are declared, with their uids; nobody else loses anything; again is empty."""
+    scope = Scope(adopts=True)
+    plan = plan_for(webhooks, state, scope)
+    after = applied(plan, state)
+
+    assert owned(after) == {webhook.name: webhook.canonical() for webhook in webhooks}
+    continued = {change.before.uid for change in plan.changes if change.before is not None}
+    assert all(item in after.webhooks for item in state.webhooks if item.owner != "" and item.uid not in continued)
+    assert not plan_for(webhooks, after, scope).has_changes
+    assert not [refusal for refusal in judge(plan) if refusal.code == "foreign_owner"]
+
+
+@given(webhook_sets(with_renames=True), shared_states())
+def test_keeping_deletes_nothing_and_changes_no_webhook_it_releases(
+    webhooks: tuple[Webhook, ...], state: LiveState
+) -> None:
+    """Every uid lives on; what was released is the same but for its owner; again is empty."""
+    scope = Scope(adopts=True, keeps=True)
+    plan = plan_for(webhooks, state, scope)
+    after = applied(plan, state)
+
+    now = {item.uid: item for item in after.webhooks}
+    released = [change.before for change in plan.changes if change.action is Action.FORGET and change.before]
+    assert {item.uid for item in state.webhooks} <= now.keys()
+    assert all(now[item.uid] == replace(item, owner=NOBODY) for item in released)
+    assert owned(after) == {webhook.name: webhook.canonical() for webhook in webhooks}
+    assert not plan_for(webhooks, after, scope).has_changes
+
+
+@given(webhook_sets(with_renames=True), webhook_sets(), shared_states())
+def test_a_disjoint_change_of_others_does_not_alter_what_a_rebased_plan_does(
+    webhooks: tuple[Webhook, ...], others: tuple[Webhook, ...], state: LiveState
+) -> None:
+    """Where a plan may be rebased, applying it after what others applied is as if they had come second; where it may
+    not, the store has changed under it."""
+    plan = replace(plan_for(webhooks, state, Scope(adopts=True)), refusals=())
+    theirs = make_plan(desired(*others, owner="other"), state, unfinished={})
+    meanwhile = published(state, change_set(theirs, plan_id="q", by=BY, new_uid=uids("other")))
+    try:
+        moved = rebased(plan, meanwhile, {})
+    except StalePlanError as exc:
+        assert exc.live_revision == meanwhile.revision
+        assert touched(plan) & (touched(theirs) | {change.name for change in theirs.changes})
+        return
+
+    mine_last = applied(moved, meanwhile)
+    mine_first = applied(plan, state)
+    assert moved.base_revision == meanwhile.revision
+    names = touched(plan)
+    assert [item for item in mine_last.webhooks if item.webhook.name in names] == [
+        item for item in mine_first.webhooks if item.webhook.name in names
+    ]
+    assert {item.uid for item in meanwhile.webhooks} - {item.uid for item in mine_last.webhooks} == {
+        change.before.uid for change in plan.changes if change.action is Action.DELETE and change.before
+    }
+
+
+def touched(plan: Plan) -> set[str]:
+    """Every name that a plan takes or leaves."""
+    changes = [change for change in plan.changes if change.action is not Action.NO_OP]
+    return {change.name for change in changes} | {change.before.webhook.name for change in changes if change.before}
 
 
 @given(webhook_sets(with_renames=True), live_states(), st.randoms(use_true_random=False))
