@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -21,10 +21,13 @@ from reconciler.cli.option import (
 )
 from reconciler.cli.state import reading
 from reconciler.cli.view_table import Table, first_and_count, host_of, out_table, short_url
-from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
+from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError, StoreError
 from reconciler.models.delivery import State
 from reconciler.models.revision import LiveState, LiveWebhook
 from reconciler.models.webhook import Status, Webhook, WebhookUid
+
+if TYPE_CHECKING:
+    from reconciler.manifest.load import Manifests
 
 WEBHOOKS: Final = Table(
     ("", "NAME", "METHOD", "URL", "TRIGGERS", "PENDING", "DELIVERED", "DEAD", "NOTE"),
@@ -39,6 +42,7 @@ WEBHOOKS: Final = Table(
     footnote=("NAME", "NOTE"),
 )
 Counts = Mapping[WebhookUid, Mapping[State, int]]
+UNAPPLIED: Final = "for a webhook that is not applied yet, give the manifests' PATH"
 UNFINISHED: Final = (State.PENDING, State.IN_FLIGHT)
 
 
@@ -161,7 +165,10 @@ def read_event(name: str) -> Any:
             f"{name} is not an event: {exc}", hint="`reconciler explain event` shows the schema"
         ) from exc
     except ValueError as exc:
-        raise ReconcilerError(f"{name} is not JSON: {exc}", hint="the file must hold one event") from exc
+        fact = f"{exc}"
+        raise ReconcilerError(
+            f"{name} is not JSON: {fact[:1].lower()}{fact[1:]}", hint="the file must hold one event"
+        ) from exc
 
 
 def choose_webhook(
@@ -172,10 +179,12 @@ def choose_webhook(
         return _from_manifests(name, paths, options)
     try:
         return find_live(asyncio.run(_live_state(url)), name).webhook
-    except ReconcilerError:
-        if not may_fall_back or not Path("manifests").is_dir():
-            raise
-    return _from_manifests(name, ("manifests/",), options)
+    except ReconcilerError as exc:
+        if may_fall_back and Path("manifests").is_dir():
+            return _from_manifests(name, ("manifests/",), options)
+        if isinstance(exc, StoreError):
+            raise StoreError(exc.message, hint=f"{exc.hint}\n{UNAPPLIED}") from exc
+        raise
 
 
 def _from_manifests(name: str, paths: tuple[str, ...], options: Mapping[str, Any]) -> Webhook:
@@ -183,11 +192,23 @@ def _from_manifests(name: str, paths: tuple[str, ...], options: Mapping[str, Any
 
     variables = read_variables(options["variables"], tuple(Path(file) for file in options["var_files"]))
     manifests = load_manifests(tuple(Path(path) for path in paths), variables=variables)
-    manifests.require_valid()
+    _require_valid(manifests, name)
     for webhook in manifests.webhooks:
         if webhook.name == name:
             return webhook
     raise _no_such(name, [webhook.name for webhook in manifests.webhooks], "declared")
+
+
+def _require_valid(manifests: "Manifests", name: str) -> None:
+    """Raise ManifestError for errors; where they are all in other files than webhook NAME's, with the way around."""
+    source = next((source for other, source in manifests.sources.items() if other == name), None)
+    own = {place.file for place in (manifests.project_source, source) if place is not None}
+    if source is None or any(problem.is_error and problem.file in own for problem in manifests.problems):
+        manifests.require_valid()
+    elif not manifests.is_valid:
+        view.say_problems(manifests.problems)
+        hint = f"{name} has none of them; to look at it alone, give as PATH only: {' '.join(sorted(own))}"
+        raise ReconcilerError("there are errors in other manifests", hint=hint)
 
 
 def find_live(state: LiveState, name: str) -> LiveWebhook:
@@ -204,7 +225,7 @@ def _no_such(name: str, names: list[str], kind: str) -> ReconcilerError:
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"{kind} are: {', '.join(names) or 'none'}"
     if kind == "live" and not close:
-        hint += "; give the manifests' PATH for a webhook that is not applied yet"
+        hint += f"\n{UNAPPLIED}"
     return ReconcilerError(f"no webhook of this name is {kind}: {name}", hint=hint)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler import jsontext
 from reconciler.dispatch import retry
+from reconciler.errors import TemplateError
 from reconciler.models.delivery import AttemptResult, Outcome, State
 from reconciler.models.event import payload_of
 from reconciler.models.webhook import Webhook
@@ -23,6 +24,12 @@ def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str]) -> tupl
     if not blank:
         return prepared, prepared
     return prepared, render_request(webhook, payload, claimed.raw, secrets=blank, delivery_id=claimed.delivery_id)
+
+
+def describe_fault(exc: TemplateError) -> str:
+    """Why no request could be made, on one line, with the place in the template."""
+    place = "" if exc.line is None else f" at line {exc.line}, column {exc.column} of the template"
+    return f"{exc.message}{place}; {exc.hint}" if exc.hint else f"{exc.message}{place}"
 
 
 def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *, now: int, rand: float) -> Finished:

@@ -8,6 +8,7 @@ from typing import Any
 
 from reconciler import jsontext
 from reconciler.dispatch import retry
+from reconciler.dispatch.attempt import describe_fault
 from reconciler.egress.advice import what_to_check
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
@@ -67,15 +68,13 @@ async def _send(
         fields = ", ".join(webhook.ineffective)
         return AttemptResult(fault=Fault.RENDER, detail=f"nothing is sent: {fields} has no effect in this version yet")
     try:
-        secrets = resolver.values(webhook)
+        shown = _prepare(webhook, payload, sent_as, blank_secrets(webhook))
+        prepared = _prepare(webhook, payload, sent_as, resolver.values(webhook))
     except SecretError as exc:
         detail = f"{exc.message}; {exc.hint}" if exc.hint else exc.message
-        return AttemptResult(fault=Fault.SECRET, detail=detail)
-    try:
-        prepared = _prepare(webhook, payload, sent_as, secrets)
-        shown = _prepare(webhook, payload, sent_as, blank_secrets(webhook))
+        return AttemptResult(fault=Fault.SECRET, detail=detail, request=deliverer.shown(shown))
     except TemplateError as exc:
-        return AttemptResult(fault=Fault.RENDER, detail=exc.message)
+        return AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
     return await deliverer.send(prepared, shown, timeout_seconds=webhook.spec.timeout_in_sec)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from reconciler.dispatch.attempt import conclude, prepare
+from reconciler.dispatch.attempt import conclude, describe_fault, prepare
 from reconciler.dispatch.crowd import Crowd
 from reconciler.dispatch.lanes import Lanes
 from reconciler.dispatch.live import Live, Snapshot
@@ -284,7 +284,7 @@ class Worker:
             await self._release([claimed], in_ms=GIVE_BACK_MS)
             return
         except TemplateError as exc:
-            result = AttemptResult(fault=Fault.RENDER, detail=exc.message)
+            result = AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
         else:
             result = await self._send(claimed, webhook, prepared, shown)
         if result.status == 401:

@@ -100,12 +100,25 @@ class Deliverer:
             status=response.status,
             retry_after_seconds=retry_after_seconds(response.status, response.headers, now=self._now()),
             wrote=exchange.wrote,
-            request=self._shown(shown),
+            request=self.shown(shown),
             response=response.to_received(),
             timings=_timings(exchange),
             address=exchange.address,
             tls=exchange.tls,
             connect_to=exchange.connect_to,
+        )
+
+    def shown(self, prepared: Prepared) -> SentRequest:
+        """A request as people are shown it, with the headers that every request of ours has; masked."""
+
+        def hide(text: str) -> str:
+            return self._masker.mask(text).encode("utf-8", "replace").decode("utf-8")  # no store takes a lone surrogate
+
+        return SentRequest(
+            method=prepared.method,
+            url=hide(prepared.url),
+            headers=tuple((hide(name), hide(value)) for name, value in complete_headers(prepared.headers)),
+            body=hide((prepared.body or b"").decode("utf-8", "replace")),
         )
 
     async def _try(
@@ -137,17 +150,6 @@ class Deliverer:
         except httpx.TransportError as exc:
             return _classify(exc, exchange)
         return None, ""
-
-    def _shown(self, shown: Prepared) -> SentRequest:
-        def hide(text: str) -> str:
-            return self._masker.mask(text).encode("utf-8", "replace").decode("utf-8")  # no store takes a lone surrogate
-
-        return SentRequest(
-            method=shown.method,
-            url=hide(shown.url),
-            headers=tuple((hide(name), hide(value)) for name, value in complete_headers(shown.headers)),
-            body=hide((shown.body or b"").decode("utf-8", "replace")),
-        )
 
 
 class _Response:
