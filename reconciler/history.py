@@ -1,4 +1,4 @@
-"""What the store's past says: whether the live revision came from the manifests' last apply, and how to get back.
+"""What the store's past says: whether the live revision came from the manifests' last apply, who holds it, since when.
 
 Called by the command line and by whatever else plans. Reads by the store's verbs alone, so that it works through a
 daemon too; judging is left to `plan`.
@@ -7,15 +7,12 @@ daemon too; judging is left to `plan`.
 from collections.abc import AsyncIterator
 from typing import Final
 
-from reconciler.errors import NotInStoreError
 from reconciler.models.revision import Hold, LiveState, Revision
 from reconciler.plan.drift import Drift, LastApply, find_drift, last_apply
-from reconciler.plan.plan import Desired, Plan
-from reconciler.plan.rollback import make_rollback
+from reconciler.plan.plan import Desired
 from reconciler.store.base import Page, RevisionStore
 
 PAGE_ROWS: Final = 500
-HISTORY_HINT: Final = "see `reconciler history`"
 DELETIONS_MAX: Final = 20  # revisions that are read whole to find who deleted a webhook
 
 
@@ -36,14 +33,12 @@ async def read_hold(store: RevisionStore, owner: str) -> Hold | None:
     return next((hold for hold in await store.holds() if hold.owner == owner), None)
 
 
-async def plan_rollback(store: RevisionStore, number: int, *, owner: str) -> tuple[Plan, Revision]:
-    """The plan back to a revision, and that revision. Raises NotInStoreError for one that never was."""
-    live = await store.live_state()
-    revision = await store.revision(number)
-    if revision is None:
-        raise NotInStoreError(f"there is no revision {number}: the live one is {live.revision}", hint=HISTORY_HINT)
-    target = await store.live_state(number)
-    return make_rollback(target, live, owner=owner, unfinished=await store.unfinished()), revision
+async def commit_at(store: RevisionStore, number: int, owner: str) -> str | None:
+    """The commit that the owner's webhooks came from at a revision, which may be another owner's."""
+    async for revision in all_revisions(store):
+        if revision.number <= number and revision.owner == owner:
+            return revision.commit
+    return None
 
 
 async def all_revisions(store: RevisionStore) -> AsyncIterator[Revision]:

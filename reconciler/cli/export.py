@@ -6,7 +6,7 @@ goes to stderr. Nothing is applied.
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -125,7 +125,7 @@ def _exported(live: LiveState, owner: str | None, names: Sequence[str]) -> Docum
         project = None if whose == NOBODY else project_manifest(whose, live.policies.get(whose, Policy()))
         if project is not None:
             documents[PROJECT_FILE] = project
-    return documents | {f"{item.webhook.name}.yaml": _document(item) for item in chosen}
+    return documents | {f"{item.webhook.name}.yaml": exported_document(item) for item in chosen}
 
 
 def _named(webhooks: Sequence[LiveWebhook], owner: str | None, names: Sequence[str]) -> list[LiveWebhook]:
@@ -138,7 +138,8 @@ def _named(webhooks: Sequence[LiveWebhook], owner: str | None, names: Sequence[s
     return [item for item in mine if any(fnmatchcase(item.webhook.name, name) for name in names)]
 
 
-def _document(item: LiveWebhook) -> Mapping[str, Any]:
+def exported_document(item: LiveWebhook) -> Mapping[str, Any]:
+    """The webhook as `export` gives it; what is left out of it is said."""
     from reconciler.manifest.export import hide_literals, webhook_manifest
 
     document, secrets = hide_literals(webhook_manifest(item.webhook))
@@ -159,7 +160,14 @@ def _put(documents: Documents, *, output_format: str, folder: str | None, force:
     elif output_format == "json":
         view.out_json([as_written(document) for document in documents.values()])
     else:
-        click.echo(dump_manifests(documents.values()).encode("utf-8"), nl=False)  # the same bytes in every locale
+        put_manifests(documents.values())
+
+
+def put_manifests(documents: Iterable[Mapping[str, Any]]) -> None:
+    """Print manifests as one file, the same bytes in every locale."""
+    from reconciler.manifest.format import dump_manifests
+
+    click.echo(dump_manifests(documents).encode("utf-8"), nl=False)
 
 
 def _write(texts: Mapping[Path, str], *, force: bool) -> None:

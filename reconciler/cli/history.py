@@ -10,13 +10,14 @@ from reconciler.cli.option import format_option, store_option, store_url
 from reconciler.cli.state import reading
 from reconciler.cli.view_table import Table, out_table, say_if_incomplete, short_commit, to_seconds
 from reconciler.models.delivery import iso_time
-from reconciler.models.revision import Revision
+from reconciler.models.revision import Hold, Revision
 from reconciler.store.base import Page
 
 TABLE: Final = Table(
-    ("REVISION", "APPLIED AT", "BY", "COMMIT", "OWNER", "ADDED", "CHANGED", "RENAMED", "DESTROYED"),
+    ("REVISION", "APPLIED AT", "BY", "COMMIT", "OWNER", "ADDED", "CHANGED", "RENAMED", "DESTROYED", "NOTE"),
     frozenset(("REVISION", "ADDED", "CHANGED", "RENAMED", "DESTROYED")),
     (("COMMIT", short_commit), ("APPLIED AT", to_seconds), ("RENAMED", None), ("OWNER", None)),
+    footnote=("REVISION", "NOTE"),
 )
 
 
@@ -28,17 +29,19 @@ TABLE: Final = Table(
 @click.pass_context
 def history(ctx: click.Context, /, output_format: str, limit: int, before: str | None, **_: Any) -> None:
     """List applied revisions, newest first."""
-    revisions = asyncio.run(_revisions(store_url(ctx), Page(limit, before)))
+    revisions, holds = asyncio.run(_revisions(store_url(ctx), Page(limit, before)))
     if output_format == "json":
         view.out_json([revision.to_json() for revision in revisions])
         return
     out_table(TABLE, [_row(revision) for revision in revisions])
     say_if_incomplete([str(revision.number) for revision in revisions], limit, noun="revisions")
+    for hold in holds:
+        view.say(f"\n{view.visible(hold.fact)}\n{view.visible(hold.way_out)}")
 
 
-async def _revisions(url: str, page: Page) -> tuple[Revision, ...]:
+async def _revisions(url: str, page: Page) -> tuple[tuple[Revision, ...], tuple[Hold, ...]]:
     async with reading(url) as store:
-        return await store.revisions(page)
+        return await store.revisions(page), await store.holds()
 
 
 def _row(revision: Revision) -> list[str]:
@@ -52,4 +55,11 @@ def _row(revision: Revision) -> list[str]:
         str(revision.updated),
         str(revision.renamed),
         str(revision.deleted),
+        view.visible(_note(revision)),
     ]
+
+
+def _note(revision: Revision) -> str:
+    """What is unusual: that it was a rollback, and why."""
+    facts = ("" if revision.restores is None else f"rollback to {revision.restores}", revision.reason)
+    return ": ".join(fact for fact in facts if fact)

@@ -35,6 +35,8 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "drift": LazyCommand("drift", "Tell what is live otherwise than the last apply left it."),
     "show": LazyCommand("show", "Show a saved plan, or where a webhook's values come from."),
     "history": LazyCommand("history", "List applied revisions: who, when, from which commit."),
+    "diff": LazyCommand("diff", "Compare revisions with each other, with what is live, with manifests."),
+    "rollback": LazyCommand("rollback", "Go back to an earlier revision, as a new one; hold applies."),
     "export": LazyCommand("export", "Print the live webhooks as manifests."),
     "import": LazyCommand("export", "Turn a Terraform state's webhooks into manifests.", "import_"),
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),

@@ -144,12 +144,8 @@ async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapp
         return refused(made)
     if not made.has_changes:
         return _applied(made, None, output_format, options)
-    if not auto_approve:
-        if output_format == "json" or not sys.stdout.isatty():
-            out_plan(made, plan_view(options, err=True), err=True)  # nobody approves what they cannot see
-        if not await is_approved():
-            view.say("\nApply cancelled; nothing was changed.")
-            return EXIT_FAILED
+    if not auto_approve and not await is_approved(made, output_format, options):
+        return EXIT_FAILED
     by = _provenance(options, _commit(options))
     made, revision = await _publish(url, made, plan_id=new_id(), by=by)
     return _applied(made, revision, output_format, options)
@@ -194,8 +190,11 @@ async def _publish(
         return made, await apply_plan(store, made, plan_id=plan_id, by=by)
 
 
-async def is_approved() -> bool:
-    """Whether the terminal says `yes`. Waits in the event loop, so that Ctrl-C interrupts."""
+async def is_approved(made: Plan, output_format: str, options: Mapping[str, Any]) -> bool:
+    """Whether the terminal says `yes` to a plan; if not, that nothing was changed is said. Waits in the event loop, so
+    that Ctrl-C interrupts."""
+    if output_format == "json" or not sys.stdout.isatty():
+        out_plan(made, plan_view(options, err=True), err=True)  # nobody approves what they cannot see
     click.echo(PROMPT, nl=False, err=True)
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
@@ -204,7 +203,10 @@ async def is_approved() -> bool:
         await readable.wait()
     finally:
         loop.remove_reader(sys.stdin.fileno())
-    return sys.stdin.readline().strip() == "yes"
+    if sys.stdin.readline().strip() == "yes":
+        return True
+    view.say("\nApply cancelled; nothing was changed.")
+    return False
 
 
 def refused(made: Plan) -> int:

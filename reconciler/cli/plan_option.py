@@ -23,7 +23,7 @@ from reconciler.history import read_drift, read_hold
 from reconciler.models.revision import Hold
 from reconciler.models.webhook import Webhook
 from reconciler.plan.change import Allowances, Refusal
-from reconciler.plan.drift import Drift
+from reconciler.plan.drift import Drift, of_targets
 from reconciler.plan.guard import guarded
 from reconciler.plan.plan import Desired, Plan, Scope, make_plan
 
@@ -158,6 +158,7 @@ async def plan_of(url: str, options: Mapping[str, Any], *, is_apply: bool = Fals
         raise ReconcilerError(
             f"no webhook has such a name: {', '.join(scope.targets)}", hint="`--target` takes globs over names"
         )
+    drift = drift and of_targets(drift, scope.targets)
     made = told_of(made, drift, held, is_apply=is_apply)
     view.say_problems(made.warnings)
     return guarded(made, Allowances(deletes=options["allow_deletes"], empty=options["allow_empty"]))

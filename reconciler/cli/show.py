@@ -1,126 +1,141 @@
-"""`show`: a saved plan as it was planned, or a declared webhook with the origin of each of its values."""
+"""`show`: a revision, a saved plan as it was planned, or one webhook: as it is live, or where its values come from."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from reconciler.apply import read_plan
 from reconciler.cli import view
-from reconciler.cli.option import chosen_paths, format_option, paths_argument, var_options
+from reconciler.cli.option import format_option, store_option, store_url, var_options
 from reconciler.cli.plan_option import check_view, markdown_options, plan_view, show_plan, view_options
-from reconciler.cli.view_field import Side, side_lines, spelt
-from reconciler.errors import ReconcilerError
-from reconciler.plan.diff import attributes
-from reconciler.plan.redact import shown
+from reconciler.cli.state import reading
+from reconciler.errors import NotInStoreError
+from reconciler.models.revision import LiveState, LiveWebhook, Revision
 
-if TYPE_CHECKING:
-    from reconciler.manifest.load import Manifests
-    from reconciler.manifest.origin import Place
-
-DEFAULT_ORIGINS: Final = ("host", "built-in")
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """One value of a webhook, masked, and where it comes from."""
-
-    path: tuple[str, ...]
-    value: Any
-    place: "Place"
-
-    @property
-    def origin_text(self) -> str:
-        """The origin in words: a file and line, or whose default it is."""
-        place = self.place
-        if place.file is not None:
-            where = f"{place.file}:{place.line}"
-            return where if place.origin.value == "manifest" else f"defaults in {where}"
-        return "default on Okta hosts" if place.origin.value == "host" else "built-in default"
+NUMBER_MAX_DIGITS: Final = 18  # within 64 bits
 
 
 @click.command()
+@store_option
 @var_options
 @view_options
 @markdown_options
 @format_option("text", "json", "markdown")
 @click.option("--plan", "plan_file", type=click.Path(dir_okay=False), metavar="FILE", help="Show this saved plan.")
-@click.option("--webhook", "name", metavar="NAME", help="Show this webhook of the manifests with its values' origins.")
-@click.option("--effective", is_flag=True, help="With --webhook: also what nobody says, the defaults.")
-@paths_argument
+@click.option("--webhook", "name", metavar="NAME", help="Show the manifest of this live webhook.")
+@click.option("--revision", "number", type=click.IntRange(min=1), metavar="N", help="With --webhook: as it was then.")
+@click.option(
+    "--effective",
+    is_flag=True,
+    help="With --webhook: every value of the declared webhook, defaults too, and where it comes from.",
+)
+@click.argument("arguments", nargs=-1, metavar="[REVISION|PATH]...")
 @click.pass_context
 def show(
-    ctx: click.Context, /, output_format: str, plan_file: str | None, name: str | None, effective: bool, **options: Any
+    ctx: click.Context,
+    /,
+    output_format: str,
+    plan_file: str | None,
+    name: str | None,
+    number: int | None,
+    effective: bool,
+    arguments: tuple[str, ...],
+    **options: Any,
 ) -> None:
-    """Show a saved plan as `plan` showed it; or with --webhook, where each value of a declared webhook comes from.
+    """Show a REVISION: who applied it, when, from which commit, and what it changed.
 
-    A value comes from its manifest, from the defaults of `kind: Project`, or with --effective from a default of the
-    receiver's host or of the program. PATHs as for `plan`.
+    Or with --plan a saved plan as `plan` showed it; with --webhook the manifest of a live webhook; with --webhook and
+    --effective where each value of a declared one comes from: its manifest, the defaults of `kind: Project`, or a
+    default of the receiver's host or of the program. PATHs as for `plan`.
     """
     check_view(output_format, options)
-    if (plan_file is None) == (name is None):
-        raise click.UsageError("Give --plan FILE or --webhook NAME.", ctx)
-    if name is not None:
-        if output_format == "markdown":
-            raise click.UsageError("--format markdown goes with --plan FILE.", ctx)
-        _show_values(name, _values(name, options), output_format, options, has_defaults=effective)
-        return
-    if effective or options["paths"]:
-        raise click.UsageError("--effective and PATH go with --webhook NAME.", ctx)
-    saved = read_plan(Path(plan_file or ""))
+    if (plan_file is not None) + (name is not None) + (bool(arguments) and name is None) != 1:
+        raise click.UsageError("Give REVISION, --plan FILE or --webhook NAME.", ctx)
+    if output_format == "markdown" and plan_file is None:
+        raise click.UsageError("--format markdown goes with --plan FILE.", ctx)
+    if name is None and (effective or number is not None):
+        raise click.UsageError("--effective and --revision go with --webhook NAME.", ctx)
+    # 1. a saved plan, 2. a declared webhook, 3. a live one, 4. a revision
+    if plan_file is not None:
+        _show_plan(Path(plan_file), output_format, options)
+    elif name is not None and effective:
+        if number is not None:
+            raise click.UsageError("--revision goes with what is live, --effective with what is declared.", ctx)
+        _show_effective(name, output_format, {**options, "paths": arguments})
+    elif name is not None:
+        if arguments:
+            raise click.UsageError("A PATH goes with --effective.", ctx)
+        _show_live(_live_webhook(asyncio.run(_state(store_url(ctx), number)), name), output_format)
+    else:
+        _show_revision(asyncio.run(_revision(store_url(ctx), _number(ctx, arguments))), output_format, options)
+
+
+def _show_plan(file: Path, output_format: str, options: dict[str, Any]) -> None:
+    saved = read_plan(file)
     show_plan(saved.plan, output_format, options)
     for refusal in saved.plan.refusals:
         view.say_error(f"refused: {refusal.message}", hint=refusal.hint)
 
 
-def _values(name: str, options: Mapping[str, Any]) -> list[Value]:
-    from reconciler.manifest.load import load_manifests, read_variables
-    from reconciler.manifest.origin import Origins
+def _show_effective(name: str, output_format: str, options: dict[str, Any]) -> None:
+    from reconciler.cli.view_origin import effective_values, show_values
 
-    variables = read_variables(options["variables"], tuple(Path(file) for file in options["var_files"]))
-    manifests = load_manifests(chosen_paths(options["paths"]), variables=variables)
-    manifests.require_valid()
-    webhook = next((item for item in manifests.webhooks if item.name == name), None)
-    if webhook is None:
-        raise _not_declared(name, manifests)
-    origins = Origins(manifests, webhook.name, variables)
-    return [Value(path, shown(path, value), origins.of(path)) for path, value in attributes(webhook.document())]
+    show_values(name, effective_values(name, options), output_format, options)
 
 
-def _not_declared(name: str, manifests: "Manifests") -> ReconcilerError:
+def _show_live(item: LiveWebhook, output_format: str) -> None:
+    from reconciler.cli.export import exported_document, put_manifests
+    from reconciler.manifest.format import as_written
+
+    document = exported_document(item)
+    if output_format == "json":
+        view.out_json(as_written(document))
+    else:
+        put_manifests([document])
+
+
+def _live_webhook(state: LiveState, name: str) -> LiveWebhook:
     from reconciler.manifest.field import did_you_mean
 
-    names = [webhook.name for webhook in manifests.webhooks]
-    hint = did_you_mean(name, names) or f"declared are: {', '.join(names[:10]) or 'none'}"
-    return ReconcilerError(f"no webhook of this name is declared: {name}", hint=hint)
+    found = next((item for item in state.webhooks if item.webhook.name == name), None)
+    if found is None:
+        hint = did_you_mean(name, [item.webhook.name for item in state.webhooks]) or "see `reconciler webhooks list`"
+        raise NotInStoreError(f"no webhook of this name is live at revision {state.revision}: {name}", hint=hint)
+    return found
 
 
-def _show_values(
-    name: str, values: list[Value], output_format: str, options: Mapping[str, Any], *, has_defaults: bool
-) -> None:
-    told = [value for value in values if has_defaults or value.place.origin.value not in DEFAULT_ORIGINS]
+async def _state(url: str, number: int | None) -> LiveState:
+    async with reading(url) as store:
+        return await store.live_state(number)
+
+
+def _number(ctx: click.Context, arguments: tuple[str, ...]) -> int:
+    text = arguments[0]
+    if len(arguments) > 1 or not (text.isascii() and text.isdigit() and len(text) <= NUMBER_MAX_DIGITS):
+        raise click.UsageError(f"{' '.join(arguments)!r} is no revision's number.", ctx)
+    return int(text)
+
+
+async def _revision(url: str, number: int) -> Revision:
+    async with reading(url) as store:
+        found = await store.revision(number)
+        if found is None:
+            fact = f"there is no revision {number}: the live one is {await store.live_revision()}"
+            raise NotInStoreError(fact, hint="see `reconciler history`")
+        return found
+
+
+def _show_revision(revision: Revision, output_format: str, options: dict[str, Any]) -> None:
+    from reconciler.cli.view_history import counts_text, history_lines, revision_lines
+    from reconciler.plan.record import recorded_changes
+
     if output_format == "json":
-        view.out_json({"name": name, "values": [_value_json(value) for value in told]})
+        view.out_json({**revision.to_json(), "resource_changes": list(revision.changes)})
         return
-    view.out(click.style(f'webhook "{name}"', bold=True))
-    width = max((len(spelt(value.path)) for value in told), default=0)
-    how = plan_view(options)
-    for value in told:
-        first, *rest = side_lines([Side(value.path, value.value, value.value)], how, width=width)
-        origin = click.style(f"# {view.visible(value.origin_text)}", fg="bright_black")
-        view.out(f"{first.styled}  {origin}")
-        for line in rest:
-            view.out(line.styled)
-
-
-def _value_json(value: Value) -> dict[str, Any]:
-    place = value.place
-    return {
-        "path": spelt(value.path),
-        "value": value.value,
-        "origin": place.origin.value,
-        "file": place.file,
-        "line": place.line,
-    }
+    changes, policy = recorded_changes(revision)
+    policies = {revision.owner: policy} if policy is not None else {}
+    for line in (*revision_lines(revision), *history_lines(changes, policies, plan_view(options))):
+        view.out(line.styled)
+    view.out(f"Revision {revision.number}: {counts_text(changes, policies)}.")

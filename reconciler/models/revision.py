@@ -74,9 +74,18 @@ class Hold:
     @property
     def fact(self) -> str:
         """What a refused apply says."""
-        whose = f"owner `{self.owner}`" if self.owner else "the default owner"
+        return f"applies of {self.whose} are on hold {self.origin}"
+
+    @property
+    def whose(self) -> str:
+        """Whom it holds back."""
+        return f"owner `{self.owner}`" if self.owner else "the default owner"
+
+    @property
+    def origin(self) -> str:
+        """Since when, by whom and why."""
         why = f": {self.reason}" if self.reason else ""
-        return f"applies of {whose} are on hold since {iso_time(self.held_at)}, by {self.held_by}{why}"
+        return f"since {iso_time(self.held_at)}, by {self.held_by}{why}"
 
     @property
     def way_out(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from reconciler.models.revision import NOBODY, LiveWebhook
+from reconciler.models.webhook import WebhookUid
 from reconciler.plan.change import Action, Change
 from reconciler.plan.diff import ABSENT, FieldChange, field_changes
 
@@ -32,6 +33,22 @@ def stored_changes(before: LiveWebhook, after: LiveWebhook) -> tuple[FieldChange
         return fields
     held = FieldChange(PROTECT_PATH, before.is_protected or ABSENT, after.is_protected or ABSENT)
     return tuple(sorted((*fields, held), key=lambda field: field.path))
+
+
+def planned_webhooks(changes: Iterable[Change], owner: str) -> tuple[LiveWebhook, ...]:
+    """What the webhooks of a plan will be, as the store would hold them; one that is new has a uid of no store."""
+    return tuple(
+        LiveWebhook(
+            uid=change.before.uid if change.before is not None else WebhookUid(f"new {change.name}"),
+            owner=owner,
+            webhook=change.after,
+            digest=change.after.digest(),
+            is_protected=change.is_protected_after,
+            revision=0,
+        )
+        for change in changes
+        if change.after is not None
+    )
 
 
 def _change(before: LiveWebhook | None, after: LiveWebhook | None) -> Change | None:

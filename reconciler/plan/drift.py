@@ -98,6 +98,15 @@ def find_drift(
     )
 
 
+def of_targets(drift: Drift, targets: Sequence[str]) -> Drift:
+    """The drift of webhooks whose name, now or before, one of these globs matches; all of it without globs. Targets
+    leave the policy alone."""
+    if not targets:
+        return drift
+    kept = tuple(item for item in drift.webhooks if any(_is_target(item.change, glob) for glob in targets))
+    return replace(drift, webhooks=kept, policy_before=drift.policy_after)
+
+
 def without_ignored(drift: Drift, patterns: Sequence[str]) -> Drift:
     """The drift without the fields that a pattern names: a path, the path of a mapping above it, or a glob; also with
     the webhook's address before it (`webhook.NAME.spec.headers`). A bare address ignores the webhook, `policy` the
@@ -146,7 +155,7 @@ def _edited(webhooks: Iterable[Webhook], live: LiveState, owner: str, base: Live
 
 def _edit(before: LiveWebhook, after: LiveWebhook) -> Change:
     fields = field_changes(before.webhook.document(), after.webhook.document())
-    return Change(Action.UPDATE, before, after.webhook, fields)
+    return Change(Action.UPDATE if fields else Action.NO_OP, before, after.webhook, fields)
 
 
 def _without_ignored(drifted: Drifted, patterns: Sequence[str]) -> Drifted | None:
@@ -165,6 +174,13 @@ def _is_ignored(field: FieldChange, address: str, patterns: Sequence[str]) -> bo
     paths = [".".join(field.path[:size]) for size in range(1, len(field.path) + 1)]
     return any(
         _matches(pattern, name) for pattern in patterns for path in paths for name in (path, f"{address}.{path}")
+    )
+
+
+def _is_target(change: Change, glob: str) -> bool:
+    return any(
+        side is not None and fnmatchcase(side.name, glob)
+        for side in (change.before and change.before.webhook, change.after)
     )
 
 

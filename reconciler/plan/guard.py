@@ -51,11 +51,16 @@ def owner_text(owner: str) -> str:
 
 def _empty(plan: Plan, allow: Allowances) -> Iterator[Refusal]:
     if plan.declared == 0 and not allow.empty:
+        said = "the manifests declare" if plan.restores is None else f"revision {plan.restores} has"
         yield Refusal(
             "empty_manifests",
-            f"the manifests declare 0 webhooks, while {owner_text(plan.owner)} has {plan.owned} live",
-            "check the PATHs; to have no webhook at all, pass `--allow-empty`",
+            f"{said} 0 webhooks, while {owner_text(plan.owner)} has {plan.owned} live",
+            f"check the {_source(plan)}; to have no webhook at all, pass `--allow-empty`",
         )
+
+
+def _source(plan: Plan) -> str:
+    return "PATHs" if plan.restores is None else "revision"
 
 
 def _foreign(plan: Plan) -> Iterator[Refusal]:
@@ -90,7 +95,7 @@ def _deletes(plan: Plan, allow: Allowances) -> Iterator[Refusal]:
         "too_many_deletes",
         f"the plan deletes {deletes} of {plan.owned} webhooks ({deletes * 100 / plan.owned:.1f} %){said}; "
         f"the limit is {limit} %",
-        f"check the PATHs; if all {deletes} shall go, pass `--allow-deletes {deletes}`",
+        f"check the {_source(plan)}; if all {deletes} shall go, pass `--allow-deletes {deletes}`",
     )
 
 
