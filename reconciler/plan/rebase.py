@@ -53,7 +53,9 @@ def _moved(plan: Plan, live: LiveState, by_uid: Mapping[WebhookUid, LiveWebhook]
 
 
 def _is_same(before: LiveWebhook, now: LiveWebhook | None) -> bool:
-    return now is not None and (now.revision, now.digest, now.owner) == (before.revision, before.digest, before.owner)
+    if now is None or not now.is_intact:
+        return False
+    return (now.revision, now.digest, now.owner) == (before.revision, before.digest, before.owner)
 
 
 def _is_taken(name: WebhookName, by_name: Mapping[WebhookName, LiveWebhook], leaving: set[WebhookUid]) -> bool:
@@ -62,7 +64,9 @@ def _is_taken(name: WebhookName, by_name: Mapping[WebhookName, LiveWebhook], lea
 
 
 def _fact(address: str, now: LiveWebhook | None) -> str:
-    return f"{address} (deleted)" if now is None else f"{address} (changed by revision {now.revision})"
+    if now is None:
+        return f"{address} (deleted)"
+    return f"{address} ({f'changed by revision {now.revision}' if now.is_intact else 'edited in the database'})"
 
 
 def _standing_on(

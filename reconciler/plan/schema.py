@@ -144,11 +144,9 @@ def _changed_by(revision: Revision) -> ChangedBy:
 
 
 def _body_json(change: Change) -> ChangeBody:
-    body: ChangeBody = {
-        "actions": [action_word(change)],
-        "before": _document(change.before.webhook) if change.before is not None else None,
-        "after": _document(change.after) if change.after is not None else None,
-    }
+    before = _document(change.before.webhook) if change.before is not None else None
+    after = before if change.action is Action.NO_OP else _document(change.after) if change.after is not None else None
+    body: ChangeBody = {"actions": [action_word(change)], "before": before, "after": after}
     if change.before is not None and change.is_adopted:
         body["importing"] = {"id": change.before.uid, "owner": change.before.owner}
     return body

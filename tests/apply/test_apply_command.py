@@ -402,22 +402,29 @@ def test_a_no_op_plan_imports_neither_deepdiff_nor_httpx(folder: Folder, call: C
 
 
 def test_plans_are_the_same_bytes_in_any_environment(folder: Folder, call: Call, command_env: dict[str, str]) -> None:
-    """Hash seed, locale, time zone and the spread over files make no difference."""
-    folder.declare("b", "c")
+    """Hash seed, locale, time zone and the spread over files make no difference, in text, JSON and Markdown."""
+    body = {"body_template": '{"event": "{{event_type}}", "steps": [{"id": "1"}, {"id": "{{data.id}}"}]}'}
+    folder.write(manifest("b", **body), manifest("c", **TOKEN), manifest("gone"))
     call("apply", "--auto-approve")
-    documents = [manifest("a", **TOKEN), manifest("b", {"labels": {"x": "1", "y": "2"}}), manifest("d", **TOKEN)]
+    body = {"body_template": body["body_template"].replace("{{data.id}}", "{{data.friendly_id}}")}
+    documents = [
+        manifest("a", **TOKEN),
+        manifest("b", {"labels": {"x": "1", "y": "2"}}, **body, headers={"b": "1", "a": "2", "c": "3"}),
+        manifest("c-too", url="https://hooks.example.com/c", **TOKEN),
+    ]
     printed = set()
     for number, (zone, locale) in enumerate([("UTC", "C"), ("Asia/Kathmandu", "tr_TR.UTF-8"), ("EST5EDT", "C.UTF-8")]):
         folder.write()
         for position, text in enumerate(documents[number:] + documents[:number]):
             folder.write(text, file=f"{position}.yaml")
         env = {**command_env, "PYTHONHASHSEED": str(number), "TZ": zone, "LC_ALL": locale}
-        for output_format in ("text", "json"):
-            command = [sys.executable, "-m", "reconciler", "plan", "--format", output_format]
+        for options in (("--json-into", "plan.json"), ("--format", "markdown")):
+            command = [sys.executable, "-m", "reconciler", "plan", *options]
             done = subprocess.run(command, cwd=folder.path, env=env, capture_output=True, check=True)
-            printed.add(done.stdout)
+            printed |= {done.stdout, (folder.path / "plan.json").read_bytes()}
 
-    assert len(printed) == 2
+    assert len(printed) == 3
+    assert any(b"looks like webhook.c -> webhook.c-too" in text for text in printed)
 
 
 def test_exit_codes_are_those_of_the_process(reconciler: Callable[..., Any], tmp_path: Path) -> None:

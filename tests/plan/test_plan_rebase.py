@@ -51,6 +51,7 @@ def test_what_the_plan_does_not_touch_may_move() -> None:
         (moved(changed(A), B, C), "webhook.a (changed by revision 2)"),
         (moved(replace(A, digest="edited"), B, C), "webhook.a (changed by revision 1)"),
         (moved(A, changed(B, owner=NOBODY), C), "webhook.b (changed by revision 2)"),
+        (moved(replace(A, is_intact=False), B, C), "webhook.a (edited in the database)"),
         (moved(A, C), "webhook.b (deleted)"),
         (moved(A, B, C, changed(live_hook(hook("new"), owner="other"))), "webhook.new (made by revision 2)"),
         (moved(A, B, C, policies={"": Policy(max_delete_percent=5)}), "the policy"),
