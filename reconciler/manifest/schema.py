@@ -5,15 +5,18 @@ Our own validation stays the judge: a JSON Schema cannot know variables, positio
 """
 
 import json
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from reconciler.models.event import event_schema
+from reconciler.models.field import format_duration
 from reconciler.models.webhook import API_VERSION, Approval, Method, Ordering, Project, Status, Trigger, Webhook
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -23,6 +26,9 @@ VARIABLE: Final = {
     "description": "${var:NAME} takes a variable of --var or --var-file before the value gets its type.",
 }
 _CHOICES: Final = frozenset(choice.__name__ for choice in (Approval, Method, Ordering, Status, Trigger))
+
+_ISO_DURATION: Final = re.compile(r"P(?=.)(\d+D)?(T(\d+H)?(\d+M)?(\d+S)?)?")
+_TIMEDELTA: Final = TypeAdapter(timedelta)
 
 Schema = dict[str, Any]
 
@@ -115,11 +121,24 @@ def _tidy(node: Any) -> None:
         del node["title"]
     if node.get("default", 0) is None:
         del node["default"]
+    if "default" in node:
+        node["default"] = _as_written(node["default"])
     if "description" in node:
         node["description"] = " ".join(node["description"].split())
     for key, item in node.items():
         for child in item.values() if key == "properties" else (item,):
             _tidy(child)
+
+
+def _as_written(default: Any) -> Any:
+    """A default as a manifest would say it: pydantic spells durations PT5S, which no manifest may."""
+    if isinstance(default, dict):
+        return {key: _as_written(item) for key, item in default.items()}
+    if isinstance(default, list):
+        return [_as_written(item) for item in default]
+    if isinstance(default, str) and _ISO_DURATION.fullmatch(default):
+        return format_duration(_TIMEDELTA.validate_python(default))
+    return default
 
 
 def _take_variables(node: Any) -> None:

@@ -73,6 +73,18 @@ def test_a_variable_may_stand_for_what_is_not_text(manifests: Draft202012Validat
     assert not manifests.is_valid({**document, "spec": {**spec, field: "value"}})
 
 
+def test_every_default_is_one_that_a_manifest_may_say(manifests: Draft202012Validator) -> None:
+    """An editor that fills defaults in must not make a manifest invalid."""
+    properties = manifest_schema()["$defs"]["Spec"]["properties"]
+    defaults = {name: field["default"] for name, field in properties.items() if "default" in field}
+    spec = {**defaults, "url": "https://hooks.example.com/in", "triggers": ["Manual"]}
+    document = {"apiVersion": "reconciler/v1", "kind": "Webhook", "metadata": {"name": "a"}, "spec": spec}
+
+    assert [error.message for error in manifests.iter_errors(document)] == []
+    assert defaults["max_hold"] == "1h"
+    assert {row.path: row.last for row in explain_manifest()}["spec.retry.give_up_after"] == "96h"
+
+
 def test_every_field_of_a_spec_has_a_description() -> None:
     """It is what an editor shows: unit, default and why."""
     definitions = manifest_schema()["$defs"]
