@@ -155,6 +155,10 @@ READING = (
     ("deliveries", "list", "--limit", "1", "--before", "{delivery}"),
     ("deliveries", "show", "{delivery}"),
     ("history",),
+    ("show", "1"),
+    ("diff", "1", "live"),
+    ("diff", "live", "manifests"),
+    ("drift",),
     ("plan",),
     ("render", "one", "--event", "event.json"),
 )
@@ -181,6 +185,7 @@ async def test_every_command_prints_the_same_bytes_through_the_daemon(plain: Run
         for command in READING
         for output_format in ("json", "text")
     ]
+    lines.append(["export"])
 
     local, remote = await asyncio.gather(*(printed(plain.folder, lines, store) for store in (plain.local, plain.url)))
 
@@ -193,9 +198,11 @@ MANY = """
 import contextlib, io, json, sys
 from reconciler.cli.main import run
 for args in json.loads(sys.argv[1]):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+    raw = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(item, "utf-8", write_through=True) for item in raw)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(args)
-    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+    print(json.dumps([code, *(item.getvalue().decode() for item in raw)]))
 """
 
 
@@ -302,19 +309,27 @@ async def test_without_the_role_nothing_is_applied(guarded: Running, run: Run) -
     assert history == []
 
 
-async def test_applies_on_hold_are_refused_through_the_daemon(plain: Running, run: Run) -> None:
-    """Exit 3, as at the daemon's disk; the reason goes to the person."""
-    from reconciler.client.connection import DaemonAddress
-    from reconciler.client.store import RemoteStore
-    from reconciler.models.revision import Hold
+async def test_a_rollback_holds_later_applies_until_it_is_released(guarded: Running, run: Run) -> None:
+    """A new revision by the token; then applies exit 3 with the reason, until somebody with the role releases them."""
+    pipeline = as_("pipeline", guarded)
+    for names in (("one",), ("one", "two")):
+        guarded.declare(*names)
+        await run("apply", "--auto-approve", env=pipeline)
 
-    plain.declare("one")
-    async with RemoteStore(DaemonAddress(plain.url)) as store:
-        await store.set_hold("", Hold("", 0, "dana", "incident 7"))
+    back = await run("rollback", "1", "--auto-approve", "--hold", "--reason", "incident 7", env=pipeline)
+    held = await run("apply", "--auto-approve", env=pipeline, code=3)
+    await run("rollback", "--release", env=as_("reader", guarded), code=1)
+    released = await run("rollback", "--release", env=pipeline)
+    await run("apply", "--auto-approve", env=pipeline)
 
-    refused = await run("apply", "--auto-approve", "--store", plain.url, code=3)
-
-    assert "incident 7" in refused.stderr
+    assert "Revision 3" in back.stdout
+    assert "by pipeline: incident 7" in held.stderr
+    assert "Released" in released.stdout
+    history = json.loads((await run("history", "--format", "json", env=as_("reader", guarded))).stdout)
+    assert [(item["applied_by"], item["restores"], item["reason"]) for item in history[:2]] == [
+        ("pipeline", None, ""),
+        ("pipeline", 1, "incident 7"),
+    ]
 
 
 async def test_a_test_event_goes_through_the_live_webhook(plain: Running, run: Run) -> None:
