@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from reconciler.errors import ReconcilerError, StoreError
+from reconciler.errors import NotInStoreError, ReconcilerError
 from reconciler.store.base import CommandStore
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def daemon_address(url: str) -> "DaemonAddress":
 
 @contextlib.asynccontextmanager
 async def reading(url: str) -> AsyncIterator[CommandStore]:
-    """The existing store at `url`. Raises StoreError where there is none."""
+    """The existing store at `url`. Raises NotInStoreError where there is none."""
     store = open_state(url, create=False)
     if store is None:
-        raise StoreError(
+        raise NotInStoreError(
             f"there is no store: {url}", hint="`reconciler apply` makes it; `--store` or RECONCILER_STORE names another"
         )
     async with store:

@@ -21,7 +21,7 @@ from reconciler.cli.option import (
 )
 from reconciler.cli.state import reading
 from reconciler.cli.view_table import Table, first_and_count, host_of, out_table, short_url
-from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError, StoreError
+from reconciler.errors import EXIT_FAILED, EXIT_OK, NotInStoreError, ReconcilerError, StoreError
 from reconciler.models.delivery import State
 from reconciler.models.revision import LiveState, LiveWebhook
 from reconciler.models.webhook import Status, Webhook, WebhookUid
@@ -180,7 +180,8 @@ def choose_webhook(
     try:
         return find_live(asyncio.run(_live_state(url)), name).webhook
     except ReconcilerError as exc:
-        if may_fall_back and Path("manifests").is_dir():
+        is_unknown = isinstance(exc, StoreError) and not isinstance(exc, NotInStoreError)  # what is live there
+        if may_fall_back and not is_unknown and Path("manifests").is_dir():
             return _from_manifests(name, ("manifests/",), options)
         if isinstance(exc, StoreError):
             raise StoreError(exc.message, hint=f"{exc.hint}\n{UNAPPLIED}") from exc

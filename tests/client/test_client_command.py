@@ -350,7 +350,9 @@ async def test_a_daemon_that_is_down_fails_every_command(tmp_path: Path) -> None
     async with daemon(tmp_path) as stopped:
         stopped.declare("one")
 
+    (tmp_path / "event.json").write_text(json.dumps(EVENT))
     lines = [["plan"], ["apply", "--auto-approve"], ["history"], ["webhooks", "list"], ["deliveries", "show", "x"]]
+    lines.append(["render", "one", "--event", "event.json"])  # not from manifests/ either: what is live is unknown
     for code, out, err in await printed(tmp_path, lines, stopped.url):
         assert (code, out) == (1, "")
         assert f"no daemon answers at {stopped.url}" in err
