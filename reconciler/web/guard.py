@@ -61,7 +61,9 @@ class Guard:
         """The answer where the request is refused."""
         headers = Headers(scope=scope)
         if not self._is_ours(headers.getlist("host"), scope.get("server")):
-            return problem_response(421, "this daemon does not answer to the name in `Host`", headers=CLOSE)
+            fact = "this daemon does not answer to the name in `Host`"
+            hint = "ask by loopback, by the address it listens on, or by a name of its certificate"
+            return problem_response(421, fact, hint=hint, headers=CLOSE)
         if scope["method"] not in SAFE_METHODS and ("origin" in headers or "sec-fetch-site" in headers):
             return problem_response(403, "nothing is changed at a browser's request", headers=CLOSE)
         number = headers.get(API_HEADER, API_NUMBER)
