@@ -13,7 +13,7 @@ from reconciler.plan.plan import Desired
 from reconciler.store.base import Page, RevisionStore
 
 PAGE_ROWS: Final = 500
-DELETIONS_MAX: Final = 20  # revisions that are read whole to find who deleted a webhook
+READ_WHOLE_MAX: Final = 20  # revisions that are read whole to find which of them deleted a webhook
 
 
 async def read_drift(store: RevisionStore, desired: Desired, live: LiveState) -> Drift:
@@ -57,7 +57,7 @@ async def _left_by(store: RevisionStore, applied: Revision, since: tuple[Revisio
     if not since:
         return LastApply(applied)
     full = list(since)
-    deleting = [index for index, revision in enumerate(since) if revision.deleted]
-    for index in deleting[:DELETIONS_MAX]:
+    moving = [index for index, revision in enumerate(since) if revision.deleted or revision.renamed]
+    for index in moving[:READ_WHOLE_MAX]:
         full[index] = await store.revision(since[index].number) or since[index]
     return LastApply(applied, await store.live_state(applied.number), tuple(full))

@@ -15,11 +15,16 @@ PROTECT_PATH: Final = ("metadata", "protect")
 
 
 def changes_between(before: Iterable[LiveWebhook], after: Iterable[LiveWebhook]) -> tuple[Change, ...]:
-    """Every webhook that differs, in what it says or in whose it is, sorted by address."""
+    """Every webhook that differs, in what it says or in whose it is, sorted by `order_of`."""
     old = {item.uid: item for item in before}
     new = {item.uid: item for item in after}
     changes = [change for uid in old.keys() | new.keys() if (change := _change(old.get(uid), new.get(uid)))]
-    return tuple(sorted(changes, key=lambda change: change.address))
+    return tuple(sorted(changes, key=order_of))
+
+
+def order_of(change: Change) -> tuple[str, bool]:
+    """What changes are sorted by: the address; a webhook that leaves a name comes before another that takes it."""
+    return change.address, change.after is not None
 
 
 def stored_changes(before: LiveWebhook, after: LiveWebhook) -> tuple[FieldChange, ...]:

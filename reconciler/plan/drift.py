@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from reconciler.models.revision import LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookName
 from reconciler.plan.change import Action, Change
-from reconciler.plan.compare import changes_between
+from reconciler.plan.compare import changes_between, order_of
 from reconciler.plan.diff import FieldChange, field_changes
 
 
@@ -59,7 +59,7 @@ class Drift:
 @dataclass(frozen=True, slots=True)
 class LastApply:
     """The manifests' last apply, the state that it left and the revisions after it, newest first, with `changes` where
-    they deleted something. `state` None: it is what is live."""
+    they deleted or renamed something. `state` None: it is what is live."""
 
     revision: Revision
     state: LiveState | None = None
@@ -84,15 +84,19 @@ def find_drift(
 ) -> Drift:
     """The drift of one owner's webhooks; `webhooks` are what the manifests say."""
     base = applied.state if applied is not None else None
-    found = {item.change.address: item for item in _by_revision(live, owner, applied)}
-    found |= {item.change.address: item for item in _edited(webhooks, live, owner, base)}
+    edited = {item.change.name: item for item in _edited(webhooks, live, owner, base)}
+    moved = [
+        item
+        for item in _by_revision(live, owner, applied)
+        if item.change.after is None or item.change.name not in edited
+    ]
     policy = live.policies.get(owner, Policy())
     return Drift(
         owner=owner,
         live_revision=live.revision,
         base_revision=applied.revision.number if applied is not None else None,
         is_current=applied is not None and applied.revision.manifest_digest == manifest_digest,
-        webhooks=tuple(found[address] for address in sorted(found)),
+        webhooks=tuple(sorted((*moved, *edited.values()), key=lambda item: order_of(item.change))),
         policy_before=policy if base is None else base.policies.get(owner, Policy()),
         policy_after=policy,
     )
@@ -128,17 +132,22 @@ def _by_revision(live: LiveState, owner: str, last: LastApply | None) -> Iterato
     by_number = {revision.number: revision for revision in last.since}
     for change in changes_between(applied, now):
         if change.action is Action.DELETE:
-            revision = next((item for item in last.since if _deletes(item, change.address)), None)
+            revision = _deleting(change.address, last.since)
         else:
             revision = by_number.get(last_changed.get(change.name, 0))
         yield Drifted(change, Cause.REVISION, revision)
 
 
-def _deletes(revision: Revision, address: str) -> bool:
-    return any(
-        item.get("address") == address and item["change"]["actions"] == [Action.DELETE.value]
-        for item in revision.changes
-    )
+def _deleting(address: str, since: Sequence[Revision]) -> Revision | None:
+    """The revision that deleted a webhook, which may have been renamed before."""
+    for revision in reversed(since):
+        for item in revision.changes:
+            if item.get("previous_address") == address:
+                address = item["address"]
+                break
+            if item["address"] == address and item["change"]["actions"] == [Action.DELETE.value]:
+                return revision
+    return None
 
 
 def _edited(webhooks: Iterable[Webhook], live: LiveState, owner: str, base: LiveState | None) -> Iterator[Drifted]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from reconciler.models.revision import NOBODY, LiveState, LiveWebhook
 from reconciler.models.webhook import Policy, WebhookUid
 from reconciler.plan.change import Action, Change, Refusal
-from reconciler.plan.compare import stored_changes
+from reconciler.plan.compare import order_of, stored_changes
 from reconciler.plan.guard import owner_text
 from reconciler.plan.plan import Plan, cancelled, new_secrets
 
@@ -33,7 +33,6 @@ def make_rollback(target: LiveState, live: LiveState, *, owner: str, unfinished:
         for item in live.webhooks
         if item.owner == owner and item.uid not in uids
     ]
-    changes.sort(key=lambda change: change.address)
     return Plan(
         lineage=live.lineage,
         base_revision=live.revision,
@@ -41,7 +40,7 @@ def make_rollback(target: LiveState, live: LiveState, *, owner: str, unfinished:
         manifest_digest="",
         declared=len(wanted),
         owned=live.count_owned(owner),
-        changes=tuple(changes),
+        changes=tuple(sorted(changes, key=order_of)),
         policy_before=live.policies.get(owner, Policy()),
         policy_after=target.policies.get(owner, Policy()),
         new_secrets=new_secrets(changes, live.webhooks),
