@@ -84,6 +84,7 @@ def test_the_whole_path_is_shown_then_kept_until_ctrl_c_and_leaves_nothing(demo:
     assert shown == [*words.split(), "$EDITOR", "plan", "apply", "history"]
     assert "429 Too Many Requests" in told and 'a\\"b@example.com' in told
     assert "9 events, 21 deliveries, 22 requests over TLS; nothing left this machine." in told
+    assert "Plan: 0 to add, 1 to change, 0 to destroy." in told
     assert "demo-0123" not in told  # the token's value
     assert "okta-audit-trail" in answer
     assert (listed.returncode, "Test successful" in listed.stdout, "9 duplicates" in listed.stderr) == (0, True, True)
