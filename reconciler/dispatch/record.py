@@ -12,6 +12,7 @@ from reconciler.observe.log import log
 from reconciler.store.base import DeliveryStore, Finished
 
 BATCH_MAX: Final = 512  # finished attempts in one transaction
+BATCH_CHARACTERS: Final = 2 * 1024 * 1024  # of requests and responses in one transaction, which keeps it under 100 ms
 
 
 class Recorder:
@@ -46,8 +47,10 @@ class Recorder:
         """Write until cancelled. Raises StoreError when the store stays away."""
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < BATCH_MAX and not self._queue.empty():
+            characters = _characters(batch[0])
+            while len(batch) < BATCH_MAX and characters < BATCH_CHARACTERS and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
+                characters += _characters(batch[-1])
             await self._write(batch)
             for finished in batch:
                 self._unrecorded.discard(finished.seq)
@@ -58,3 +61,9 @@ class Recorder:
         lost = await self._patience("finish", lambda: self._store.finish(batch))
         if lost:
             log("delivery.lease_lost", count=len(lost))
+
+
+def _characters(finished: Finished) -> int:
+    """About how much of invocation data there is to write."""
+    parts = (finished.result.get("request"), finished.result.get("response"))
+    return sum(len(part["body"]) for part in parts if part is not None)

@@ -51,11 +51,14 @@ class WorkerSettings:
     """How much a worker takes on.
 
     `concurrency` attempts may be in flight that are quick, `in_flight_max` with those that wait for a slow receiver;
-    each holds a socket. A lease outlasts any attempt: the longest timeout (65 s), a second connection and the pace.
+    each holds a socket. Their events may have `in_flight_bytes` together: each is held several times over (event, body,
+    what is shown, what is recorded). A lease outlasts any attempt: the longest timeout (65 s), a second connection and
+    the pace.
     """
 
     concurrency: int = 256
     in_flight_max: int = 2048
+    in_flight_bytes: int = 16 * 1024 * 1024
     lease_seconds: float = 150.0
 
 
@@ -80,7 +83,9 @@ class Worker:
         self._settings = settings
         self._patience = Patience(clock.monotonic)
         self._recorder = Recorder(store, self._patience, on_recorded=self.wake)
-        self._crowd = Crowd(quick_max=settings.concurrency, total_max=settings.in_flight_max)
+        self._crowd = Crowd(
+            quick_max=settings.concurrency, total_max=settings.in_flight_max, bytes_max=settings.in_flight_bytes
+        )
         self._gate = Gate()
         self._lanes = Lanes(store=store, live=live, resolver=resolver, limits=self._limits)
         self._wake = asyncio.Event()
@@ -230,7 +235,7 @@ class Worker:
         now = self._clock.monotonic()
         for one in claimed:
             self._unwritten[one.seq] = one
-            self._crowd.begin(one.seq, one.webhook_uid, now=now)
+            self._crowd.begin(one.seq, one.webhook_uid, size=len(one.raw), now=now)
             self._tasks[one.seq] = task = group.create_task(self._deliver(one, snapshot))
             task.add_done_callback(partial(self._ended, one))
 

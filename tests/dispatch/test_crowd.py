@@ -3,10 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.dispatch.crowd import Crowd
+from reconciler.dispatch.crowd import Crowd as RealCrowd
 from reconciler.models.webhook import WebhookUid
 
 A, B = WebhookUid("a"), WebhookUid("b")
+
+
+class Crowd(RealCrowd):
+    """With room for any bytes, and events of none, unless told otherwise."""
+
+    def __init__(self, *, quick_max: int, total_max: int, bytes_max: int = 10**9) -> None:
+        super().__init__(quick_max=quick_max, total_max=total_max, bytes_max=bytes_max)
+
+    def begin(self, seq: int, webhook: WebhookUid, *, now: float, size: int = 0) -> None:
+        super().begin(seq, webhook, size=size, now=now)
 
 
 def test_an_attempt_takes_a_slot_for_a_second():
@@ -34,18 +44,18 @@ def test_a_slow_webhook_takes_no_slots_until_it_is_quick_again():
     assert crowd.free(now=6.0) == 1
 
 
-def test_slow_webhooks_share_half_of_the_room_and_others_have_no_limit():
+def test_slow_webhooks_share_what_the_quick_slots_leave_and_others_have_no_limit():
     crowd = Crowd(quick_max=4, total_max=20)
     crowd.begin(1, A, now=0.0)
     crowd.begin(2, B, now=0.0)
     assert crowd.limits(now=0.5) == {}
 
-    assert crowd.limits(now=1.0) == {A: 5, B: 5}
+    assert crowd.limits(now=1.0) == {A: 8, B: 8}
     crowd.end(1, now=30.0)
-    assert crowd.limits(now=30.0) == {A: 5, B: 5}, "an end that took long says nothing good"
+    assert crowd.limits(now=30.0) == {A: 8, B: 8}, "an end that took long says nothing good"
     crowd.begin(3, A, now=31.0)
     crowd.end(3, now=31.1)
-    assert crowd.limits(now=31.1) == {B: 10}
+    assert crowd.limits(now=31.1) == {B: 16}
 
 
 def test_a_full_room_waits_for_an_end():
@@ -54,6 +64,30 @@ def test_a_full_room_waits_for_an_end():
 
     assert crowd.free(now=0.1) == 0
     assert crowd.frees_in(now=0.1) is None
+
+
+def test_large_events_take_room_by_their_bytes():
+    crowd = Crowd(quick_max=100, total_max=100, bytes_max=1_010)
+    for seq in range(2_000):  # so that it knows them
+        crowd.begin(seq, A, size=250, now=0.0)
+        crowd.end(seq, now=0.0)
+    assert crowd.free(now=0.0) == 4
+
+    for seq in range(4):
+        crowd.begin(seq, A, size=250, now=0.0)
+    assert crowd.free(now=0.0) == 0
+    assert crowd.frees_in(now=0.0) is None, "only an end makes room"
+    crowd.end(0, now=0.0)
+    assert crowd.free(now=0.0) == 1
+
+
+def test_an_event_larger_than_the_room_is_let_in_alone():
+    crowd = Crowd(quick_max=10, total_max=10, bytes_max=1_000)
+    for seq in range(2_000):
+        crowd.begin(seq, A, size=5_000, now=0.0)
+        crowd.end(seq, now=0.0)
+
+    assert crowd.free(now=0.0) == 1
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 7), st.floats(0, 2)), max_size=60))

@@ -201,7 +201,7 @@ async def test_twenty_hanging_webhooks_do_not_eat_up_the_worker(tmp_path):
         assert time.monotonic() - began < 3
 
 
-async def test_webhooks_that_hang_leave_half_of_the_room(tmp_path):
+async def test_webhooks_that_hang_leave_room_for_the_quick(tmp_path):
     """They would fill the worker for good, so their concurrency is cut while they hang: the well one has room."""
     hanging = [flow(f"h{number}", max_concurrency=16, timeout_in_sec=2) for number in range(6)]
     settings = WorkerSettings(concurrency=24, in_flight_max=48)
@@ -211,8 +211,8 @@ async def test_webhooks_that_hang_leave_half_of_the_room(tmp_path):
             room.sandbox.add_script(HANG.model_copy(update={"flow": alias(webhook.name)}))
         await room.start()
         await room.take(*(f"r-{number}" for number in range(40)))
-        await until(lambda: room.worker.in_flight > 24, what="more than half in flight")
-        await until(lambda: room.worker.in_flight <= 24, what="half of the room free")
+        await until(lambda: room.worker.in_flight > 24, what="the slots for quick ones taken")
+        await until(lambda: room.worker.in_flight <= 24, what="the slots for quick ones free")
         assert (await room.states())["pending"] > 100, "with more of them due"
 
         await room.take(*(f"g-{number}" for number in range(20)), kind="Granted")
