@@ -198,7 +198,7 @@ async def test_twenty_hanging_webhooks_do_not_eat_up_the_worker(tmp_path):
         await room.take(*(f"s-{number}" for number in range(100)))
         await until(lambda: delivered(room) == 116, what="the healthy one's deliveries")
 
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5, "each of those that hang takes 15 s"
 
 
 async def test_webhooks_that_hang_leave_room_for_the_quick(tmp_path):
@@ -217,7 +217,7 @@ async def test_webhooks_that_hang_leave_room_for_the_quick(tmp_path):
 
         await room.take(*(f"g-{number}" for number in range(20)), kind="Granted")
 
-        await until(lambda: delivered(room) == 20, timeout=2, what="the well one's deliveries")
+        await until(lambda: delivered(room) == 20, timeout=4, what="the well one's deliveries")
 
 
 def delivered(room) -> int:
@@ -242,7 +242,7 @@ async def test_a_backlog_on_a_limited_key_costs_the_others_nothing_and_nobody_sp
         room.store.calls.clear()
         await until(lambda: len(room.sandbox.requests) >= before + 2, what="two more of the slow ones")
 
-        assert took < 2
+        assert took < 4
         assert room.store.calls["claim"] <= 12
         assert room.store.calls["next_wake_at"] <= 12
 
