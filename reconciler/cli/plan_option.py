@@ -94,7 +94,7 @@ def markdown_options(command: Command) -> Command:
 
 
 def json_into_option(command: Command) -> Command:
-    """`--json-into FILE`; write it with `write_json`."""
+    """`--json-into FILE`."""
     return click.option(
         "--json-into",
         "json_file",

@@ -11,9 +11,11 @@ import click
 
 from reconciler.errors import Problem
 
-# C0 and C1 controls, line and paragraph separators, bidi controls, zero-width and byte-order marks, lone surrogates
+# C0 and C1 controls, line and paragraph separators, bidi controls, zero-width and byte-order marks, lone surrogates;
+# and the beginning of what GitHub's runner and Azure's agent obey wherever a step prints it: `##[…]`, `##vso[…]`
 _HARMFUL: Final = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
+    "|#(?=#(?:vso)?\\[)"
 )
 
 
@@ -81,10 +83,8 @@ def format_problem(problem: Problem) -> str:
 
 
 def visible(text: str) -> str:
-    """Text from outside, harmless on a terminal: control, bidi and line-breaking characters are spelt out.
-
-    Lone surrogates, which no terminal takes, too.
-    """
+    """Text from outside, harmless on a terminal and in a pipeline's log: control, bidi and line-breaking characters are
+    spelt out, lone surrogates, which no terminal takes, and commands to the pipeline's runner too."""
     return _HARMFUL.sub(
         lambda match: f"\\u{ord(match[0]):04x}" if match[0] >= "\x80" else f"\\x{ord(match[0]):02x}", text
     )

@@ -1,31 +1,25 @@
 """What one webhook's block of a plan holds: its fields before and after, each as its kind of value reads best.
 
-Called by `view_plan` and `view_markdown`. Values are masked before they are looked at.
+Called by the plan's views; values on one line are `view_value`'s. Values are masked before they are looked at.
 """
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reconciler import jsontext
 from reconciler.cli import view
-from reconciler.cli.view_line import Line, caret_line, columns
+from reconciler.cli.view_line import Line
 from reconciler.cli.view_tree import TreeView, entry_lines, order_line, tree_lines
-from reconciler.plan.align import aligned
+from reconciler.cli.view_value import FIELD_INDENT, Room, clipped, fingerprint, replaced_lines, value_text
 from reconciler.plan.diff import ABSENT, BODY_PATH, Path
-from reconciler.plan.redact import MASK, shown
+from reconciler.plan.redact import shown
 from reconciler.plan.tree import Leaf, Node, compare, template_tree, text_tree, value_tree
 
-FIELD_INDENT: Final = 6
 CONTEXT_LINES: Final = 3  # unchanged lines, keys and elements around a changed one
-CONCISE_MAX_CHARS: Final = 120  # the longest value that `--concise` shows whole; an Okta invoke URL is shorter
-CLIPPED_CHARS: Final = 48  # what is left of a longer one, beside its size and hash
-CLIPPED_LINES: Final = 12  # what is left of a longer text
+CLIPPED_LINES: Final = 12  # what is left of a long text where values are clipped
 
 _URL_PATHS: Final = (("spec", "url"), ("spec", "auth", "oauth2", "token_url"))
-_WORD: Final = re.compile(r"[0-9A-Za-z_-]+|[^0-9A-Za-z_-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +36,11 @@ class PlanView:
     counts_hidden: bool = True
     clips: bool = False
     width: int | None = None
+
+    @property
+    def room(self) -> Room:
+        """What a value on one line must know."""
+        return Room(self.clips, self.width)
 
 
 NORMAL: Final = PlanView()
@@ -89,105 +88,26 @@ def _key(key: str) -> str:
 
 
 def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
-    # 1. a text body, 2. two lists or mapping bodies, 3. anything else on one line
+    # 1. a text body, 2. two lists or mapping bodies, 3. a mapping body, 4. old and new, 5. one value
     if side.path == BODY_PATH and any(isinstance(value, str) for value in (side.before, side.after)):
         yield from _body_lines(side, how)
     elif side.mark == "~" and _is_container(side.before) and type(side.before) is type(side.after):
         yield from _compared_lines(name, value_tree(side.before), value_tree(side.after), how)
     elif side.path == BODY_PATH and _is_container(side.before if side.after is ABSENT else side.after):
         yield from _whole_lines(side, how)
+    elif side.mark == "~":
+        yield from replaced_lines(name, side.before, side.after, how.room, is_url=side.path in _URL_PATHS)
     else:
-        yield from _value_lines(side, name, how)
+        value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
+        yield Line(f"{name} = {value_text(value, how.room)}{end}", indent=_indent(side), mark=side.mark)
 
 
 def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list | tuple)
 
 
-# Values on one line ---------------------------------------------------------------------------------------------------
-
-
-def _value_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
-    if side.mark == "~":
-        yield from _replaced_lines(side, name, how)
-    else:
-        value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
-        yield Line(f"{name} = {_text(value, how)}{end}", indent=_indent(side), mark=side.mark)
-
-
 def _indent(side: Side) -> int:
     return FIELD_INDENT if side.mark else FIELD_INDENT + 2
-
-
-def _replaced_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
-    """`name = old -> new`, on two lines where a terminal is too narrow; what differs in a URL is marked below."""
-    old, new = _text(side.before, how), _text(side.after, how)
-    is_whole = not how.clips or (old, new) == (_text(side.before, NORMAL), _text(side.after, NORMAL))
-    spans = _changed_spans(old, new) if side.path in _URL_PATHS and is_whole else ((), ())
-    column = columns(f"{name} = ")
-    left = FIELD_INDENT + 2 + column
-    whole = f"{name} = {old} -> {new}"
-    if how.width is None or FIELD_INDENT + 2 + columns(whole) <= how.width:
-        second = len(f"{old} -> ")
-        ranges = (*spans[0], *((start + second, end + second) for start, end in spans[1]))
-        yield from _marked(Line(whole, FIELD_INDENT, "~"), left, column, ranges)
-    else:
-        yield from _marked(Line(f"{name} = {old}", FIELD_INDENT, "~"), left, column, spans[0])
-        yield from _marked(Line(f"-> {new}", left - 3), left, 3, spans[1])
-
-
-def _marked(line: Line, left: int, offset: int, ranges: tuple[tuple[int, int], ...]) -> Iterator[Line]:
-    yield replace(line, highlights=tuple((start + offset, end + offset) for start, end in ranges))
-    if ranges:
-        yield caret_line(left, ranges)
-
-
-def _changed_spans(old: str, new: str) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]:
-    """The ranges in which two URLs differ, by words; none where they have little in common."""
-    words, others = _WORD.findall(old), _WORD.findall(new)
-    opcodes = aligned(words, others)
-    changed = [opcode for opcode in opcodes if opcode[0] != "equal"]
-    same = sum(end - start for name, start, end, _, _ in opcodes if name == "equal")
-    if 4 * same < len(words) + len(others):
-        return (), ()
-    return (
-        _ranges(words, [(start, end) for _, start, end, _, _ in changed]),
-        _ranges(others, [(start, end) for _, _, _, start, end in changed]),
-    )
-
-
-def _ranges(words: list[str], spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    return tuple((len("".join(words[:start])), len("".join(words[:end]))) for start, end in spans if start < end)
-
-
-def _text(value: Any, how: PlanView) -> str:
-    """A value on one line, as JSON; what is masked stands without quotes."""
-    if value == MASK:
-        return MASK
-    text = view.visible(jsontext.dumps(value) if isinstance(value, str) else _spaced(value))
-    return clipped(text, value) if how.clips else text
-
-
-def _spaced(value: Any) -> str:
-    """JSON with a space after commas and colons."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{jsontext.quote(key)}: {_spaced(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_spaced, value)) + "]"
-    return jsontext.dumps(value)
-
-
-def clipped(text: str, value: Any) -> str:
-    """A long value's beginning with its size and hash, by which two are told apart."""
-    if len(text) <= CONCISE_MAX_CHARS:
-        return text
-    return f"{text[:CLIPPED_CHARS]}… {fingerprint(value if isinstance(value, str) else _spaced(value))}"
-
-
-def fingerprint(text: str) -> str:
-    """`(1,234 bytes, sha256 0123456789ab)`."""
-    raw = text.encode("utf-8", "surrogatepass")
-    return f"({len(raw):,} bytes, sha256 {hashlib.sha256(raw).hexdigest()[:12]})"
 
 
 # Bodies and lists -----------------------------------------------------------------------------------------------------
@@ -216,7 +136,7 @@ def _rewritten_lines(side: Side, old: str, new: str, how: PlanView) -> Iterator[
     elif _is_same_json(side):
         yield Line("# (the same JSON, written in another way)", indent=FIELD_INDENT + 6)
     entry = compare(text_tree(_ended(old, new)), text_tree(_ended(new, old)))
-    yield from entry_lines(entry.children, _tree_view(how, "line"))
+    yield from _clipped_lines(entry_lines(entry.children, _tree_view(how, "line")), how)
 
 
 def _is_same_json(side: Side) -> bool:
@@ -244,7 +164,7 @@ def _item_lines(node: Node, whole: str, how: PlanView) -> Iterator[Line]:
     """The lines of a text, or the items of an object; `whole` is what is fingerprinted where they are clipped."""
     lines = [line for label, item in node.items for line in tree_lines(label, item, 0)]
     kept = lines[:CLIPPED_LINES] if how.clips else lines
-    yield from kept
+    yield from _clipped_lines(kept, how)
     if len(kept) < len(lines):
         yield Line(f"# ({len(lines) - len(kept)} more lines; {fingerprint(whole)[1:-1]})", indent=FIELD_INDENT + 6)
 
@@ -257,7 +177,7 @@ def _compared_lines(name: str, before: Any, after: Any, how: PlanView) -> Iterat
         entry, unit = compare(_lines_of(before), _lines_of(after)), "line"
     yield Line(f"{name} = {after.ends[0]}", indent=FIELD_INDENT, mark="~")
     yield from order_line(entry, 0)
-    yield from entry_lines(entry.children, _tree_view(how, unit))
+    yield from _clipped_lines(entry_lines(entry.children, _tree_view(how, unit)), how)
     yield Line(after.ends[1], indent=FIELD_INDENT + 2)
 
 
@@ -274,6 +194,10 @@ def _whole_lines(side: Side, how: PlanView) -> Iterator[Line]:
     assert isinstance(tree, Node)
     yield from _item_lines(tree, body_text(body), how)
     yield Line("}", indent=FIELD_INDENT + 2)
+
+
+def _clipped_lines(lines: Iterable[Line], how: PlanView) -> Iterator[Line]:
+    yield from (replace(line, text=clipped(line.text, line.text)) if how.clips else line for line in lines)
 
 
 def _tree_view(how: PlanView, unit: str) -> TreeView:

@@ -5,7 +5,6 @@ take for a command is disarmed here, where it is known what a line begins with.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,9 +14,7 @@ import click
 COLOURS: Final = {"+": "green", "~": "yellow", "-": "red", ".": "red"}
 DIFF_MARKS: Final = {"+": "+", "~": "!", "-": "-", ".": "!"}  # what a `diff` fence colours, in its first column
 
-# GitHub's runner and Azure's agent obey these in what a step prints: the first at a line's start, spaces aside
-_COMMAND_AT_START: Final = re.compile(r"\s*:(?=:)")
-_COMMAND_ANYWHERE: Final = re.compile(r"#(?=#(?:\[|vso\[))")
+_COMMAND: Final = re.compile(r"\s*:(?=:)")  # what GitHub's runner obeys at a line's start, spaces aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +31,38 @@ class Line:
     @property
     def plain(self) -> str:
         """Without colour."""
-        text = self.text if self.mark else disarmed(self.text)
-        return f"{' ' * self.indent}{self.mark}{' ' if self.mark else ''}{text}".rstrip(" ")
+        return f"{' ' * self.indent}{self.mark}{' ' if self.mark else ''}{self._safe}".rstrip(" ")
 
     @property
     def styled(self) -> str:
         """With colour, which the output takes away again where it does not belong."""
         mark = f"{click.style(self.mark, fg=COLOURS[self.mark])} " if self.mark else ""
-        text = click.style(self.text, bold=True) if self.is_bold else "".join(self._highlighted())
-        return f"{' ' * self.indent}{mark}{text if self.mark else disarmed(text)}".rstrip(" ")
+        text = click.style(self._safe, bold=True) if self.is_bold else "".join(self._highlighted())
+        return f"{' ' * self.indent}{mark}{text}".rstrip(" ")
 
     @property
     def diff(self) -> str:
         """As a line of a `diff` fence: the mark in the first column, so that no text of others stands there."""
         first = DIFF_MARKS[self.mark] if self.mark else " "
-        return f"{first}{' ' * (self.indent + 1)}{disarmed(self.text)}".rstrip(" ")
+        return f"{first}{' ' * (self.indent + 1)}{self._safe}".rstrip(" ")
+
+    @property
+    def _safe(self) -> str:
+        return self.text if self.mark else disarmed(self.text)
 
     def _highlighted(self) -> Iterator[str]:
         end = 0
         for start, stop in self.highlights:
-            yield self.text[end:start]
-            yield click.style(self.text[start:stop], bold=True, underline=True)
+            yield self._safe[end:start]
+            yield click.style(self._safe[start:stop], bold=True, underline=True)
             end = stop
-        yield self.text[end:]
+        yield self._safe[end:]
 
 
 def disarmed(text: str) -> str:
-    """A line's text of which no runner makes a command."""
-    if (match := _COMMAND_AT_START.match(text)) is not None:
-        text = f"{text[: match.end() - 1]}\\x3a{text[match.end() :]}"
-    return _COMMAND_ANYWHERE.sub(r"\\x23", text)
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal a text takes: two for a wide character, none for a combining one."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(item) else 1 + (unicodedata.east_asian_width(item) in "WF") for item in text)
+    """The text that a line begins with, of which no runner makes a command."""
+    match = _COMMAND.match(text)
+    return text if match is None else f"{text[: match.end() - 1]}\\x3a{text[match.end() :]}"
 
 
 def caret_line(indent: int, ranges: Iterable[tuple[int, int]]) -> Line:

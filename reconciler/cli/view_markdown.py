@@ -38,6 +38,7 @@ DEFAULT_MARKER: Final = "default"  # of the owner without a name
 WHOLE_CHARS: Final = 1_000_000  # of a refusal, which may list every webhook
 LONG_CHARS: Final = 2_000
 SHORT_CHARS: Final = 300
+OWNER_CHARS: Final = 40  # in the footer; the marker tells owners apart
 SAID_MAX: Final = 20  # more refusals or warnings are counted, whatever the room
 SENDERS_MAX: Final = 5  # so many webhooks are named as senders of a new secret; the plan names them all
 FULL_PLAN_HINT: Final = "The plan is too long to be shown whole here; `reconciler show --plan FILE` shows all of it."
@@ -233,7 +234,7 @@ def _unchanged_parts(changes: Iterable[Change]) -> Iterator[str]:
 
 
 def _footer(plan: Plan) -> str:
-    owner = "" if not plan.owner else f"owner {_code(plan.owner[:100])} · "
+    owner = "" if not plan.owner else f"owner {_code(plan.owner[:OWNER_CHARS])} · "
     where = f"revision {plan.base_revision}" if plan.lineage else "no store yet"
     return f"<sub>plan <code>{plan_digest(plan)}</code> · {owner}made from {where} · reconciler {VERSION}</sub>\n"
 

@@ -52,11 +52,11 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(_width, (self.header, *self.cells)))
+        return max(map(width_of, (self.header, *self.cells)))
 
     @property
     def least(self) -> int:
-        return self.width if self.is_number else max(CUT_MIN_COLUMNS, _width(self.header))
+        return self.width if self.is_number else max(CUT_MIN_COLUMNS, width_of(self.header))
 
 
 def out_table(table: Table, rows: Sequence[Sequence[str]]) -> None:
@@ -89,7 +89,7 @@ def out_fields(fields: Sequence[tuple[str, str, str, str]], *, last: str) -> Non
     """A schema's fields, (path, type, `last`, meaning) each: a table, or on a terminal too narrow for it paragraphs."""
     table, columns = Table(("PATH", "TYPE", last.upper(), "MEANING")), _terminal_columns()
     lines = list(table_lines(table, fields, width=None if columns is None else sys.maxsize))
-    if columns is not None and max(map(_width, lines)) > columns:
+    if columns is not None and max(map(width_of, lines)) > columns:
         lines = [line for field in fields for line in _paragraph(*field, last=last, width=columns)]
     for line in lines:
         view.out(line)
@@ -208,13 +208,13 @@ def _total(columns: Sequence[_Column]) -> int:
 
 def _line(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]) -> str:
     padded = [
-        f"{' ' * (width - _width(cell))}{cell}" if column.is_number else f"{cell}{' ' * (width - _width(cell))}"
+        f"{' ' * (width - width_of(cell))}{cell}" if column.is_number else f"{cell}{' ' * (width - width_of(cell))}"
         for cell, column, width in zip(cells, columns, widths, strict=True)
     ]
     return GAP.join(padded).rstrip(" ")
 
 
-def _width(cell: str) -> int:
+def width_of(cell: str) -> int:
     """In terminal columns: style takes none, a wide character two."""
     from rich.cells import cell_len
 
@@ -225,4 +225,4 @@ def _width(cell: str) -> int:
 def _cut(cell: str, width: int) -> str:
     from rich.cells import set_cell_size
 
-    return cell if _width(cell) <= width else f"{set_cell_size(click.unstyle(cell), width - 1)}…"
+    return cell if width_of(cell) <= width else f"{set_cell_size(click.unstyle(cell), width - 1)}…"

@@ -1,21 +1,25 @@
 """The Markdown of a plan: whole, within its size, and not to be broken out of, whatever webhooks say."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import click
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from plan_samples import CASES, Case, desired, hook, live_hook, live_state
 
+from reconciler.cli.view import json_text
 from reconciler.cli.view_field import CONCISE, FULL, NORMAL, PlanView
 from reconciler.cli.view_markdown import DEFAULT_MAX_BYTES, FULL_PLAN_HINT, MIN_MAX_BYTES, marker_of, plan_markdown
+from reconciler.cli.view_plan import plan_lines
 from reconciler.models.webhook import Policy
 from reconciler.plan.plan import Plan
-from reconciler.plan.schema import plan_digest
+from reconciler.plan.schema import plan_digest, plan_json
 
 HOSTILE = (
     "```",
@@ -119,6 +123,41 @@ def test_markdown_is_whole_and_within_its_size_whatever_webhooks_say(made: Made,
 
     assert len(text.encode()) <= max_bytes
     assert_whole(text)
+
+
+@given(plans(), VIEWS)
+@example(Made(CASES["hostile"].plan()), NORMAL)
+@settings(max_examples=60)
+def test_no_line_of_text_or_json_is_a_command_to_a_pipelines_runner(made: Made, how: PlanView) -> None:
+    """Bodies stand in a job's log: `::error` at a line's start, `##[…]` and `##vso[…]` anywhere would be obeyed."""
+    lines = list(plan_lines(made.plan, how))
+    printed = "\n".join(click.unstyle(line.styled) for line in lines)
+    document = plan_json(made.plan)
+
+    assert printed == "\n".join(line.plain for line in lines)
+    for text in (printed, json_text(document)):
+        assert not re.search(r"(?m)^\s*::", text)
+        assert "##[" not in text
+        assert "##vso[" not in text
+        assert "\x1b" not in text
+    assert json.loads(json_text(document)) == json.loads(json.dumps(document))
+
+
+def test_concise_clips_every_long_value_to_its_size_and_hash() -> None:
+    """Also the one long line of a body, old and new, so that a reader can tell the two apart."""
+    old, new = '{"a": "' + "x" * 5000 + '"}', '{"a": "' + "x" * 4999 + 'y"}'
+    case = Case(
+        desired(hook("a", body_template=new, headers={"x-long": "n" * 3000})),
+        live_state(live_hook(hook("a", body_template=old, headers={"x-long": "o" * 3000}))),
+    )
+
+    lines = [line.plain for line in plan_lines(case.plan(), CONCISE)]
+
+    assert max(map(len, lines)) < 300
+    clipped = [line for line in lines if "bytes, sha256" in line]
+    assert [line.strip()[0] for line in clipped] == ["-", "+", "~"]
+    assert len({line.split("sha256 ")[1] for line in clipped}) == 3
+    assert "(3,000 bytes, sha256 " in clipped[2]
 
 
 def many_created(count: int, name_chars: int = 20, **spec: Any) -> Plan:
