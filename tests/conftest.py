@@ -34,9 +34,7 @@ def sample_event() -> dict[str, Any]:
 def command_env() -> dict[str, str]:
     """The environment of a command: ours without what would change its output."""
     dropped = ("NO_COLOR", "FORCE_COLOR", "CI", "GITHUB_SHA", "CI_COMMIT_SHA", "GITHUB_ACTOR")
-    return {
-        key: value for key, value in os.environ.items() if key not in dropped and not key.startswith("RECONCILER_")
-    }
+    return {key: value for key, value in os.environ.items() if key not in dropped and not key.startswith("RECONCILER_")}
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def _is_ignored(field: FieldChange, address: str, patterns: Sequence[str]) -> bo
 def _is_target(change: Change, glob: str) -> bool:
     return any(
         side is not None and fnmatchcase(side.name, glob)
-        for side in (change.before and change.before.webhook, change.after)
+        for side in (change.before.webhook if change.before else None, change.after)
     )
 
 
