@@ -17,9 +17,7 @@ from reconciler.plan.align import aligned
 from reconciler.plan.redact import MASK
 
 FIELD_INDENT: Final = 6
-CONCISE_MAX_CHARS: Final = (
-    120  # the longest value shown whole where values are clipped; invoke URLs are shorter
-)
+CONCISE_MAX_CHARS: Final = 120  # the longest value shown whole where values are clipped; invoke URLs are shorter
 CLIPPED_CHARS: Final = 48  # what is left of a longer one, beside its size and hash
 
 _WORD: Final = re.compile(r"[0-9A-Za-z_-]+|[^0-9A-Za-z_-]")
