@@ -48,13 +48,16 @@ class Live:
     def __init__(self, store: RevisionStore) -> None:
         self._store = store
         self.snapshot = Snapshot(0, None, MappingProxyType({}))
+        self._loading = asyncio.Lock()
 
     async def refresh(self) -> bool:
-        """Load the live revision if it is another one; True if it was. Several may call it at once."""
-        if await self._store.live_revision() == self.snapshot.revision:
-            return False
-        state = await self._store.live_state()
-        snapshot = await asyncio.to_thread(Snapshot.of, state)  # half a second for 10,000 webhooks
-        if snapshot.revision > self.snapshot.revision:
-            self.snapshot = snapshot
-        return True
+        """Load the live revision if it is another one; True if this call did. Several may call it at once: one loads,
+        the others wait for it."""
+        async with self._loading:
+            if await self._store.live_revision() == self.snapshot.revision:
+                return False
+            state = await self._store.live_state()
+            snapshot = await asyncio.to_thread(Snapshot.of, state)  # half a second for 10,000 webhooks
+            if snapshot.revision > self.snapshot.revision:
+                self.snapshot = snapshot
+            return True
