@@ -52,7 +52,9 @@ from reconciler.settings import DEFAULT_LISTEN, parse_listen
     help="The certificate's private key, PEM, without a password.",
 )
 @click.option("--events", metavar="FILE|-", help="Take events from a JSONL file or standard input as well.")
-@click.option("--exit-when-idle", is_flag=True, help="End once the events are read and nothing waits to be delivered.")
+@click.option(
+    "--exit-when-idle", is_flag=True, help="End once the events are read and nothing is left that can be delivered."
+)
 @click.option(
     "--log-format",
     type=click.Choice(("text", "json")),
@@ -68,7 +70,9 @@ def run(
     """Run the dispatcher: take events in, deliver them with the applied configuration.
 
     Prints `ready: http://ADDRESS:PORT` on stderr once events are taken. A newly applied revision is live within a
-    second. SIGTERM drains: intake stops, what is in flight gets 20 seconds, the rest is given back.
+    second. SIGTERM drains: intake stops, what is in flight gets 20 seconds, the rest is given back; a second signal
+    cuts that short. A store that is away (a full disk) is waited for, for five minutes; then, as when any part of it
+    fails, the daemon says so and ends with exit code 1.
 
     Without --tokens it listens on loopback only, for whoever is on this machine. With --tokens every request wants a
     bearer token with the right role; beyond loopback --tls-cert and --tls-key are needed too.
