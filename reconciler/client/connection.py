@@ -55,7 +55,8 @@ class DaemonAddress:
         headers = {"user-agent": f"reconciler/{VERSION}"}
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token}"
-        verify = self._tls() if self.url.startswith("https://") else False
+        is_plain = self.url.startswith("http://")  # the scheme is in lower case by now
+        verify = False if is_plain else self._tls()
         return {"headers": headers, "timeout": TIMEOUT_SECONDS, "trust_env": False, "verify": verify}
 
     def _tls(self) -> ssl.SSLContext:
@@ -131,7 +132,7 @@ def _text(problem: Mapping[str, Any], key: str) -> str:
 
 
 def _judge_url(url: str) -> str:
-    """The base URL without a slash at its end. What may hold a secret is not quoted."""
+    """The base URL, its scheme in lower case, without a slash at its end. What may hold a secret is not quoted."""
     form = "write it like https://reconciler.example.com, or http://127.0.0.1:8420 on this machine"
     try:
         parts = urlsplit(url)
@@ -141,12 +142,13 @@ def _judge_url(url: str) -> str:
         raise DaemonError("this is no daemon's address", hint=form) from None
     if "@" in parts.netloc:
         raise DaemonError("a daemon's address holds no user and no token", hint=TOKEN_HINT)
-    if parts.scheme not in ("http", "https") or not host or is_odd or not url.isascii() or not url.isprintable():
+    is_odd |= not url.isascii() or not url.isprintable() or " " in url
+    if parts.scheme not in ("http", "https") or not host or is_odd:
         raise DaemonError(f"this is no daemon's address: {url}", hint=form)
     if is_plain and not is_loopback(host):
         hint = "use https://; plain http:// would show the token to everybody on the way"
         raise DaemonError(f"http:// is for loopback only: {host}", hint=hint)
-    return url.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _judge_token(token: str) -> str:

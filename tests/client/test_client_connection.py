@@ -40,6 +40,9 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
         ("https://daemon.example.com:99999", "this is no daemon's address"),
         ("https://daemon.example.com/\r\nx", "this is no daemon's address"),
         ("https://dämon.example.com", "this is no daemon's address"),
+        (" https://daemon.example.com", "this is no daemon's address"),
+        ("https://daemon .example.com", "this is no daemon's address"),
+        ("HTTP://daemon.example.com", "http:// is for loopback only: daemon.example.com"),
         ("http://daemon.example.com", "http:// is for loopback only: daemon.example.com"),
         ("http://10.1.2.3:8420", "http:// is for loopback only: 10.1.2.3"),
         ("http://127.0.0.1.example.com", "http:// is for loopback only"),
@@ -241,8 +244,11 @@ async def test_an_apply_without_an_answer_may_have_been_made(room: Room) -> None
     assert await publish(room.store, webhook("x")) == 2
 
 
-def test_tls_is_verified_against_the_systems_authorities_too() -> None:
-    """`--ca` adds, and replaces nothing."""
-    context = DaemonAddress("https://d.example.com").http_options()["verify"]
+@pytest.mark.parametrize("url", ["https://d.example.com", "HTTPS://d.example.com", "hTTps://127.0.0.1/"])
+def test_a_certificate_is_verified_however_the_address_is_written(url: str) -> None:
+    """Against the system's authorities; `--ca` adds, and replaces nothing."""
+    daemon = DaemonAddress(url, TOKEN)
+    context = daemon.http_options()["verify"]
 
+    assert daemon.url.startswith("https://")
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
