@@ -98,12 +98,25 @@ def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
     elif side.mark == "~":
         yield from replaced_lines(name, side.before, side.after, how.room, is_url=side.path in _URL_PATHS)
     else:
-        value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
-        yield Line(f"{name} = {value_text(value, how.room)}{end}", indent=_indent(side), mark=side.mark)
+        yield from _single_lines(side, name, how)
 
 
 def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list | tuple)
+
+
+def _single_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
+    """One value on its line; a list for which a terminal is too narrow, an item a line."""
+    value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
+    line = Line(f"{name} = {value_text(value, how.room)}{end}", indent=_indent(side), mark=side.mark)
+    if how.room.holds(line) or not isinstance(value, list):
+        yield line
+        return
+    tree = value_tree(value)
+    assert isinstance(tree, Node)
+    yield replace(line, text=f"{name} = [")
+    yield from _item_lines(tree, value_text(value, FULL.room), how)
+    yield Line(f"]{end}", indent=FIELD_INDENT + 2)
 
 
 def _indent(side: Side) -> int:

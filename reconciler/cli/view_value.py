@@ -32,6 +32,10 @@ class Room:
     clips: bool
     width: int | None
 
+    def holds(self, line: Line) -> bool:
+        """Whether a line fits the terminal, if there is one."""
+        return self.width is None or width_of(line.plain) <= self.width
+
 
 def value_text(value: Any, room: Room) -> str:
     """A value as JSON; what is masked stands without quotes."""
@@ -47,7 +51,7 @@ def replaced_lines(name: str, before: Any, after: Any, room: Room, *, is_url: bo
     column = width_of(f"{name} = ")
     left = FIELD_INDENT + 2 + column
     line = Line(f"{name} = {old} -> {new}", FIELD_INDENT, "~")
-    if room.width is None or FIELD_INDENT + 2 + width_of(line.text) <= room.width:
+    if room.holds(line):
         yield from _marked(line, left, column, (*old_ranges, *_moved(new_ranges, len(f"{old} -> "))))
     else:
         yield from _marked(Line(f"{name} = {old}", FIELD_INDENT, "~"), left, column, old_ranges)

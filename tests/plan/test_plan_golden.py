@@ -22,8 +22,10 @@ VIEWS = {
     "update.concise": CONCISE,
     "update.full": FULL,
     "update.narrow": PlanView(width=100),
+    "update-everything-is-new.narrow": PlanView(width=80),
     "update-long-body.context-1": PlanView(context=1),
     "create.concise": CONCISE,
+    "create.narrow": PlanView(width=80),
     "no-changes.full": FULL,
 }
 
