@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -66,8 +66,8 @@ def export(
     "--out", "folder", metavar="DIR", type=click.Path(file_okay=False), help="Write one file a webhook there."
 )
 @click.option("--force", is_flag=True, help="With --out: replace files that say something else.")
-@click.argument("file", type=click.File("rb"))
-def import_(file: IO[bytes], output_format: str, folder: str | None, force: bool) -> None:
+@click.argument("file", type=click.Path(allow_dash=True))
+def import_(file: str, output_format: str, folder: str | None, force: bool) -> None:
     """Turn the apono_manual_webhook resources of a Terraform state into manifests.
 
     FILE (- for stdin) is what `terraform show -json` prints, or a terraform.tfstate. Header values and credentials
@@ -77,7 +77,7 @@ def import_(file: IO[bytes], output_format: str, folder: str | None, force: bool
     from reconciler.manifest.importing import TYPE, import_webhooks
     from reconciler.manifest.terraform import read_resources
 
-    resources = read_resources(file.read())
+    resources = read_resources(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
     if not any(resource.type == TYPE for resource in resources):
         raise ReconcilerError(f"there is no {TYPE} among {len(resources)} resources of the state")
     imported = import_webhooks(resources)

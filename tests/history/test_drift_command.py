@@ -246,3 +246,19 @@ def test_an_old_database_knows_no_manifests_and_has_not_drifted(room: Room) -> N
     done = room.done("drift", "--detailed-exitcode")
 
     assert done.out.startswith("No drift. What is live is what revision 1 left; the manifests have changed since")
+
+
+@pytest.mark.parametrize("max_bytes", [65_000, 20_000, 2_000])
+def test_a_comment_with_much_drift_stays_within_its_size(room: Room, max_bytes: int) -> None:
+    """Its details give way like the plan's own; what drifted is always counted."""
+    hooks = [hook(f"hook-{number:03}-{'x' * 50}") for number in range(300)]
+    room.apply(*hooks)
+    room.declare(*(item | {"spec": {**item["spec"], "method": "PUT"}} for item in hooks), folder="other")
+    room.done("apply", "--auto-approve", "other")
+
+    comment = room.done("plan", "--format", "markdown", "--max-bytes", str(max_bytes)).out
+
+    assert len(comment.encode()) <= max_bytes
+    assert "**Objects have changed outside of these manifests.** Since their last apply, revision 1:" in comment
+    assert comment.count("<details>") == comment.count("</details>")
+    assert "300" in comment

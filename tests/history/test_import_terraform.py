@@ -193,3 +193,9 @@ def test_values_of_other_types_do_not_end_an_import() -> None:
     odd["type"]["http_request"] |= {"headers": ["x"], "method": None}
 
     assert spec_of(odd) == {"url": OKTA, "triggers": ["Manual"]}
+
+
+def test_a_file_that_is_not_there_is_an_error_and_no_usage(room: Room) -> None:
+    """Exit 1, as for every file."""
+    assert "no such file or directory: nope.json" in room.done("import", "nope.json", code=1).err
+    assert "is a directory" in room.done("import", "manifests", code=1).err
