@@ -10,8 +10,9 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -127,24 +128,24 @@ class Daemon:
         )
         server = _Server(app, door)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._part(worker.run()))
-            group.create_task(self._part(server.serve()))
+            group.create_task(self._part(worker.run))
+            group.create_task(self._part(server.serve))
             await _first_of(server.ready, self._stop)
             if not self._stop.is_set():
                 log("daemon.ready", url=url, revision=live.snapshot.revision)
                 on_ready(url)
-            source = group.create_task(self._part(self._read_events(intake, worker), may_end=True))
+            source = group.create_task(self._part(partial(self._read_events, intake, worker), may_end=True))
             await self._stop.wait()
             log("daemon.draining", in_flight=worker.in_flight)
             intake.close()
             source.cancel()
-            await self._part(worker.drain(timeout_seconds=DRAIN_SECONDS), may_end=True)
+            await self._part(partial(worker.drain, timeout_seconds=DRAIN_SECONDS), may_end=True)
             server.stop()
 
-    async def _part(self, part: Coroutine[None, None, None], *, may_end: bool = False) -> None:
+    async def _part(self, part: Callable[[], Awaitable[None]], *, may_end: bool = False) -> None:
         """A part of the daemon. One that fails, or ends when it must not, ends the daemon, by way of the drain."""
         try:
-            await part
+            await part()
         except Exception as exc:
             self._fail(exc)
         else:

@@ -84,6 +84,17 @@ async def test_events_that_cannot_be_read_drain_the_daemon_before_it_says_so(sto
     assert (delivery.state, delivery.attempts) in {("delivered", 1), ("pending", 0)}
 
 
+async def test_a_wish_to_stop_before_it_is_ready_ends_it_in_order(store, log_text):
+    daemon = Daemon(settings(), store=store)
+    ready: list[str] = []
+    daemon.stop()
+
+    await asyncio.wait_for(daemon.run(on_ready=ready.append), 10)
+
+    assert ready == []
+    assert "daemon.stopped" in log_text()
+
+
 def waiting_event() -> NewEvent:
     delivery = NewDelivery(DeliveryId("dlv_1"), WebhookUid("a"), None, 0, 0)
     return NewEvent(EventId("evt"), "AccessRequestCreated", None, None, "test", b"{}", "f", 0, None, (delivery,))
