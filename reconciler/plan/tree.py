@@ -12,8 +12,7 @@ from typing import Any, Final
 from reconciler import jsontext
 from reconciler.plan.align import aligned
 from reconciler.template.parse import parse
-from reconciler.template.place import nodes_of
-from reconciler.template.syntax import Text
+from reconciler.template.syntax import Mustache, Secret, Text
 
 IDENTIFYING_KEYS: Final = ("json_path", "key", "id", "name", "path", "title", "label")  # tried first, in this order
 
@@ -88,14 +87,13 @@ def template_tree(text: str) -> Node | None:
     if any(mark in text for mark in (_OPEN, _CLOSE, _ALONE)):
         return None
     parsed = parse(text)
-    nodes = nodes_of(parsed.program)
-    if nodes is None or parsed.faults:
+    if parsed.faults or not all(isinstance(node, Text | Secret | Mustache) for node in parsed.program.body):
         return None
     holes: list[str] = []
     parts: list[str] = []
     end = 0
-    for node in nodes:
-        if not isinstance(node, Text):
+    for node in parsed.program.body:
+        if isinstance(node, Secret | Mustache):
             parts += [text[end : node.start], f"{_OPEN}{len(holes)}{_CLOSE}"]
             holes.append(text[node.start : node.end])
             end = node.end
