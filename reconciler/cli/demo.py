@@ -21,7 +21,7 @@ from typing import Any, Final
 import click
 
 from reconciler.cli import view
-from reconciler.cli.demo_stage import Stage, stage
+from reconciler.cli.demo_stage import Stage, open_stage
 from reconciler.cli.view_table import short_id
 from reconciler.errors import ReconcilerError
 from reconciler.settings import DEFAULT_LISTEN, parse_listen
@@ -45,90 +45,90 @@ def demo(keep: bool) -> None:
     folder; nothing leaves the machine.
     """
     started = time.monotonic()
-    with stage() as the:
-        _set_up(the)
-        _configure(the)
-        _connect(the)
-        daemon = _deliver(the, listen=_free_address() if keep else "127.0.0.1:0")
-        _look(the, daemon)
-        _change(the)
+    with open_stage() as stage:
+        _set_up(stage)
+        _configure(stage)
+        _connect(stage)
+        daemon = _deliver(stage, listen=_free_address() if keep else "127.0.0.1:0")
+        _look(stage, daemon)
+        _change(stage)
         _closing(_list(daemon, ""), seconds=time.monotonic() - started)
         if keep:
-            _keep(the, daemon)
+            _keep(stage, daemon)
         else:
             _next()
 
 
-def _set_up(the: Stage) -> None:
+def _set_up(stage: Stage) -> None:
     """What a team has before the story begins: manifests, a binding file, events."""
     with as_file(files("reconciler.cli") / "demo_data") as data:
-        _copy(data, "manifests", the.folder / "manifests")
-        _copy(data, "events.jsonl", the.folder / "events.jsonl")
-    secrets = the.folder / "secrets.yaml"
+        _copy(data, "manifests", stage.folder / "manifests")
+        _copy(data, "events.jsonl", stage.folder / "events.jsonl")
+    secrets = stage.folder / "secrets.yaml"
     secrets.write_text(f"okta_client_token:\n  from: env:OKTA_CLIENT_TOKEN\n  hosts: [{HOST}]\n", encoding="utf-8")
     secrets.chmod(0o600)
     busy = {"match": {"number": 2}, "status": 429, "headers": {"retry-after": "1"}}  # 1 is the test event
-    script = json.dumps({"flow": _alias(the.folder / MANIFEST), **busy})
-    (the.folder / "busy.jsonl").write_text(f"{script}\n", encoding="utf-8")
-    the.set_quietly(OKTA_CLIENT_TOKEN=TOKEN)
+    script = json.dumps({"flow": _alias(stage.folder / MANIFEST), **busy})
+    (stage.folder / "busy.jsonl").write_text(f"{script}\n", encoding="utf-8")
+    stage.set_quietly(OKTA_CLIENT_TOKEN=TOKEN)
 
 
-def _configure(the: Stage) -> None:
-    the.step("Webhooks are declared in manifests/. A check needs no store and no secret.")
-    the.run("validate")
-    the.step("A reviewer reads what would change. Nothing exists yet.")
+def _configure(stage: Stage) -> None:
+    stage.step("Webhooks are declared in manifests/. A check needs no store and no secret.")
+    stage.run("validate")
+    stage.step("A reviewer reads what would change. Nothing exists yet.")
     more = "`reconciler show --plan plan.json` prints them all"
-    the.run_shortened("plan", "--out", "plan.json", first_until="    }", more=more)
-    the.step("The pipeline applies exactly that plan, all or nothing, in one transaction.")
-    the.run("apply", "--plan", "plan.json")
-    the.run("plan")
+    stage.run_shortened("plan", "--out", "plan.json", first_until="    }", more=more)
+    stage.step("The pipeline applies exactly that plan, all or nothing, in one transaction.")
+    stage.run("apply", "--plan", "plan.json")
+    stage.run("plan")
 
 
-def _connect(the: Stage) -> None:
-    the.step("The operator says where a secret comes from and which hosts may receive it.")
-    the.show("cat secrets.yaml")
-    view.out(f"\n{(the.folder / 'secrets.yaml').read_text(encoding='utf-8').rstrip()}")
-    the.step("A local server that behaves like Okta Workflows stands in for the receiver.")
-    flows = [word for alias in _aliases(the.folder) for word in ("--flow", f"{alias}=$OKTA_CLIENT_TOKEN")]
-    sandbox = the.serve("sandbox", "--listen", "127.0.0.1:0", "--ca-out", "ca.pem", "--script", "busy.jsonl", *flows)
+def _connect(stage: Stage) -> None:
+    stage.step("The operator says where a secret comes from and which hosts may receive it.")
+    stage.show("cat secrets.yaml")
+    view.out(f"\n{(stage.folder / 'secrets.yaml').read_text(encoding='utf-8').rstrip()}")
+    stage.step("A local server that behaves like Okta Workflows stands in for the receiver.")
+    flows = [word for alias in _aliases(stage.folder) for word in ("--flow", f"{alias}=$OKTA_CLIENT_TOKEN")]
+    sandbox = stage.serve("sandbox", "--listen", "127.0.0.1:0", "--ca-out", "ca.pem", "--script", "busy.jsonl", *flows)
     address = sandbox.removeprefix("https://")
-    the.export(
+    stage.export(
         RECONCILER_SECRETS="secrets.yaml",
         RECONCILER_CA="ca.pem",
         RECONCILER_CONNECT_TO=f"{HOST}:443:{address}",
     )
-    the.step("One test event, by the same code that will deliver the real ones.")
-    the.run("test", WEBHOOK)
+    stage.step("One test event, by the same code that will deliver the real ones.")
+    stage.run("test", WEBHOOK)
 
 
-def _deliver(the: Stage, *, listen: str) -> str:
+def _deliver(stage: Stage, *, listen: str) -> str:
     """Returns the daemon's URL."""
-    the.step("The daemon takes events in and delivers them as the applied webhooks say.")
-    daemon = the.serve("run", "--listen", listen)
-    the.step("Events arrive. Each is stored, with its deliveries, before the answer.")
-    the.run("send", "events.jsonl", "--to", daemon)
+    stage.step("The daemon takes events in and delivers them as the applied webhooks say.")
+    daemon = stage.serve("run", "--listen", listen)
+    stage.step("Events arrive. Each is stored, with its deliveries, before the answer.")
+    stage.run("send", "events.jsonl", "--to", daemon)
     _wait_until_delivered(daemon)
     return daemon
 
 
-def _look(the: Stage, daemon: str) -> None:
-    the.step("What is live, and what became of the events.")
-    the.run("webhooks", "list")
-    the.run("deliveries", "list", "--limit", "8")
-    the.step("One delivery in full. The receiver was busy (429), so it was tried again.")
+def _look(stage: Stage, daemon: str) -> None:
+    stage.step("What is live, and what became of the events.")
+    stage.run("webhooks", "list")
+    stage.run("deliveries", "list", "--limit", "8")
+    stage.step("One delivery in full. The receiver was busy (429), so it was tried again.")
     retried = max(_list(daemon, f"webhook={WEBHOOK}"), key=lambda delivery: int(delivery["attempts"]))
-    the.run("deliveries", "show", short_id(retried["id"]))
+    stage.run("deliveries", "show", short_id(retried["id"]))
 
 
-def _change(the: Stage) -> None:
-    the.step("The next change is one line, reviewed as one line. The daemon runs on.")
-    the.show(f"$EDITOR {MANIFEST}")
+def _change(stage: Stage) -> None:
+    stage.step("The next change is one line, reviewed as one line. The daemon runs on.")
+    stage.show(f"$EDITOR {MANIFEST}")
     view.out(f"\n{EDIT[0]} becomes {EDIT[1]}")
-    manifest = the.folder / MANIFEST
+    manifest = stage.folder / MANIFEST
     manifest.write_text(manifest.read_text(encoding="utf-8").replace(*EDIT), encoding="utf-8")
-    the.run("plan", "--out", "change.json")
-    the.run("apply", "--plan", "change.json")
-    the.run("history")
+    stage.run("plan", "--out", "change.json")
+    stage.run("apply", "--plan", "change.json")
+    stage.run("history")
 
 
 def _closing(deliveries: list[Mapping[str, Any]], *, seconds: float) -> None:
@@ -151,16 +151,19 @@ def _next() -> None:
         view.out(f"  {click.style(line.ljust(28), fg='cyan')} {meaning}")
 
 
-def _keep(the: Stage, daemon: str) -> None:
+def _keep(stage: Stage, daemon: str) -> None:
     path = f"{Path(sys.executable).parent}:$PATH"
-    lines = [f'export PATH="{path}"', *(f"export {name}={shlex.quote(value)}" for name, value in the.exported.items())]
+    lines = [
+        f'export PATH="{path}"',
+        *(f"export {name}={shlex.quote(value)}" for name, value in stage.exported.items()),
+    ]
     lines.append(f"export RECONCILER_DAEMON={daemon}")
-    (the.folder / "demo.env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (stage.folder / "demo.env").write_text("\n".join(lines) + "\n", encoding="utf-8")
     view.out(f"\nThe page is at {click.style(f'{daemon}/', bold=True)}")
     view.out("To try commands, in another terminal:")
-    view.out(f"  {click.style(f'cd {the.folder} && . ./demo.env', fg='cyan')}")
+    view.out(f"  {click.style(f'cd {stage.folder} && . ./demo.env', fg='cyan')}")
     view.out("Ctrl-C ends the sandbox and the daemon and removes the folder.")
-    the.stay()
+    stage.stay()
     view.out("\nended")
 
 

@@ -31,7 +31,7 @@ SHOWN_COLUMNS: Final = 80  # a longer command is shown on several lines
 
 
 @contextlib.contextmanager
-def stage() -> Iterator["Stage"]:
+def open_stage() -> Iterator["Stage"]:
     """A stage that leaves nothing behind: no server, no folder. SIGTERM and SIGHUP end it as Ctrl-C does."""
     before = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # nohup's wish is kept
