@@ -10,8 +10,6 @@ from reconciler.request.render import blank_secrets, render_request
 
 def render_event(webhook: Webhook, event: Event) -> tuple[SentRequest, tuple[str, ...]]:
     """The request, and notes on what would keep it from being sent. Raises ReconcilerError for a template's fault."""
-    if "spec.body_template" in webhook.ineffective:
-        raise ReconcilerError("the body template uses what has no effect in this version yet")
     try:
         prepared = render_request(
             webhook,

@@ -317,7 +317,6 @@ class Webhook(Model):
         spec = self.spec
         fields = {
             "spec.auth": spec.auth is not None,
-            "spec.body_template": spec.body_template is not None and not _has_effect(spec.body_template),
             "spec.response_validators": bool(spec.response_validators),
             "spec.signing": spec.signing is not None,
             "spec.when": spec.when is not None,
@@ -373,12 +372,6 @@ class Webhook(Model):
             token_host = host_of(self.spec.auth.oauth2.token_url) if self.spec.auth.oauth2 else self.host
             pairs |= {(name, token_host) for name in secret_names(self.spec.auth.model_dump(mode="json"))}
         return tuple(sorted(pairs))
-
-
-def _has_effect(body: str | dict[str, Any]) -> bool:
-    from reconciler.template import has_effect
-
-    return has_effect(body)
 
 
 def _without_auth(spec: Spec) -> dict[str, Any]:

@@ -11,11 +11,24 @@ from functools import lru_cache
 from typing import Any
 
 from reconciler import jsontext
-from reconciler.template.compile import COMPILED_MAX, Hole, Template, compile_template, json_pieces, usable_nodes
-from reconciler.template.effect import faults_without_effect
+from reconciler.template.compile import (
+    COMPILED_MAX,
+    NO_NAMES,
+    Partials,
+    Template,
+    compile_template,
+    finish,
+    frozen_partials,
+    refuse,
+    usable_body,
+    writer_of,
+)
+from reconciler.template.emit import Emitter
 from reconciler.template.fault import BAD_LEAF, TOO_DEEP, Source, TemplateFault
-from reconciler.template.parse import parse
-from reconciler.template.place import leaf_layout
+from reconciler.template.include import included_names
+from reconciler.template.output import Escape
+from reconciler.template.place import is_value, leaf_layout
+from reconciler.template.program import Context
 
 Body = str | Mapping[str, Any]
 Keys = tuple[str | int, ...]
@@ -31,28 +44,33 @@ class Leaf:
 
 def is_json_type(content_type: str) -> bool:
     """Whether a media type says JSON: `application/json` or a `+json` suffix (RFC 6839), parameters aside."""
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def has_effect(body: Body | None) -> bool:
-    """Whether everything that the body uses has effect; if not, nothing is sent for its webhook."""
-    texts = [body or ""] if not isinstance(body, Mapping) else [leaf.text for leaf in leaves_of(body)]
-    return not any(_lacks_effect(text) for text in texts)
+def escape_of(content_type: str) -> Escape:
+    """How the expressions of a body are escaped: for JSON, for a form, for HTML and XML, or, in plain text, not."""
+    media_type = _media_type(content_type)
+    if is_json_type(content_type):
+        return "json"
+    if media_type == "application/x-www-form-urlencoded":
+        return "form"
+    is_markup = media_type in ("text/html", "text/xml", "application/xml") or media_type.endswith("+xml")
+    return "html" if is_markup else "none"
 
 
-@lru_cache(maxsize=COMPILED_MAX)
-def _lacks_effect(text: str) -> bool:
-    return bool(faults_without_effect(parse(text)))
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
-def compile_body(body: Body, *, content_type: str) -> Template:
-    """The compiled body; the same for the same body and kind of content. Raises TemplateError for its first fault."""
+def compile_body(body: Body, *, content_type: str, partials: Mapping[str, str] = NO_NAMES) -> Template:
+    """The compiled body; the same for the same body, kind of content and partials. Raises TemplateError for its first
+    fault."""
     if isinstance(body, str):
-        return compile_template(body, escape="json" if is_json_type(content_type) else "none")
+        return compile_template(body, escape=escape_of(content_type), partials=partials)
     if not is_json_type(content_type):
         raise mapping_fault(content_type).as_error()
-    return _compiled(_Key(_frozen(body), body))
+    return _compiled(_Key((_frozen(body), frozen_partials(partials)), body))
 
 
 def mapping_fault(content_type: str) -> TemplateFault:
@@ -109,7 +127,7 @@ def _outline_of_mapping(body: Mapping[Any, Any], path: Keys) -> Iterator[str | L
 class _Key:
     """A mapping body as something that can be memoised."""
 
-    key: object
+    key: tuple[object, Partials]
     body: Mapping[str, Any] = field(compare=False)
 
 
@@ -127,24 +145,40 @@ def _frozen(value: object) -> object:
 
 @lru_cache(maxsize=COMPILED_MAX)
 def _compiled(key: _Key) -> Template:
-    pieces: list[str | Hole] = []
+    root = Context()
+    emitter = Emitter(root)
     for item in outline(key.body):
         if isinstance(item, TemplateFault):
             raise item.as_error()
-        found = _leaf_pieces(item) if isinstance(item, Leaf) else (item,)
-        for piece in found:
-            if isinstance(piece, str) and pieces and isinstance(last := pieces[-1], str):
-                pieces[-1] = last + piece
-            else:
-                pieces.append(piece)
-    return Template(tuple(pieces))
+        if isinstance(item, Leaf):
+            _emit_leaf(emitter, item.text, key.key[1], root)
+        else:
+            emitter.words(item)
+    return finish(emitter)
 
 
-def _leaf_pieces(leaf: Leaf) -> tuple[str | Hole, ...]:
+def _emit_leaf(emitter: Emitter, text: str, partials: Partials, root: Context) -> None:
     """A leaf as a JSON value: its one expression, or its text between quotes."""
-    source, nodes = usable_nodes(leaf.text)
-    layout = leaf_layout(source, nodes)
-    pieces = json_pieces(source, layout)
-    if layout.is_value:
-        return pieces
-    return ('"', *(jsontext.escape(piece) if isinstance(piece, str) else piece for piece in pieces), '"')
+    body = usable_body(text, dict(partials), root)
+    layout = leaf_layout(body)
+    refuse(layout.faults)
+    if is_value(body):
+        emitter.body(body, writer_of(layout))
+        return
+    emitter.words('"')
+    emitter.body(body, writer_of(layout), spell=jsontext.escape, levels=1)
+    emitter.words('"')
+
+
+def used_partials(body: Body, partials: Mapping[str, str]) -> dict[str, str]:
+    """Those of the partials that a body includes, by way of others too; all of them where a name is a value."""
+    texts = [body] if isinstance(body, str) else [leaf.text for leaf in leaves_of(body)]
+    waiting = [name for text in texts if "{{" in text for name in included_names(text)]
+    used: dict[str, str] = {}
+    while waiting:
+        name = waiting.pop()
+        for item in partials if name is None else (name,):
+            if item in partials and item not in used:
+                used[item] = partials[item]
+                waiting += included_names(partials[item])
+    return dict(sorted(used.items()))

@@ -1,83 +1,83 @@
-"""Templates into functions: constants and closures, one for each expression; no text of a template becomes code.
+"""Templates into functions: parsed, resolved, placed in JSON, emitted.
 
 `compile_template` is the package's entry; `body` compiles the bodies of webhooks with what stands here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Final, Literal
+from types import MappingProxyType, TracebackType
+from typing import Final
 
-from reconciler.errors import SecretError, TemplateError
+from reconciler.errors import TemplateError
 from reconciler.jsontext import JsonValue
-from reconciler.template.effect import faults_without_effect, root_path
-from reconciler.template.fault import Source, TemplateFault, shown
-from reconciler.template.lookup import Find, finder
+from reconciler.template.emit import FILE, Emitter, Render, Writer
+from reconciler.template.fault import HelperError, TemplateFault
+from reconciler.template.limit import LimitError, Meter
 from reconciler.template.output import (
     OUTPUT_MAX_BYTES,
+    WRITERS,
+    Escape,
     OutputTooLargeError,
     Write,
-    html_text,
     json_writer,
     plain_text,
 )
 from reconciler.template.parse import parse
-from reconciler.template.place import Layout, Node, document_layout, nodes_of
-from reconciler.template.syntax import Mustache, Partial, Secret, Text
+from reconciler.template.place import Layout, document_layout
+from reconciler.template.program import Apply, Body, Context, Hole, SecretHole, Spot
+from reconciler.template.resolve import resolve
+from reconciler.template.run import PartialError
+from reconciler.template.scan import Place
 
-Escape = Literal["json", "html", "none"]
-COMPILED_MAX: Final = 16_384  # templates kept compiled: more than one store has webhooks, some 5 KB each
+COMPILED_MAX: Final = 16_384  # templates kept compiled: more than one store has webhooks, some 10 KB each
 NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """One expression, compiled: where its value is found and how it is written; a secret has a name instead."""
-
-    write: Write
-    find: Find | None
-    secret: str
-    line: int
-    column: int
+Partials = tuple[tuple[str, str], ...]  # names and texts, sorted
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled template: literal text and holes in order."""
+    """A compiled template: a function that gives the pieces of its text, and the place of each of its lines that can
+    fail: line, column and what a message begins with."""
 
-    pieces: tuple[str | Hole, ...]
+    _render: Render
+    _places: Mapping[int, tuple[int, int, str]]
 
     def render(self, context: JsonValue, secrets: Mapping[str, str] = NO_NAMES) -> str:
         """The template's text for one event; `secrets` gives the values of `${secret:name}`.
 
         Raises SecretError for a name without a value, and TemplateError, with the expression's position, for a value
-        that cannot be written and for output over OUTPUT_MAX_BYTES.
+        that cannot be written, for a helper that cannot do with its arguments, and for output, steps or nesting over
+        their limits.
         """
-        parts: list[str] = []
-        size = 0
-        for piece in self.pieces:
-            text = piece if isinstance(piece, str) else _fill(piece, context, secrets)
-            parts.append(text)
-            size += len(text)
-            if size > OUTPUT_MAX_BYTES:
-                raise _too_large()
-        text = "".join(parts)
-        if size * 4 > OUTPUT_MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > OUTPUT_MAX_BYTES:
+        try:
+            text = "".join(self._render(context, secrets, Meter()))
+        except (TypeError, ValueError, RecursionError, OutputTooLargeError) as exc:
+            raise self._error(exc) from None
+        if len(text) * 4 > OUTPUT_MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > OUTPUT_MAX_BYTES:
             raise _too_large()
         return text
 
-
-def _fill(hole: Hole, context: JsonValue, secrets: Mapping[str, str]) -> str:
-    if hole.find is None and hole.secret not in secrets:
-        raise SecretError(f"the secret has no value: {hole.secret}", name=hole.secret)
-    try:
-        return hole.write(hole.find(context) if hole.find else secrets[hole.secret])
-    except OutputTooLargeError:
-        raise _too_large() from None
-    except (TypeError, ValueError, RecursionError) as exc:
+    def _error(self, exc: Exception) -> TemplateError:
+        """What went wrong, in the words of the template."""
+        # 1. too much output, 2. ours, which say it themselves, 3. a value that is nested too deeply or is not JSON
+        if isinstance(exc, OutputTooLargeError):
+            return _too_large()
+        line, column, origin = self._place_of(exc.__traceback__)
+        if isinstance(exc, HelperError | LimitError | PartialError):
+            return TemplateError(f"{origin}{exc}", line=line, column=column)
         reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-        raise TemplateError(f"a value cannot be written: {reason}", line=hole.line, column=hole.column) from None
+        return TemplateError(f"{origin}a value cannot be written: {reason}", line=line, column=column)
+
+    def _place_of(self, traceback: TracebackType | None) -> tuple[int | None, int | None, str]:
+        """The place of the generated line that failed, found by the traceback."""
+        place: tuple[int | None, int | None, str] = (None, None, "")
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == FILE:
+                place = self._places.get(traceback.tb_lineno, place)
+            traceback = traceback.tb_next
+        return place
 
 
 def _too_large() -> TemplateError:
@@ -85,78 +85,77 @@ def _too_large() -> TemplateError:
 
 
 def compile_template(source: str, *, escape: Escape = "json", partials: Mapping[str, str] = NO_NAMES) -> Template:
-    """The compiled template; the same for the same text and escape. Raises TemplateError for its first fault.
+    """The compiled template; the same for the same text, escape and partials. Raises TemplateError for its first fault.
 
-    With `json` an expression is escaped for where it stands and the text must be JSON; with `html` and `none` it is
-    Handlebars as JavaScript has it, `{{x}}` escaped or not. `partials` are the texts that `{{> name}}` may name.
+    With `json` an expression is escaped for where it stands and the text must be JSON; with `html`, `form` and `none`
+    it is Handlebars as JavaScript has it, `{{x}}` escaped for HTML, percent-encoded or as it is. `partials` are the
+    texts that `{{> name}}` may name.
     """
-    try:
-        return _compiled(source, escape)
-    except TemplateError:
-        _refuse_unknown_partials(source, partials)
-        raise
+    return _compiled(source, escape, frozen_partials(partials))
 
 
-def _refuse_unknown_partials(source: str, partials: Mapping[str, str]) -> None:
-    """Raise TemplateError for the first partial that is not among those given, where nothing else is wrong."""
+def frozen_partials(partials: Mapping[str, str]) -> Partials:
+    """Partials as something that can be memoised."""
+    return tuple(sorted(partials.items())) if partials else ()
+
+
+def usable_body(source: str, partials: Mapping[str, str], root: Context) -> Body:
+    """The program of a template without faults. Raises TemplateError for the first one."""
     parsed = parse(source)
-    for node in () if parsed.faults else parsed.program.body:
-        name = source[node.call.callee.start : node.call.callee.end] if isinstance(node, Partial) else None
-        if name is not None and name not in partials:
-            line, column = parsed.source.locate(node.start)
-            hint = f"the partials are: {', '.join(sorted(partials))}" if partials else "there are no partials"
-            raise TemplateError(f"no such partial: {shown(name)}", line=line, column=column, hint=hint)
+    refuse(parsed.faults)
+    resolved = resolve(parsed, partials, root)
+    refuse(resolved.faults)
+    return resolved.body
 
 
-def usable_nodes(source: str) -> tuple[Source, tuple[Node, ...]]:
-    """The literal text and expressions of a template without syntax faults, all of which have effect.
-
-    Raises TemplateError for the first fault.
-    """
-    parsed = parse(source)
-    refuse(parsed.faults or faults_without_effect(parsed))
-    nodes = nodes_of(parsed.program)
-    assert nodes is not None  # blocks and partials have no effect
-    return parsed.source, nodes
-
-
-def refuse(faults: tuple[TemplateFault, ...]) -> None:
-    """Raise TemplateError for the first of these faults, if there is one."""
+def refuse(faults: Iterable[TemplateFault]) -> None:
+    """Raise TemplateError for the first of these faults that is an error."""
     for fault in faults:
-        raise fault.as_error()
+        if fault.is_error:
+            raise fault.as_error()
 
 
-def json_pieces(source: Source, layout: Layout) -> tuple[str | Hole, ...]:
-    """A JSON template's literal text, as it stands, and its holes. Raises TemplateError where it is not JSON."""
-    refuse(layout.errors)
-    places = iter(layout.places)
-    return tuple(
-        node.value if isinstance(node, Text) else hole(source, node, json_writer(next(places))) for node in layout.nodes
-    )
+def finish(emitter: Emitter) -> Template:
+    """The template of what has been emitted."""
+    render = emitter.function()
+    return Template(render, {line: _place(spot) for line, spot in emitter.spots.items()})
 
 
-def hole(source: Source, node: Mustache | Secret, write: Write) -> Hole:
-    """One expression or secret with the function that writes it."""
-    line, column = source.locate(node.start)
-    if isinstance(node, Secret):
-        return Hole(write, None, node.name, line, column)
-    path = root_path(node.call.callee)
-    assert path is not None  # everything else has no effect
-    segments = path.segments[1:] if path.is_data else path.segments  # @root
-    return Hole(write, finder(tuple(segment.name for segment in segments)), "", line, column)
+def _place(spot: Spot) -> tuple[int, int, str]:
+    visible = spot.visible
+    line, column = visible.site.source.locate(visible.start)
+    return line, column, spot.origin
+
+
+def writer_of(layout: Layout) -> Writer:
+    """How each expression of a JSON template is written."""
+
+    def write(hole: Hole | SecretHole) -> Write | None:
+        place = layout.places.get(hole)
+        if place is not None and place.is_value and isinstance(hole, Hole) and _is_json(hole):
+            place = Place(place.levels, is_value=False)  # its text is JSON already
+        return None if place is None else json_writer(place)
+
+    return write
+
+
+def _is_json(hole: Hole) -> bool:
+    return isinstance(hole.value, Apply) and hole.value.helper.name == "json"
+
+
+def _plain_writer(escape: Escape) -> Callable[[Hole | SecretHole], Write]:
+    return lambda hole: plain_text if isinstance(hole, Hole) and not hole.is_escaped else WRITERS[escape]
 
 
 @lru_cache(maxsize=COMPILED_MAX)
-def _compiled(source: str, escape: Escape) -> Template:
-    origin, nodes = usable_nodes(source)
+def _compiled(source: str, escape: Escape, partials: Partials) -> Template:
+    root = Context()
+    body = usable_body(source, dict(partials), root)
+    emitter = Emitter(root)
     if escape == "json":
-        return Template(json_pieces(origin, document_layout(origin, nodes)))
-    write = html_text if escape == "html" else plain_text
-    return Template(
-        tuple(
-            node.value
-            if isinstance(node, Text)
-            else hole(origin, node, plain_text if isinstance(node, Mustache) and not node.is_escaped else write)
-            for node in nodes
-        )
-    )
+        layout = document_layout(body)
+        refuse(layout.faults)
+        emitter.body(body, writer_of(layout))
+    else:
+        emitter.body(body, _plain_writer(escape))
+    return finish(emitter)

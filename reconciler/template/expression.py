@@ -137,7 +137,8 @@ class Tag:
                 raise self._unreadable(message, part.start, part.end, hint=hint)
             elif part.text == "..":
                 depth += 1
-        return Path(start, parts[-1].end, tuple(segments), depth, is_data)
+        is_scoped = not is_data and not parts[0].is_literal and parts[0].text in ("..", ".", "this")
+        return Path(start, parts[-1].end, tuple(segments), depth, is_data, is_scoped)
 
     def _part(self) -> Token:
         if self._peek() is None:

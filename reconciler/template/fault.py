@@ -13,12 +13,18 @@ SYNTAX = "template.syntax"
 SECRET = "template.secret"
 NOT_JSON = "template.not_json"
 INNER_JSON = "template.inner_json"
-NO_EFFECT_YET = "template.no_effect_yet"
+BRANCHES = "template.branches"
 TOO_LARGE = "template.too_large"
 TOO_DEEP = "template.too_deep"
 UNKNOWN_FIELD = "template.unknown_field"
 LIST_WITHOUT_INDEX = "template.list_without_index"
 NOT_AN_OBJECT = "template.not_an_object"
+NOT_A_LIST = "template.not_a_list"
+OUTSIDE = "template.outside"
+NEWER_FIELD = "template.newer_field"
+UNKNOWN_HELPER = "template.unknown_helper"
+ARGUMENTS = "template.arguments"
+UNKNOWN_PARTIAL = "template.unknown_partial"
 BAD_LEAF = "template.bad_leaf"
 
 FAULTS_MAX: Final = 50  # of one text and stage; beyond this it is no template, and hostile text costs no more
@@ -47,6 +53,10 @@ class TemplateFault:
     def as_error(self) -> TemplateError:
         """The exception that says the same."""
         return TemplateError(self.message, line=self.line, column=self.column, hint=self.hint)
+
+
+class HelperError(ValueError):
+    """A helper cannot do with its arguments what it is for; lower case, no full stop."""
 
 
 @dataclass(slots=True)

@@ -1,17 +1,14 @@
-"""How a path finds its value in the event: keys of objects, indices of lists, `.length`; nothing else of a value.
+"""How a path finds its value: by keys of objects, indices of lists and text, and `.length`; by nothing else.
 
-Compiled once per path by `compile`. A path that leads nowhere gives None, as null does.
+Called by compiled templates where their own short way fails, and by helpers that take a path. Never raises; what is not
+there is None, as null is.
 """
 
 import re
-from collections.abc import Callable
-from functools import reduce
-from operator import getitem
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from reconciler.jsontext import JsonValue
-
-Find = Callable[[JsonValue], JsonValue]
 
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")  # as JavaScript spells the keys of an array
 
@@ -21,53 +18,28 @@ def is_index(name: str) -> bool:
     return _INDEX.fullmatch(name) is not None
 
 
-def finder(names: tuple[str, ...]) -> Find:
-    """The function that finds the value at a path."""
-    if not names:
-        return lambda value: value
-    if any(map(is_index, names)):
-        return _finder_with_index(names)
-
-    def find(value: JsonValue) -> JsonValue:
-        try:
-            return reduce(getitem, names, value)  # keys only: on anything but an object this raises
-        except (KeyError, TypeError):
-            return walk(value, names)
-
-    return find
-
-
-def _finder_with_index(names: tuple[str, ...]) -> Find:
-    steps: list[str | int] = [int(name) if is_index(name) else name for name in names]
-    first = next(index for index, step in enumerate(steps) if isinstance(step, int))
-    head, rest = tuple(steps[:first]), tuple(steps[first:])
-
-    def find(value: JsonValue) -> JsonValue:
-        node: Any = value
-        try:
-            node = reduce(getitem, head, node)
-            for step in rest:
-                if type(step) is int and type(node) is not list:  # text has indices in Python, but not here
-                    return walk(value, names)
-                node = node[step]
-        except (KeyError, TypeError, IndexError):
-            return walk(value, names)
-        return node
-
-    return find
-
-
-def walk(value: JsonValue, names: tuple[str, ...]) -> JsonValue:
-    """The value at a path, step by step: what a finder must equal."""
+def walk(value: JsonValue, names: Sequence[str]) -> JsonValue:
+    """The value at a path, step by step."""
     for name in names:
-        if isinstance(value, dict) and name in value:
-            value = value[name]
-        elif isinstance(value, list) and is_index(name) and int(name) < len(value):
-            value = value[int(name)]
-        elif name == "length" and isinstance(value, list):
-            value = len(value)
-        elif name == "length" and isinstance(value, str):
-            value = len(value.encode("utf-16-le", "surrogatepass")) // 2  # as JavaScript counts
-        else:
-            return None
+        value = get(value, name)
     return value
+
+
+def get(value: JsonValue, name: str) -> JsonValue:
+    """What a name leads to."""
+    # 1. a field, 2. an item, 3. a length, 4. a character of a text
+    if isinstance(value, dict):
+        return value.get(name)
+    if isinstance(value, list) and is_index(name):
+        return value[int(name)] if int(name) < len(value) else None
+    if name == "length" and isinstance(value, list | str):
+        return len(value) if isinstance(value, list) else len(_utf16(value)) // 2
+    if isinstance(value, str) and is_index(name):
+        unit = _utf16(value)[2 * int(name) : 2 * int(name) + 2]
+        return unit.decode("utf-16-le", "surrogatepass") or None
+    return None
+
+
+def _utf16(text: str) -> bytes:
+    """A text as JavaScript counts it: two bytes a unit."""
+    return text.encode("utf-16-le", "surrogatepass")

@@ -1,20 +1,25 @@
 """How a value of the event is written where an expression stands.
 
-In JSON by the place (see `scan`); in HTML and plain text as JavaScript turns a value into text, except that a number
-keeps the digits it came with. Called by `compile`.
+In JSON by the place (see `scan`); in HTML, forms and plain text as JavaScript turns a value into text, except that a
+number keeps the digits it came with. Called by `compile`.
 """
 
+import json
+import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
+from urllib.parse import quote_plus
 
 from reconciler import jsontext
 from reconciler.jsontext import JsonValue
 from reconciler.template.scan import Place
 
 Write = Callable[[JsonValue], str]
+Escape = Literal["json", "html", "form", "none"]
 
 OUTPUT_MAX_BYTES: Final = 1_048_576  # 1 MiB: four times the largest event
 
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _HTML: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "`": "&#x60;", "=": "&#x3D;"}
 )
@@ -74,3 +79,25 @@ def plain_text(value: JsonValue) -> str:
 def html_text(value: JsonValue) -> str:
     """`plain_text` with the characters escaped that Handlebars escapes."""
     return plain_text(value).translate(_HTML)
+
+
+def form_text(value: JsonValue) -> str:
+    """`plain_text` percent-encoded as forms are (WHATWG URL, application/x-www-form-urlencoded serializing); a lone
+    surrogate becomes U+FFFD."""
+    return quote_plus(SURROGATE.sub("\ufffd", plain_text(value)), safe="*").replace("~", "%7E")
+
+
+def indented(text: str, indent: str, levels: int) -> str:
+    """The text of a partial that stands alone on an indented line: each of its lines is indented, as in Handlebars.
+    In a JSON string, of which there may be `levels`, line feeds are written `\\n`."""
+    for _ in range(levels):
+        text = json.loads(f'"{text}"')
+    lines = text.split("\n")
+    rest = [lines.pop()] if not lines[-1] else []
+    text = "\n".join([*(f"{indent}{line}" for line in lines), *rest])
+    for _ in range(levels):
+        text = jsontext.escape(text)
+    return text
+
+
+WRITERS: Final[dict[Escape, Write]] = {"html": html_text, "form": form_text, "none": plain_text}

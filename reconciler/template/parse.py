@@ -36,7 +36,7 @@ from reconciler.template.syntax import (
     Strip,
     Text,
 )
-from reconciler.template.tokenize import Chunk, ChunkKind, tokenize
+from reconciler.template.tokenize import Chunk, ChunkKind, TokenKind, tokenize
 
 SOURCE_MAX_CHARS: Final = 65_536  # a body template of 64 KiB is a program; ours are a screenful
 BLOCK_DEPTH_MAX: Final = 64  # blocks in blocks, links of an `else` chain included
@@ -205,7 +205,7 @@ class _Parser:
         is_raw = closing.kind is ChunkKind.END_RAW_BLOCK
         closed = call if is_raw else self._head(closing)[0]
         closing_name = closing.text if is_raw else self._name(closed)
-        is_same = closing_name == name if is_raw else _identity(closed) == _identity(call)
+        is_same = closing_name == name if is_raw else _identity(closed) in _identities(call)
         if not is_same and _UNREADABLE not in (call, closed):
             self._fault(closing, f"{shown(closing_name)} closes the block {shown(name)}", f"close it with `{expected}`")
         return closing
@@ -220,6 +220,14 @@ def _identity(call: Call) -> tuple[object, ...]:
     if isinstance(name, Path):
         return (name.is_data, name.depth, *(segment.name for segment in name.segments))
     return (False, 0, name.text if isinstance(name, Literal) else name)
+
+
+def _identities(call: Call) -> tuple[tuple[object, ...], ...]:
+    """How a block's closing tag may name it. A partial block whose name is an expression is closed by the helper's
+    name, or, as in Handlebars, by `undefined`."""
+    if not isinstance(call.callee, Call):
+        return (_identity(call),)
+    return _identity(call.callee), (False, 0, TokenKind.UNDEFINED.value)
 
 
 def _may_follow(kind: ChunkKind, *, is_chained: bool) -> bool:

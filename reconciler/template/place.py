@@ -1,113 +1,344 @@
-"""The places of a template's expressions in JSON, and what is not JSON about it, at the template's own positions.
+"""Where each expression of a template stands in JSON, through all its branches, and what is not JSON about it.
 
-Called by `compile`, for the places, and by `check`, for the faults.
+A template is read as JSON along every way it may take: each branch of a block begins in the same state and all must
+end in states that the same text can follow; a loop is read for one turn, the first, a further and the last, so that a
+comma `{{#unless @last}}` is understood. Called by `compile`, for the places, and by `check`, for the faults.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from reconciler.errors import Severity
-from reconciler.template.fault import INNER_JSON, NOT_JSON, Source, TemplateFault
-from reconciler.template.scan import HOLE, NotJson, Place, read_document, read_string
-from reconciler.template.syntax import Block, Mustache, Partial, Program, Secret, Text
+from reconciler.template import scan
+from reconciler.template.fact import Facts, Turn, frames_in, is_first_or_last, verdict
+from reconciler.template.fault import BRANCHES, INNER_JSON, TOO_DEEP, TOO_LARGE, TemplateFault
+from reconciler.template.program import Again, Body, Branch, Choice, Frame, Hole, Include, Loop, Spot, With
+from reconciler.template.scan import BLOCK, HOLE, MARKS, NotJson, Place, State, TooDeep
+from reconciler.template.sketch import Expression, Inner, Sketch, bodies_of, expressions_in, sketch_of
 
-Node = Text | Secret | Mustache
+LEVELS_MAX: Final = 8  # JSON in a string, in a string, …: each level doubles the backslashes
+STEPS_MAX: Final = 100_000  # tokens read, over all ways; a body template is read in some hundred
+
+_SEPARATE: Final = "this is the loop's second turn: put `{{#unless @last}},{{/unless}}` between the items"
+_OTHERWISE: Final = "say what stands there otherwise, such as `{{else}}null`"
+_SAME: Final = "open and close brackets and quotes in the same branch"
 
 
-@dataclass(frozen=True, slots=True)
+class Unplaceable(Exception):
+    """The template is not JSON; what `is_deep` is an error at every level, never a reason to see plain text."""
+
+    def __init__(self, fault: TemplateFault, *, is_deep: bool = False) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+        self.is_deep = is_deep
+
+
+@dataclass(slots=True)
 class Layout:
-    """A template as literal text and expressions, with a place for each expression; no places where it is not JSON."""
+    """The place of each expression, whole where there is no error."""
 
-    nodes: tuple[Node, ...]
-    places: tuple[Place, ...]
-    faults: tuple[TemplateFault, ...]
-
-    @property
-    def errors(self) -> tuple[TemplateFault, ...]:
-        """The faults for which the template cannot be used."""
-        return tuple(fault for fault in self.faults if fault.is_error)
-
-    @property
-    def is_value(self) -> bool:
-        """Whether the template is one expression and nothing else."""
-        return len(self.nodes) == 1 and isinstance(self.nodes[0], Mustache)
+    places: dict[Expression, Place] = field(default_factory=dict)
+    faults: tuple[TemplateFault, ...] = ()
 
 
-def nodes_of(program: Program) -> tuple[Node, ...] | None:
-    """Literal text and expressions in order, without comments and empty text; None where there is something whose text
-    is known only when it is rendered."""
-    for node in program.body:
-        if isinstance(node, Block | Partial) or (isinstance(node, Mustache) and node.is_decorator):
-            return None
-    return tuple(
-        node for node in program.body if isinstance(node, Secret | Mustache) or (isinstance(node, Text) and node.value)
-    )
-
-
-def document_layout(source: Source, nodes: tuple[Node, ...]) -> Layout:
+def document_layout(body: Body) -> Layout:
     """The layout of a template that is to become a JSON document."""
-    return _layout(source, nodes, is_document=True)
-
-
-def leaf_layout(source: Source, nodes: tuple[Node, ...]) -> Layout:
-    """The layout of a leaf of a mapping body: one expression alone is a value, everything else a JSON string."""
-    alone = Layout(nodes, (Place(0, is_value=True),), ())
-    return alone if alone.is_value else _layout(source, nodes, is_document=False)
-
-
-def _layout(source: Source, nodes: tuple[Node, ...], *, is_document: bool) -> Layout:
-    probe = _Probe(nodes)
+    placer = _Placer()
+    sketch = sketch_of(body)
     try:
-        reading = (read_document if is_document else read_string)(probe.text)
-    except NotJson as exc:
-        start, end = probe.origin(exc.start), probe.origin_of_end(exc.end)
-        fault = source.fault(NOT_JSON, exc.message, start, max(start, end), hint=exc.hint)
-        return Layout(nodes, (), (fault,))
-    return Layout(nodes, reading.places, tuple(_warnings(source, probe, reading.broken)))
+        end = placer.run(sketch, scan.START, 0, ())
+        if problem := scan.incomplete(end, sketch.text):
+            raise _located(sketch, problem)
+    except Unplaceable as exc:
+        return Layout(faults=(exc.fault,))
+    return placer.layout()
 
 
-def _warnings(source: Source, probe: "_Probe", spans: Sequence[tuple[int, int]]) -> Iterator[TemplateFault]:
-    for start, end in dict.fromkeys(spans):
-        yield source.fault(
-            INNER_JSON,
-            "the string looks like JSON but is not: its expressions are escaped as plain text",
-            probe.origin(start),
-            probe.origin_of_end(end),
-            hint="mend the JSON inside the string, and the receiver can parse it whatever the values are",
-            severity=Severity.WARNING,
+def leaf_layout(body: Body) -> Layout:
+    """The layout of a leaf of a mapping body: one expression alone is a value, everything else a JSON string."""
+    if is_value(body):
+        return Layout({item: Place(0, is_value=True) for item in expressions_in(body.statements)})
+    placer = _Placer()
+    sketch = sketch_of(body)
+    try:
+        placer.string(sketch, sketch.spot(0, len(sketch.text)), 0, ())
+    except Unplaceable as exc:
+        return Layout(faults=(exc.fault,))
+    return placer.layout()
+
+
+def is_value(body: Body) -> bool:
+    """Whether a leaf is one expression and nothing else, so that it keeps the value's type."""
+    return len(body.statements) == 1 and isinstance(body.statements[0], Hole)
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What the readings of a document and of the strings in it have in common."""
+
+    left: int = STEPS_MAX
+    frames: dict[Body, frozenset[Frame]] = field(default_factory=dict)
+
+
+class _Placer:
+    """Reads one JSON text; `level` strings are around what is read."""
+
+    def __init__(self, shared: _Shared | None = None) -> None:
+        self.places: dict[Expression, Place] = {}
+        self.broken: list[Spot] = []
+        self.shared = shared or _Shared()
+        self.known: dict[tuple[Body, int, State, Facts], State] = {}
+        self.entered: dict[Include, tuple[State, int]] = {}
+        self.repeated: set[Include] = set()
+        self.turns = 0  # loops that are in their second turn
+
+    def layout(self) -> Layout:
+        warnings = (
+            spot.fault(
+                INNER_JSON,
+                "the string looks like JSON but is not: its expressions are escaped as plain text",
+                hint="mend the JSON inside the string, and the receiver can parse it whatever the values are",
+                severity=Severity.WARNING,
+            )
+            for spot in self.broken
+        )
+        return Layout(self.places, tuple(dict.fromkeys(warnings)))
+
+    def run(self, sketch: Sketch, state: State, level: int, facts: Facts) -> State:
+        """The state after a text. Raises Unplaceable."""
+        position = 0
+        try:
+            while True:
+                position = position if state.quoted else scan.skip_space(sketch.text, position)
+                if position >= len(sketch.text):
+                    return state
+                self.shared.left -= 1
+                if self.shared.left < 0:
+                    raise TooDeep("the blocks can be taken in too many ways", position, position + 1, code=TOO_LARGE)
+                position, state = self._step(sketch, position, state, level, facts)
+        except NotJson as exc:
+            raise _located(sketch, exc, hint=_SEPARATE if self.turns else "") from None
+
+    def _step(self, sketch: Sketch, position: int, state: State, level: int, facts: Facts) -> tuple[int, State]:
+        char = sketch.text[position]
+        # 1. a block, 2. inside a string, 3. a string begins, 4. any other token
+        if char == BLOCK:
+            item = sketch.by_offset[position]
+            assert not isinstance(item, Expression)
+            return position + 1, self._block(sketch, item, state, level, facts)
+        if state.quoted:
+            return self._in_string(sketch, position, state, level)
+        if char == '"':
+            return self._string(sketch, position, state, level, facts)
+        match = scan.TOKEN.match(sketch.text, position)
+        if match is None:
+            raise scan.unreadable(state, sketch.text, position)
+        if match.lastgroup == "mark":
+            return match.end(), scan.take_mark(state, char, position)
+        state = scan.take_value(state, match)
+        if char == HOLE:
+            self._put(sketch.by_offset[position], Place(level, is_value=True))
+        return match.end(), state
+
+    def _put(self, item: Expression | Inner, place: Place) -> None:
+        assert isinstance(item, Expression)
+        if self.places.setdefault(item, place) != place:
+            message = "the expression stands now inside a string and now outside, depending on the blocks around it"
+            raise Unplaceable(item.spot.fault(BRANCHES, message, hint=_SAME))
+
+    # Strings
+
+    def _string(self, sketch: Sketch, position: int, state: State, level: int, facts: Facts) -> tuple[int, State]:
+        """A string, or, if its end is not in the same branch, its beginning."""
+        match = scan.TOKEN.match(sketch.text, position)
+        is_whole = match is not None and self._blocks_are_clean(sketch, match)
+        quote = match if match is not None and is_whole else scan.QUOTE.match(sketch.text, position)
+        assert quote is not None
+        raw = quote[2] if is_whole else ""
+        has_marks = not is_whole or any(mark in raw for mark in MARKS)
+        if state.wants_key:
+            key = None if has_marks else scan.key_of(raw)
+            after = scan.take_key(state, quote, key, is_outermost=level == 0)
+        else:
+            after = scan.take_value(state, quote)
+        if not is_whole:
+            return position + 1, state.inside_string(position)
+        if has_marks:
+            inner = sketch.inside(position + 1, quote.end() - 1)
+            self.string(inner, sketch.spot(*quote.span()), level, facts)
+        return quote.end(), after
+
+    def _blocks_are_clean(self, sketch: Sketch, match: "scan.Match") -> bool:
+        """Whether the blocks in a string neither end it nor break it."""
+        items = [item for offset, item in sketch.by_offset.items() if match.start() < offset < match.end()]
+        return all(self._is_clean(item, sketch) for item in items)
+
+    def _is_clean(self, item: Expression | Inner, sketch: Sketch) -> bool:
+        return all(
+            inner.is_clean() and all(self._is_clean(part, sketch) for part in inner.items)
+            for inner in (sketch_of(body, sketch.decodes) for body in bodies_of(item))
         )
 
+    def _in_string(self, sketch: Sketch, position: int, state: State, level: int) -> tuple[int, State]:
+        """Further text of a string whose quotes are not in one branch; it is plain text."""
+        text = scan.STRING_TEXT.match(sketch.text, position)
+        if text is not None and text.end() > position:
+            return text.end(), state
+        char = sketch.text[position]
+        if char == HOLE:
+            self._put(sketch.by_offset[position], Place(level + 1, is_value=False))
+            return position + 1, state
+        if char != '"':
+            raise scan.bad_string(sketch.text, position)
+        return position + 1, state.after_string()
 
-class _Probe:
-    """The template's text with HOLE for each expression, and the way from its offsets back to the template's."""
+    def string(self, inner: Sketch, spot: Spot, level: int, facts: Facts) -> None:
+        """Put the expressions of a string's text: as in JSON if it is an object or a list, else as plain text."""
+        if self._nested(inner, spot, level, facts):
+            return
+        for item in expressions_in(inner.items):
+            self._put(item, Place(level + 1, is_value=False))
 
-    def __init__(self, nodes: tuple[Node, ...]) -> None:
-        self.nodes = nodes
-        self.offsets: list[int] = []
-        parts: list[str] = []
-        length = 0
-        for node in nodes:
-            self.offsets.append(length)
-            part = node.value if isinstance(node, Text) else HOLE
-            parts.append(part)
-            length += len(part)
-        self.text = "".join(parts)
+    def _nested(self, inner: Sketch, spot: Spot, level: int, facts: Facts) -> bool:
+        text = inner.text.strip(" \t\n\r")
+        if not text.startswith(("{", "[", BLOCK)):
+            return False
+        trial = _Placer(self.shared)
+        try:
+            end = trial.run(inner, scan.START_INNER, level + 1, facts)
+            is_json = not end.quoted and scan.Expect.NOTHING in end.expects
+        except Unplaceable as exc:
+            if exc.is_deep:
+                raise Unplaceable(spot.fault(exc.fault.code, exc.fault.message), is_deep=True) from None
+            is_json = False
+        if not is_json:
+            if '"' in text and text.startswith("{") and text.endswith("}"):
+                self.broken.append(spot)
+            return False
+        if trial.places and level + 1 > LEVELS_MAX:
+            message = f"JSON in strings is nested deeper than {LEVELS_MAX} levels"
+            raise Unplaceable(spot.fault(TOO_DEEP, message), is_deep=True)
+        for item, place in trial.places.items():
+            self._put(item, place)
+        if trial.broken:
+            self.broken.append(spot)
+        return True
 
-    def origin(self, offset: int) -> int:
-        """The template's offset of a character of the probe; that of the end for the probe's end."""
-        if not self.nodes:
-            return 0
-        if offset >= len(self.text):
-            return self.nodes[-1].end
-        index = bisect_right(self.offsets, offset) - 1
-        node = self.nodes[index]
-        return node.start + offset - self.offsets[index] if isinstance(node, Text) else node.start
+    # Blocks
 
-    def origin_of_end(self, offset: int) -> int:
-        """The template's offset after the character before `offset`."""
-        if not self.nodes or offset == 0:
-            return 0
-        index = bisect_right(self.offsets, offset - 1) - 1
-        node = self.nodes[index]
-        return node.start + offset - self.offsets[index] if isinstance(node, Text) else node.end
+    def _block(self, sketch: Sketch, item: Inner, state: State, level: int, facts: Facts) -> State:
+        def run(body: Body, begin: State, known: Facts) -> State:
+            return self._body(sketch, body, begin, level, known)
+
+        # 1. two branches, 2. a loop or a section, 3. a partial, 4. a partial inside itself, 5. a partial to be chosen
+        if isinstance(item, Branch | With):
+            taken = verdict(item.condition, item.zero_holds, facts) if isinstance(item, Branch) else None
+            ways = [item.then, item.otherwise] if taken is None else [item.then if taken else item.otherwise]
+            ends = [run(ways[0], state, facts)]
+            for body in ways[1:]:
+                try:
+                    ends.append(run(body, state, facts))
+                except Unplaceable:  # a quote or bracket that a branch opens says more than what that breaks
+                    if (ends[0].quoted, ends[0].open) != (state.quoted, state.open):
+                        _join(item, [*ends, state])
+                    raise
+            return _join(item, ends)
+        if isinstance(item, Loop):
+            return self._loop(sketch, item, state, level, facts)
+        if isinstance(item, Include):
+            return self._include(sketch, item, state, level, facts)
+        if isinstance(item, Again):
+            return self._again(item, state, level)
+        return self._choice(sketch, item, state, level, facts)
+
+    def _body(self, sketch: Sketch, body: Body, state: State, level: int, facts: Facts) -> State:
+        frames = self.shared.frames.get(body)
+        if frames is None:
+            frames = self.shared.frames[body] = frozenset(frames_in(body))
+        relevant = tuple(fact for fact in facts if fact[0] in frames)
+        key = (body, sketch.decodes, state, relevant)
+        if key not in self.known:
+            self.known[key] = self.run(sketch_of(body, sketch.decodes, sketch.string), state, level, relevant)
+        return self.known[key]
+
+    def _loop(self, sketch: Sketch, item: Loop, state: State, level: int, facts: Facts) -> State:
+        def run(begin: State, turn: Turn) -> State:
+            return self._body(sketch, item.then, begin, level, (*facts, (item.frame, turn)))
+
+        ends = [self._body(sketch, item.otherwise, state, level, facts)]
+        if item.is_section:
+            taken = verdict(item.value, None, facts) if is_first_or_last(item.value) else None
+            if taken is not None:
+                return run(state, Turn.NONE) if taken else ends[0]
+            ends.append(run(state, Turn.NONE))
+        ends.append(run(state, Turn.ONLY))
+        begun = run(state, Turn.FIRST)
+        self.turns += 1
+        while (again := _join(item, [begun, run(begun, Turn.MIDDLE)])) != begun:
+            begun = again
+        ends.append(run(begun, Turn.LAST))
+        self.turns -= 1
+        return _join(item, ends)
+
+    def _include(self, sketch: Sketch, item: Include, state: State, level: int, facts: Facts) -> State:
+        self.entered[item] = (state, level)
+        end = self._body(sketch, item.body, state, level, facts)
+        if item in self.repeated and end != (state if state.quoted else state.after_value()):
+            message = f"{item.label} includes itself, so it must be one JSON value or stand in a string"
+            raise Unplaceable(item.spot.fault(BRANCHES, message))
+        return end
+
+    def _again(self, item: Again, state: State, level: int) -> State:
+        """A partial inside itself; that it is a value, or text, is seen when it ends."""
+        entry, entry_level = self.entered.get(item.target, (state, level))
+        self.repeated.add(item.target)
+        is_same = level == entry_level and state.quoted == entry.quoted
+        if not is_same or not (state.quoted or scan.takes_value(state)):
+            message = f"{item.target.label} includes itself in another context than it is included in"
+            raise Unplaceable(item.spot.fault(BRANCHES, message, hint="include it where a JSON value may stand"))
+        return state if state.quoted else state.after_value()
+
+    def _choice(self, sketch: Sketch, item: Choice, state: State, level: int, facts: Facts) -> State:
+        """The partials that cannot stand here are taken out; to choose one of them is an error when it is rendered."""
+        ends: list[State] = []
+        faults: list[Unplaceable] = []
+        turns = self.turns
+        for name, option in (("", item.otherwise), *item.options.items()):
+            if option is None:
+                continue
+            try:
+                end = self._block(sketch, option, state, level, facts)
+                ends = [_join(item, [*ends, end])]
+            except Unplaceable as exc:
+                if exc.is_deep or not name:
+                    raise
+                self.turns = turns
+                item.unfit.add(name)
+                faults.append(exc)
+        if not ends:
+            raise (
+                faults[0] if faults else Unplaceable(item.spot.fault(BRANCHES, f"no partial can stand at {item.label}"))
+            )
+        return ends[0]
+
+
+def _located(sketch: Sketch, problem: NotJson, *, hint: str = "") -> Unplaceable:
+    spot = sketch.spot(problem.start, problem.end)
+    fault = spot.fault(problem.code, problem.message, hint=hint or problem.hint)
+    return Unplaceable(fault, is_deep=isinstance(problem, TooDeep))
+
+
+def _join(item: Inner, ends: Sequence[State]) -> State:
+    """The state after a block whose ways end in these. Raises Unplaceable."""
+    joined = ends[0]
+    for end in ends[1:]:
+        if not scan.can_join(joined, end):
+            is_bare = isinstance(item, Branch | With | Loop) and not item.otherwise.statements
+            hint = _SAME if joined.quoted != end.quoted or joined.open != end.open else _OTHERWISE if is_bare else ""
+            what = "the turns" if isinstance(item, Loop) else "the branches"
+            label = item.label if not isinstance(item, Again) else ""
+            message = f"{what} of {label} end in different contexts: {scan.differ_text(joined, end)}"
+            raise Unplaceable(item.spot.fault(BRANCHES, message, hint=hint))
+        joined = scan.join(joined, end)
+    return joined

@@ -1,31 +1,37 @@
-"""JSON (RFC 8259) with a placeholder character for each expression of a template: where does each one stand?
+"""JSON (RFC 8259) token by token: what may come next, and what is wrong with what comes.
 
-Outside a string an expression counts as a value; a string whose text is a JSON object or array is read in the same
-way. Called by `place`, which knows the template that the text came from.
+A `State` is where a text stands in the grammar. Expressions and blocks of a template are characters of their own here;
+`place` knows what they are, and follows a template's branches with these states.
 """
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
 from reconciler import jsontext
-from reconciler.template.fault import shown
+from reconciler.template.fault import NOT_JSON, shown
 
 HOLE: Final = "\udc00"  # stands for an expression; a template cannot hold it, since lone surrogates are refused
-LEVELS_MAX: Final = 8  # JSON in a string, in a string, …: each level doubles the backslashes
+BLOCK: Final = "\udc01"  # stands for a block or a partial
+MARKS: Final = f"{HOLE}{BLOCK}"
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_TOKEN: Final = re.compile(
-    rf"""(?P<string>"((?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}))*+)")"""
+_ESCAPE: Final = r"""\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})"""
+TOKEN: Final = re.compile(
+    rf"""(?P<string>"((?:[^"\\\x00-\x1f]++|{_ESCAPE})*+)")"""
     rf"""|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)|(?P<word>true|false|null)"""
     rf"""|(?P<hole>{HOLE})|(?P<mark>[{{}}\[\]:,])"""
 )
-_STRING_START: Final = re.compile(r""""(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*+""")
+QUOTE: Final = re.compile(r'(?P<string>")')
+STRING_TEXT: Final = re.compile(rf"""(?:[^"\\\x00-\x1f{MARKS}]++|{_ESCAPE})*+""")  # between quotes and marks
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_WORD_END: Final = re.compile(rf"""[\s,:{{}}\[\]"{HOLE}]""")
+_WORD_END: Final = re.compile(rf"""[\s,:{{}}\[\]"{MARKS}]""")
 _CLOSING: Final = {"{": "}", "[": "]"}
+
+Quoted = Literal["", "key", "value"]
+Match = re.Match[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +45,23 @@ class Place:
 class NotJson(Exception):
     """The text is not JSON; `start` and `end` are offsets into it."""
 
-    def __init__(self, message: str, start: int, end: int, *, hint: str = "") -> None:
+    def __init__(self, message: str, start: int, end: int, *, hint: str = "", code: str = NOT_JSON) -> None:
         super().__init__(message)
         self.message = message
         self.start = start
         self.end = end
         self.hint = hint
+        self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The places of the expressions in order, and the spans of strings that look like JSON but are not."""
-
-    places: tuple[Place, ...]
-    broken: tuple[tuple[int, int], ...] = ()
+class TooDeep(NotJson):
+    """Nested too deeply: an error at every level, never taken for plain text."""
 
 
-def read_document(text: str) -> Reading:
-    """The places in a JSON document. Raises NotJson."""
-    scanner = _Scanner(text, 0)
-    scanner.run()
-    return Reading(tuple(scanner.places), tuple(scanner.broken))
-
-
-def read_string(text: str) -> Reading:
-    """The places in a text that is to become one JSON string. Raises NotJson where it is nested too deeply."""
-    scanner = _Scanner(text, 0)
-    if not scanner.nested(text, 0, len(text)):
-        scanner.places = [Place(1, is_value=False)] * text.count(HOLE)
-    return Reading(tuple(scanner.places), tuple(scanner.broken))
-
-
-class _Expect(Enum):
+class Expect(Enum):
     """What may come next; the value is how a message names it, unless it depends on the bracket."""
 
+    DOCUMENT = "an object or a list"
     VALUE = "a value"
     FIRST_ITEM = "a value or `]`"
     FIRST_KEY = "a key in quotes or `}`"
@@ -82,167 +71,225 @@ class _Expect(Enum):
     NOTHING = "nothing more"
 
 
-class _TooDeep(NotJson):
-    """Nested too deeply: an error at every level, never taken for plain text."""
+_TAKES: Final = {
+    Expect.DOCUMENT: {"open", "end"},
+    Expect.VALUE: {"open", "scalar"},
+    Expect.FIRST_ITEM: {"open", "scalar", "close"},
+    Expect.FIRST_KEY: {"string", "close"},
+    Expect.KEY: {"string"},
+    Expect.COLON: {"colon"},
+    Expect.NEXT: {"comma", "close"},
+    Expect.NOTHING: {"end"},
+}
+_KIND_OF_MARK: Final = {"{": "open", "[": "open", "}": "close", "]": "close", ":": "colon", ",": "comma"}
 
 
-class _Scanner:
-    """One JSON text; `level` strings are around it."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a text stands: what may come next (after branches it may be one of several), the brackets around, the
+    literal keys of the objects around, and whether it stands in a string whose two quotes are not in one branch."""
 
-    def __init__(self, text: str, level: int) -> None:
-        self.text = text
-        self.level = level
-        self.places: list[Place] = []
-        self.broken: list[tuple[int, int]] = []
-        self.open: list[str] = []  # the brackets around the position
-        self.keys: list[set[str]] = []  # the literal keys of the objects around it
-        self.expect = _Expect.VALUE
+    expects: frozenset[Expect]
+    open: tuple[str, ...] = ()
+    keys: tuple[frozenset[str], ...] = ()
+    quoted: Quoted = ""
+    opened: tuple[int, int] | None = field(default=None, compare=False)  # where that string began
 
-    def run(self) -> None:
-        position = self._skip(0)
-        while position < len(self.text):
-            match = _TOKEN.match(self.text, position)
-            if match is None:
-                raise self._unreadable(position)
-            self._take(match)
-            position = self._skip(match.end())
-        if self.expect is not _Expect.NOTHING:
-            raise self._incomplete()
+    @property
+    def ordered(self) -> list[Expect]:
+        """What may come next, in a fixed order."""
+        return [expect for expect in Expect if expect in self.expects]
 
-    def _skip(self, position: int) -> int:
-        match = _SPACE.match(self.text, position)
-        return match.end() if match else position
+    @property
+    def wants_key(self) -> bool:
+        """Whether a string here is a key."""
+        return bool(self.expects & {Expect.KEY, Expect.FIRST_KEY})
 
-    def _take(self, match: re.Match[str]) -> None:
-        kind = match.lastgroup
-        if kind == "mark":
-            self._mark(match[0], match.start())
-        elif self.expect in (_Expect.KEY, _Expect.FIRST_KEY):
-            if kind != "string":
-                raise self._unexpected(match, hint="put the key into double quotes")
-            self._key(match)
-        elif self.expect not in (_Expect.VALUE, _Expect.FIRST_ITEM):
-            raise self._unexpected(match)
-        else:
-            if kind == "hole":
-                self.places.append(Place(self.level, is_value=True))
-            elif kind == "string":
-                self._string(match)
-            self.expect = self._after_value()
+    def after_value(self) -> "State":
+        """The state once a value is complete."""
+        return replace(self, expects=frozenset({Expect.NEXT if self.open else Expect.NOTHING}))
 
-    def _after_value(self) -> _Expect:
-        return _Expect.NEXT if self.open else _Expect.NOTHING
+    def inside_string(self, position: int) -> "State":
+        """The state after the opening quote of a string whose end is elsewhere."""
+        return replace(self, quoted="key" if self.wants_key else "value", opened=(position, position + 1))
 
-    def _mark(self, mark: str, start: int) -> None:
-        expect = self.expect
-        if mark in "{[" and expect in (_Expect.VALUE, _Expect.FIRST_ITEM):
-            if len(self.open) >= jsontext.DEPTH_MAX:
-                raise _TooDeep(f"nested deeper than {jsontext.DEPTH_MAX} levels", start, start + 1)
-            self.open.append(mark)
-            self.keys.append(set())
-            self.expect = _Expect.FIRST_KEY if mark == "{" else _Expect.FIRST_ITEM
-        elif mark == ":" and expect is _Expect.COLON:
-            self.expect = _Expect.VALUE
-        elif mark == "," and expect is _Expect.NEXT:
-            self.expect = _Expect.KEY if self.open[-1] == "{" else _Expect.VALUE
-        elif self.open and mark == _CLOSING[self.open[-1]] and self._may_close():
-            self.open.pop()
-            self.keys.pop()
-            self.expect = self._after_value()
-        else:
-            hint = "remove the comma before it" if mark in "}]" and expect in (_Expect.KEY, _Expect.VALUE) else ""
-            raise NotJson(f"{self._wanted()}, not `{mark}`", start, start + 1, hint=hint)
+    def after_string(self) -> "State":
+        """The state after the closing quote of such a string."""
+        if self.quoted == "key":
+            return replace(self, quoted="", opened=None, expects=frozenset({Expect.COLON}))
+        return replace(self, quoted="", opened=None).after_value()
 
-    def _may_close(self) -> bool:
-        first = _Expect.FIRST_KEY if self.open[-1] == "{" else _Expect.FIRST_ITEM
-        return self.expect in (_Expect.NEXT, first)
+    def needed(self, expect: Expect) -> str:
+        """What is needed, in words."""
+        return f"`,` or `{_CLOSING[self.open[-1]]}`" if expect is Expect.NEXT else expect.value
 
-    def _key(self, match: re.Match[str]) -> None:
-        self._string(match)
-        if HOLE not in match[0]:
-            key = _decoded(match[2])
-            if key in self.keys[-1] and not self.level:
-                raise NotJson("the object has this key twice", *match.span(), hint="which one counts is undefined")
-            self.keys[-1].add(key)
-        self.expect = _Expect.COLON
-
-    def _string(self, match: re.Match[str]) -> None:
-        if HOLE not in match[0]:
-            return
-        text = HOLE.join(_SURROGATE.sub("\ufffd", _decoded(part)) for part in match[2].split(HOLE))
-        if not self.nested(text, *match.span()):
-            self.places += [Place(self.level + 1, is_value=False)] * text.count(HOLE)
-
-    def nested(self, text: str, start: int, end: int) -> bool:
-        """Whether a string's text is a JSON object or array; if so, its places are added."""
-        stripped = text.strip(" \t\n\r")
-        if not stripped.startswith(("{", "[")):
-            return False
-        inner = _Scanner(text, self.level + 1)
-        try:
-            inner.run()
-        except _TooDeep as exc:
-            raise _TooDeep(exc.message, start, end, hint=exc.hint) from None
-        except NotJson:
-            if '"' in stripped and stripped.startswith("{") and stripped.endswith("}"):
-                self.broken.append((start, end))
-            return False
-        if inner.places and inner.level > LEVELS_MAX:
-            raise _TooDeep(f"JSON in strings is nested deeper than {LEVELS_MAX} levels", start, end)
-        self.places += inner.places
-        self.broken += [(start, end) for _ in inner.broken]
-        return True
-
-    def _needed(self) -> str:
-        return f"`,` or `{_CLOSING[self.open[-1]]}`" if self.expect is _Expect.NEXT else self.expect.value
-
-    def _wanted(self) -> str:
-        if self.expect is _Expect.NOTHING:
+    def wanted(self, expect: Expect) -> str:
+        """The beginning of a message about what is there instead."""
+        if expect is Expect.NOTHING:
             return "the JSON must end here"
-        return f"the JSON needs {self._needed()} here"
+        return f"the JSON needs {self.needed(expect)} here"
 
-    def _unexpected(self, match: re.Match[str], *, hint: str = "") -> NotJson:
-        names = {"hole": "an expression", "string": "a string"}
-        what = names.get(match.lastgroup or "") or shown(_word(match[0]))
-        if match[0] == HOLE and self.expect is _Expect.NEXT:
-            hint = "put text and expressions together inside double quotes"
-        return NotJson(f"{self._wanted()}, not {what}", *match.span(), hint=hint)
 
-    def _incomplete(self) -> NotJson:
-        end = len(self.text.rstrip(" \t\n\r"))
-        if end == 0:
-            hint = "leave `body_template` out to send the event itself"
-            return NotJson("the body is empty, which is not JSON", 0, len(self.text), hint=hint)
-        return NotJson(f"the JSON ends too early: it needs {self._needed()}", end, end)
+START: Final = State(frozenset({Expect.VALUE}))
+START_INNER: Final = State(frozenset({Expect.DOCUMENT}))
 
-    def _unreadable(self, position: int) -> NotJson:
-        """Why no token begins at `position`."""
-        text = self.text
-        if text[position] != '"':
-            hint = "text stands in double quotes" if text[position].isalpha() or text[position] == "'" else ""
-            return NotJson(f"{self._wanted()}, not {shown(_word(text[position:]))}", position, position + 1, hint=hint)
-        start = _STRING_START.match(text, position)
-        end = start.end() if start else position + 1
-        # 1. the end of the text, 2. a backslash before something, 3. a control character
-        if end >= len(text):
-            return NotJson("the string is not closed", position, position + 1, hint='close it with `"`')
-        if text[end] == "\\":
-            return self._bad_escape(end)
-        if text[end] == "\n":
-            return NotJson("a line break inside a string", end, end + 1, hint="write `\\n`")
-        return NotJson("a control character inside a string", end, end + 1, hint=f"write `\\u{ord(text[end]):04x}`")
 
-    def _bad_escape(self, position: int) -> NotJson:
-        following = self.text[position + 1 : position + 2]
-        if following == HOLE:
-            hint = "Handlebars takes one of two backslashes before an expression away: write three for one"
-            return NotJson("an expression right after a backslash", position, position + 2, hint=hint)
-        hint = "a literal backslash is written `\\\\`"
-        return NotJson(f"unknown escape in a string: {shown(chr(92) + following)}", position, position + 2, hint=hint)
+def skip_space(text: str, position: int) -> int:
+    """The next position that holds more than white space."""
+    match = _SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def can_join(one: State, other: State) -> bool:
+    """Whether a text can go on after branches that end in these states: the same brackets and strings around, and at
+    least one token that fits both."""
+    if one.open != other.open or one.quoted != other.quoted:
+        return False
+    return bool(one.quoted) or bool(set.intersection(*(_TAKES[expect] for expect in one.expects | other.expects)))
+
+
+def join(one: State, other: State) -> State:
+    """The state after either of two branches. Only keys that both have written are known to be there."""
+    keys = tuple(mine & theirs for mine, theirs in zip(one.keys, other.keys, strict=True))
+    return replace(one, expects=one.expects | other.expects, keys=keys)
+
+
+def takes_value(state: State) -> bool:
+    """Whether a value may stand here."""
+    return all("scalar" in _TAKES[expect] for expect in state.expects)
+
+
+def differ_text(one: State, other: State) -> str:
+    """Where two branches end, for the message that they end in different contexts."""
+    if one.quoted != other.quoted or one.open == other.open:
+        return f"one {_end_text(one)}, another {_end_text(other)}"
+    return f"one inside {_brackets_text(one)}, another inside {_brackets_text(other)}"
+
+
+def _end_text(state: State) -> str:
+    if state.quoted:
+        return "inside a string"
+    return f"where {' or '.join(dict.fromkeys(state.needed(expect) for expect in state.ordered))} must follow"
+
+
+def _brackets_text(state: State) -> str:
+    return f"`{''.join(state.open[-8:])}`" if state.open else "no bracket"
+
+
+def take_mark(state: State, mark: str, start: int) -> State:
+    """The state after a bracket, comma or colon. Raises NotJson."""
+    kind = _KIND_OF_MARK[mark]
+    for expect in state.ordered:
+        is_right = kind != "close" or mark == _CLOSING[state.open[-1]] if state.open else kind != "close"
+        if kind not in _TAKES[expect] or not is_right:
+            is_early = mark in "}]" and expect in (Expect.KEY, Expect.VALUE)
+            hint = _hint_after_branches(state) or ("remove the comma before it" if is_early else "")
+            raise NotJson(f"{state.wanted(expect)}, not `{mark}`", start, start + 1, hint=hint)
+    if kind == "open":
+        if len(state.open) >= jsontext.DEPTH_MAX:
+            raise TooDeep(f"nested deeper than {jsontext.DEPTH_MAX} levels", start, start + 1)
+        first = Expect.FIRST_KEY if mark == "{" else Expect.FIRST_ITEM
+        return State(frozenset({first}), (*state.open, mark), (*state.keys, frozenset()))
+    if kind == "close":
+        return State(frozenset(), state.open[:-1], state.keys[:-1]).after_value()
+    if kind == "comma":
+        return replace(state, expects=frozenset({Expect.KEY if state.open[-1] == "{" else Expect.VALUE}))
+    return replace(state, expects=frozenset({Expect.VALUE}))
+
+
+def take_value(state: State, match: re.Match[str]) -> State:
+    """The state after a string that is no key, a number, a word or an expression. Raises NotJson."""
+    for expect in state.ordered:
+        if expect in (Expect.KEY, Expect.FIRST_KEY):
+            raise unexpected(state, expect, match, hint="put the key into double quotes")
+        if "scalar" not in _TAKES[expect]:
+            raise unexpected(state, expect, match)
+    return state.after_value()
+
+
+def take_key(state: State, match: re.Match[str], key: str | None, *, is_outermost: bool) -> State:
+    """The state after a key; None for one with expressions in it. Raises NotJson, also for one that is there twice."""
+    for expect in state.ordered:
+        if "string" not in _TAKES[expect]:
+            raise unexpected(state, expect, match)
+    if key is None:
+        return replace(state, expects=frozenset({Expect.COLON}))
+    if key in state.keys[-1] and is_outermost:
+        raise NotJson("the object has this key twice", *match.span(), hint="which one counts is undefined")
+    keys = (*state.keys[:-1], state.keys[-1] | {key})
+    return replace(state, expects=frozenset({Expect.COLON}), keys=keys)
+
+
+def unexpected(state: State, expect: Expect, match: re.Match[str], *, hint: str = "") -> NotJson:
+    """What is wrong with a token that does not fit."""
+    names = {"hole": "an expression", "string": "a string"}
+    what = names.get(match.lastgroup or "") or shown(_word(match[0]))
+    if match[0] == HOLE and expect is Expect.NEXT:
+        hint = "put text and expressions together inside double quotes"
+    return NotJson(f"{state.wanted(expect)}, not {what}", *match.span(), hint=_hint_after_branches(state) or hint)
+
+
+def _hint_after_branches(state: State) -> str:
+    if len(state.expects) < 2:
+        return ""
+    return "the block before it may also write nothing: put what belongs to its text, such as a comma, into it"
+
+
+def incomplete(state: State, text: str) -> NotJson | None:
+    """What is wrong with a document that ends here; None if it is complete."""
+    end = len(text.rstrip(" \t\n\r"))
+    if state.quoted:
+        start, stop = state.opened or (end, end)
+        return NotJson("the string is not closed", start, stop, hint='close it with `"`')
+    missing = [expect for expect in state.ordered if "end" not in _TAKES[expect]]
+    if not missing:
+        return None
+    if end == 0:
+        hint = "leave `body_template` out to send the event itself"
+        return NotJson("the body is empty, which is not JSON", 0, len(text), hint=hint)
+    return NotJson(f"the JSON ends too early: it needs {state.needed(missing[0])}", end, end)
+
+
+def unreadable(state: State, text: str, position: int) -> NotJson:
+    """Why no token begins at `position`, where no string does either."""
+    hint = "text stands in double quotes" if text[position].isalpha() or text[position] == "'" else ""
+    wanted = state.wanted(state.ordered[0])
+    return NotJson(f"{wanted}, not {shown(_word(text[position:]))}", position, position + 1, hint=hint)
+
+
+def bad_string(text: str, position: int) -> NotJson:
+    """Why a string cannot hold the character at `position`."""
+    # 1. a backslash before something, 2. a line break, 3. another control character
+    if text[position] == "\\":
+        return _bad_escape(text, position)
+    if text[position] == "\n":
+        return NotJson("a line break inside a string", position, position + 1, hint="write `\\n`")
+    hint = f"write `\\u{ord(text[position]):04x}`"
+    return NotJson("a control character inside a string", position, position + 1, hint=hint)
+
+
+def _bad_escape(text: str, position: int) -> NotJson:
+    following = text[position + 1 : position + 2]
+    if following and following in MARKS:
+        hint = "Handlebars takes one of two backslashes before an expression away: write three for one"
+        return NotJson("an expression right after a backslash", position, position + 2, hint=hint)
+    hint = "a literal backslash is written `\\\\`"
+    return NotJson(f"unknown escape in a string: {shown(chr(92) + following)}", position, position + 2, hint=hint)
+
+
+def decoded(raw: str) -> str:
+    """The text of what stands between the quotes of a JSON string, expressions and blocks left as they are."""
+    parts = re.split(f"([{MARKS}])", raw)
+    return "".join(part if part in MARKS and part else _decoded(part) for part in parts)
 
 
 def _decoded(raw: str) -> str:
-    """The text of a JSON string without its quotes."""
+    text: str = json.loads(f'"{raw}"') if "\\" in raw else raw
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def key_of(raw: str) -> str:
+    """The literal text of a key."""
     text: str = json.loads(f'"{raw}"')
     return text
 

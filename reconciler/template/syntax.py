@@ -6,6 +6,8 @@ Built by `parse`, read by `compile` and `check`. Offsets count characters of the
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler import jsontext
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -18,13 +20,21 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`a.b`, `a/[b c]`, `.`, `../a` (depth 1), `@root.a` (data)."""
+    """`a.b`, `a/[b c]`, `.`, `../a` (depth 1), `@root.a` (data); scoped if it begins with `this`, `.` or `..`, so that
+    its first name is neither a helper nor a block parameter."""
 
     start: int
     end: int
     segments: tuple[Segment, ...]
     depth: int = 0
     is_data: bool = False
+    is_scoped: bool = False
+
+    @property
+    def simple_name(self) -> str:
+        """The name, if the path is nothing but one: that of a field, a helper or a block parameter; else empty."""
+        is_simple = len(self.segments) == 1 and not (self.is_data or self.is_scoped)
+        return self.segments[0].name if is_simple else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,29 @@ class Literal:
     end: int
     kind: str
     text: str
+
+    @property
+    def value(self) -> str | int | float | bool | None:
+        """What the literal stands for; `undefined` is null."""
+        # 1. text, 2. a number, 3. true and false, 4. null and undefined
+        if self.kind == "string":
+            return self.text
+        if self.kind == "number":
+            return _number(self.text)
+        return self.text == "true" if self.kind == "boolean" else None
+
+    @property
+    def field_name(self) -> str:
+        """The field that the literal names where a path is expected, spelt as JavaScript spells its value."""
+        return jsontext.number_text(_number(self.text)) if self.kind == "number" else self.text
+
+
+def _number(text: str) -> int | float:
+    """A number literal: `1.50` is 1.5 and `012` is 12, as in JavaScript; more digits than fit are kept as written."""
+    if len(text) > jsontext.INT_MAX_DIGITS:
+        return jsontext.Number(text)
+    number = float(text) if "." in text else int(text)
+    return int(number) if number == int(number) else number
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +84,14 @@ class Call:
     def is_plain(self) -> bool:
         """Whether there are no arguments."""
         return not self.params and not self.named
+
+    @property
+    def path(self) -> Path | None:
+        """The callee as a path, a literal being the name of a field as in Handlebars; None for a call."""
+        if isinstance(self.callee, Literal):
+            name = self.callee
+            return Path(name.start, name.end, (Segment(name.field_name, name.start, name.end),))
+        return self.callee if isinstance(self.callee, Path) else None
 
 
 Expression = Path | Literal | Call

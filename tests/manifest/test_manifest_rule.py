@@ -253,16 +253,16 @@ def test_rules_pass_over_what_is_of_another_type() -> None:
 
 def test_a_webhook_that_uses_what_has_no_effect_yet_says_so_to_the_dispatcher(load: Load) -> None:
     """Nothing is sent for it, so that no request goes out unsigned or without its condition."""
-    text = manifest("when: 'true'\nsigning: {keys: [{key: '${secret:k}'}]}\nbody_template: '{\"a\": \"{{upper x}}\"}'")
+    (webhook,) = load(manifest("when: 'true'\nsigning: {keys: [{key: '${secret:k}'}]}")).webhooks
 
-    (webhook,) = load(text.replace("{{upper x}}", "{{upper data.id}}")).webhooks
-
-    assert webhook.ineffective == ("spec.body_template", "spec.signing", "spec.when")
+    assert webhook.ineffective == ("spec.signing", "spec.when")
 
 
 def test_a_plain_webhook_is_effective(load: Load) -> None:
-    """Paths in a body have effect."""
-    assert load(manifest('body_template: \'{"a": "{{data.id}}"}\'')).webhooks[0].ineffective == ()
+    """Paths, helpers and blocks in a body have effect."""
+    body = """body_template: '{"a": "{{upper data.id}}", "b": [{{#each data.approvals}}1,{{/each}}0]}'"""
+
+    assert load(manifest(body)).webhooks[0].ineffective == ()
 
 
 @pytest.mark.parametrize(

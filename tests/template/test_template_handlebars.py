@@ -40,6 +40,25 @@ def test_plain_mode_escapes_nothing(case: dict[str, Any]) -> None:
     assert compile_template(case["template"], escape="none").render(_RECORDED["context"]) == output
 
 
+@pytest.mark.parametrize("case", _RECORDED["effects"], ids=lambda case: repr(case["template"]))
+def test_blocks_and_partials_do_what_they_do_in_handlebars(case: dict[str, Any]) -> None:
+    """Blocks, variables, sections, partials and their white space; what fails there fails here."""
+    template, partials = case["template"], case.get("partials", {})
+
+    if case["output"] is None:
+        with pytest.raises(TemplateError):
+            compile_template(template, escape="html", partials=partials).render(_RECORDED["event"])
+        return
+
+    assert compile_template(template, escape="html", partials=partials).render(_RECORDED["event"]) == case["output"]
+
+
+def test_enough_is_compared_with_handlebars() -> None:
+    """The recorded cases are not lost by a slip of the generator."""
+    assert len(_RECORDED["cases"]) > 90
+    assert sum(case["output"] is not None for case in _RECORDED["effects"]) > 240
+
+
 @pytest.mark.parametrize("tree", _RECORDED["trees"], ids=lambda tree: repr(tree["template"]))
 def test_white_space_control_leaves_the_texts_that_handlebars_leaves(tree: dict[str, Any]) -> None:
     """The whole grammar parses; `~` and lines that a tag has to itself work in and around blocks."""

@@ -116,7 +116,7 @@ def test_faults_carry_the_keys_to_their_leaf(schema: dict[str, Any]) -> None:
     """Line and column count inside the leaf's text."""
     body = {
         "a": {"b": ["ok {{data.id}}", "x\n {{data.idd}}"]},
-        "c": "{{#if x}}{{/if}}",
+        "c": "{{#iff data.id}}{{/iff}}",
         "d": "{{",
         "e": '{"x": {{data.id}} "y": 1}',
         "{{k}}": 1,
@@ -126,7 +126,7 @@ def test_faults_carry_the_keys_to_their_leaf(schema: dict[str, Any]) -> None:
 
     assert [(fault.code, fault.path, fault.line, fault.column) for fault in faults] == [
         ("template.unknown_field", ("a", "b", 1), 2, 9),
-        ("template.no_effect_yet", ("c",), 1, 1),
+        ("template.unknown_helper", ("c",), 1, 1),
         ("template.syntax", ("d",), 1, 1),
         ("template.inner_json", ("e",), 1, 1),
         ("template.bad_leaf", ("{{k}}",), 1, 1),

@@ -1,12 +1,10 @@
 """Syntax faults: all at once, each at its place with a way out; and what parses without having effect."""
 
-from typing import Any
-
 import pytest
 from template_sample import JSON
 
 from reconciler.errors import TemplateError
-from reconciler.template import check_body, compile_template, has_effect
+from reconciler.template import check_body, compile_template
 
 PLAIN = "text/plain"
 
@@ -68,7 +66,7 @@ def faults_of(template: str, content_type: str = PLAIN) -> list[tuple[str, int, 
         ("a ${var:b}", 3, 5, "`${` must begin `${secret:name}`", "$${"),
         ("a ${{b}}", 3, 5, "`${` must begin `${secret:name}`", "$ {{~"),
         ("{{${secret:a}}}", 3, 5, "a secret cannot stand inside an expression", "outside"),
-        ('{{x "${secret:a}"}}', 5, 18, "a secret cannot stand inside an expression", "outside"),
+        ('{{json "${secret:a}"}}', 8, 21, "a secret cannot stand inside an expression", "outside"),
         ("a \ud800 b", 3, 4, "a lone surrogate is not text", ""),
     ],
 )
@@ -85,10 +83,12 @@ def test_a_syntax_fault_has_a_place_and_a_hint(
     assert (caught.value.message, caught.value.line, caught.value.column) == (message, 1, column)
 
 
-@pytest.mark.parametrize("template", ["{{#a.[b]}}{{/a.b}}", '{{#"a"}}{{/a}}', "{{#[a]}}{{/a}}", "{{#@a}}{{/@a}}"])
+@pytest.mark.parametrize(
+    "template", ["{{#a.[b]}}{{/a.b}}", '{{#"a"}}{{/a}}', "{{#[a]}}{{/a}}", "{{#@root.a}}{{/@root.a}}"]
+)
 def test_a_closing_tag_may_spell_the_name_in_another_way(template: str) -> None:
     """Brackets and quotes are no part of a name."""
-    assert [code for code, *_ in faults_of(template)] == ["template.no_effect_yet"]
+    assert faults_of(template) == []
 
 
 def test_a_message_moves_no_terminal() -> None:
@@ -96,15 +96,14 @@ def test_a_message_moves_no_terminal() -> None:
     faults = check_body("{{\x1b[31m}} {{#\u202ea}}{{/b}} {{" + "x" * 500 + " y}}", content_type=PLAIN, schema={})
 
     assert all(fault.message.isprintable() and len(fault.message) < 150 for fault in faults)
-    assert len(faults) == 4
+    assert len(faults) == 3
 
 
 def test_a_raw_block_holds_text_and_references_to_secrets() -> None:
     """Its mustaches are text; a dollar before a brace means what it means everywhere."""
-    assert faults_of("{{{{r}}}} {{x $${y} ${secret:s} ${z} {{{{/r}}}}") == [
-        ("template.no_effect_yet", 1, 1, 10),
-        ("template.secret", 1, 33, 35),
-    ]
+    assert faults_of("{{{{raw}}}} {{x $${y} ${secret:s} ${z} {{{{/raw}}}}") == [("template.secret", 1, 35, 37)]
+    template = compile_template("{{{{raw}}}} {{x $${y} ${secret:s} {{{{/raw}}}}", escape="none")
+    assert template.render({}, {"s": "v"}) == " {{x ${y} v "
 
 
 def test_all_faults_are_reported_at_once_in_order() -> None:
@@ -113,7 +112,6 @@ def test_all_faults_are_reported_at_once_in_order() -> None:
 
     assert faults_of(template) == [
         ("template.syntax", 1, 1, 5),
-        ("template.no_effect_yet", 2, 1, 10),
         ("template.syntax", 2, 13, 14),
         ("template.syntax", 2, 18, 27),
         ("template.syntax", 3, 3, 5),
@@ -127,66 +125,21 @@ def test_lines_and_columns_count_characters_from_one() -> None:
     assert faults_of("é\n👩‍🚀 x {{}}\n")[0][1:] == (2, 7, 11)
 
 
-@pytest.mark.parametrize(
-    ("template", "named"),
-    [
-        ("{{#if x}}a{{else}}b{{/if}}", "`#if`"),
-        ("{{#each x as |a b|}}{{a}}{{/each}}", "`#each`"),
-        ("{{^x}}a{{/x}}", "`^x`"),
-        ("{{#with x}}{{y}}{{/with}}", "`#with`"),
-        ("{{{{raw}}}} {{x}} {{{{/raw}}}}", "`{{{{raw`"),
-        ("{{> part x y=1}}", "`part`"),
-        ("{{#> part}}x{{/part}}", "`#>part`"),
-        ('{{#*inline "x"}}y{{/inline}}', "`#*inline`"),
-        ("{{* deco}}", "`deco`"),
-        ("{{json x}}", "`json`"),
-        ("{{lookup x (concat 'a' \"b\") k=1.5 t=true n=null}}", "`lookup`"),
-        ("{{x y=z}}", "`x`"),
-        ('{{"text"}}', '`"text"`'),
-        ("{{12}}", "`12`"),
-        ("{{true}}", "`true`"),
-        ("{{null}}", "`null`"),
-        ("{{undefined}}", "`undefined`"),
-        ("{{@index}}", "`@index`"),
-        ("{{../x}}", "`../x`"),
-    ],
-)
-def test_the_rest_of_the_language_parses_and_has_no_effect_yet(template: str, named: str) -> None:
-    """A warning with its place; nothing can be compiled, so that nothing is sent."""
-    fault = check_body(template, content_type=PLAIN, schema={})[0]
-
-    assert (fault.code, fault.is_error, fault.line, fault.column) == ("template.no_effect_yet", False, 1, 1)
-    assert named in fault.message
-    assert not has_effect(template)
-    with pytest.raises(TemplateError, match=r"no effect yet|no such partial"):
-        compile_template(template, escape="none")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [None, "", "text {{x}} {{{y.[0]}}} {{&z}} {{! c }} {{@root.a}} ${secret:s}", {}, {"a": ["{{x}}", 1, {"b": None}]}],
-)
-def test_paths_text_comments_and_secrets_have_effect(body: Any) -> None:
-    """What a webhook may use today."""
-    assert has_effect(body)
-
-
-def test_one_leaf_without_effect_is_enough() -> None:
-    """Half a body is not sent either."""
-    assert not has_effect({"a": ["{{x}}", {"b": "{{#if x}}y{{/if}}"}]})
-
-
 def test_a_partial_that_is_not_given_is_named() -> None:
     """The names that there are help to find the right one."""
     with pytest.raises(TemplateError, match="no such partial: `foot`") as caught:
-        compile_template("\n {{> foot}}", partials={"head": "", "food": ""})
+        compile_template("\n {{> foot}}", partials={"head": "", "tail": ""})
 
-    assert (caught.value.line, caught.value.column, caught.value.hint) == (2, 2, "the partials are: food, head")
+    assert (caught.value.line, caught.value.column, caught.value.hint) == (2, 2, "the partials are: head, tail")
 
 
 def test_a_helper_call_is_still_judged_as_json() -> None:
     """Its place in the body is known before its value is."""
-    assert [code for code, *_ in faults_of('{"a": {{json x}}', JSON)] == ["template.no_effect_yet", "template.not_json"]
+    assert [code for code, *_ in faults_of('{"a": {{json x}}', JSON)] == ["template.not_json"]
+    assert [code for code, *_ in faults_of('{"a": {{jsom x}}', JSON)] == [
+        "template.unknown_helper",
+        "template.not_json",
+    ]
 
 
 def test_a_syntax_fault_hides_no_fault_of_json_that_is_not_there() -> None:
