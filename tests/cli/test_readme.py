@@ -77,13 +77,15 @@ def test_every_console_command_prints_what_is_shown(shell: Shell, folder: Path) 
             code, printed = shell.run(step.command)
             assert (code, is_as_told(step.output, printed)) == (0, True), f"{step.command}\n{printed}"
 
-    backup = re.search(r"`(python3 -c [^`]+)`", prose())
+    backup = re.search(r"`(python3 -[cm] [^`]+)`", prose())
     told = re.search(r"`(delivery\.attempted [^`]+)`", prose())
     assert backup and told
     assert shell.run(backup[1]) == (0, "")
     assert "delivered" in shell.run("reconciler deliveries list --store sqlite:///backup.db")[1]
-    attempted = re.search(r"delivery\.attempted .*", (folder / "server-1.log").read_text())
-    assert attempted and is_as_told(told[1], attempted[0])
+    log = folder / "server-1.log"
+    eventually(lambda: "delivery.attempted " in log.read_text())
+    attempted = re.search(r"delivery\.attempted .*", log.read_text())
+    assert attempted and is_as_told(told[1], attempted[0]), attempted
 
 
 def test_every_manifest_is_valid(folder: Path) -> None:
