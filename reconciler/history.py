@@ -5,6 +5,7 @@ daemon too; judging is left to `plan`.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 from reconciler.models.revision import Hold, LiveState, Revision
@@ -18,14 +19,18 @@ READ_WHOLE_MAX: Final = 20  # revisions that are read whole to find which of the
 
 async def read_drift(store: RevisionStore, desired: Desired, live: LiveState) -> Drift:
     """The drift of the owner's webhooks; `live` is what the store has told."""
-    owner = desired.project.spec.owner
+    owner, digest = desired.project.spec.owner, desired.digest
     revisions = [revision async for revision in all_revisions(store)]
-    applied = last_apply(revisions, owner=owner, manifest_digest=desired.digest)
+    applied = last_apply(revisions, owner=owner, manifest_digest=digest)
     last = None
     if applied is not None:
         since = tuple(revision for revision in revisions if applied.number < revision.number <= live.revision)
-        last = await _left_by(store, applied, since)
-    return find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=desired.digest)
+        last = LastApply(applied, await store.live_state(applied.number) if since else None, since)
+    drift = find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=digest)
+    if last is None or not any(item.change.after is None for item in drift.webhooks):
+        return drift
+    last = replace(last, since=await _with_changes(store, last.since))
+    return find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=digest)
 
 
 async def read_hold(store: RevisionStore, owner: str) -> Hold | None:
@@ -53,11 +58,10 @@ async def all_revisions(store: RevisionStore) -> AsyncIterator[Revision]:
         page = Page(PAGE_ROWS, str(found[-1].number))
 
 
-async def _left_by(store: RevisionStore, applied: Revision, since: tuple[Revision, ...]) -> LastApply:
-    if not since:
-        return LastApply(applied)
+async def _with_changes(store: RevisionStore, since: tuple[Revision, ...]) -> tuple[Revision, ...]:
+    """The revisions, those with `changes` that may say who deleted a webhook and what it was called by then."""
     full = list(since)
     moving = [index for index, revision in enumerate(since) if revision.deleted or revision.renamed]
     for index in moving[:READ_WHOLE_MAX]:
         full[index] = await store.revision(since[index].number) or since[index]
-    return LastApply(applied, await store.live_state(applied.number), tuple(full))
+    return tuple(full)

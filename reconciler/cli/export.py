@@ -144,9 +144,13 @@ def exported_document(item: LiveWebhook) -> Mapping[str, Any]:
 
     document, secrets = hide_literals(webhook_manifest(item.webhook))
     hint = "it is not exported; somebody wrote it into the database"
-    view.say_problems(
+    problems = [
         Problem(Severity.WARNING, "secret.literal", fact, path=item.webhook.address, hint=hint) for fact in secrets
-    )
+    ]
+    if not item.is_intact:
+        fact, hint = "the stored document was edited: it fails its digest", "see `reconciler drift`"
+        problems.append(Problem(Severity.WARNING, "edited", fact, path=item.webhook.address, hint=hint))
+    view.say_problems(problems)
     return document
 
 

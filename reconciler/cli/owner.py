@@ -12,6 +12,7 @@ import click
 from reconciler.cli import view
 from reconciler.errors import ReconcilerError
 from reconciler.models.revision import NOBODY, LiveState
+from reconciler.models.webhook import Policy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,7 +40,7 @@ def the_owner(given: str | None, *states: LiveState) -> str:
 
 def _owners(state: LiveState) -> Iterable[str]:
     yield from (item.owner for item in state.webhooks)
-    yield from state.policies
+    yield from (owner for owner, policy in state.policies.items() if policy != Policy())
 
 
 def _shown(owner: str) -> str:

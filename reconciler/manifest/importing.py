@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from reconciler.errors import Problem, Severity
+from reconciler.jsontext import escape
 from reconciler.manifest.emit import yaml_text
 from reconciler.manifest.format import as_written
 from reconciler.manifest.imported_url import clean_url
@@ -200,7 +201,7 @@ class _Conversion:
         text = _escaped(body)
         for value, reference in self.references.items():
             if len(value) >= REPEATED_MIN:
-                text = text.replace(_escaped(value), reference)
+                text = text.replace(_escaped(value), reference).replace(_escaped(escape(value)), reference)
         return text
 
     def _timeout(self, seconds: object) -> int | None:

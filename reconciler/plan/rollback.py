@@ -17,8 +17,11 @@ from reconciler.plan.plan import Plan, cancelled, new_secrets
 
 def make_rollback(target: LiveState, live: LiveState, *, owner: str, unfinished: Mapping[WebhookUid, int]) -> Plan:
     """The plan that brings the owner's live webhooks and policy to those of `target`, an earlier state of the same
-    store. What other owners have is left alone; what they took over since, or whose name they took, refuses the plan.
-    `unfinished` counts pending and in-flight deliveries."""
+    store. `unfinished` counts pending and in-flight deliveries.
+
+    What other owners have is left alone; what they took over since, or whose name they took, refuses the plan, and so
+    does a document that somebody edited in the database: a rollback must not make it look applied.
+    """
     wanted = [item for item in target.webhooks if item.owner == owner]
     held = {item.uid: item for item in live.webhooks}
     uids = {item.uid for item in wanted}
@@ -71,6 +74,9 @@ def _refusals(wanted: Iterable[LiveWebhook], live: Iterable[LiveWebhook], owner:
     by_uid = {item.uid: item for item in foreign}
     by_name = {item.webhook.name: item for item in live if item.owner != owner}
     for then in wanted:
+        if not then.is_intact:
+            fact = f"the stored document of {then.webhook.address} was edited: it fails its digest"
+            yield Refusal("edited", fact, "apply the manifests of that revision instead: that sets the document right")
         taken = by_uid.get(then.uid)
         if taken is not None:
             fact = f"{then.webhook.address} belongs to {owner_text(taken.owner)} now, as {taken.webhook.address}"

@@ -107,6 +107,9 @@ def test_of_several_owners_one_must_be_named(room: Room) -> None:
     assert "--owner ''" in refused.err
     assert "kind: Project" not in room.done("export", "--owner", "").out
     assert "  owner: iam\n" in room.done("export", "--owner", "iam").out
+    room.declare(project())
+    room.done("apply", "--auto-approve", "--allow-empty")
+    assert "  name: b\n" in room.done("export").out
     assert "  name: b\n" in room.done("export", "b").out
 
 
@@ -140,6 +143,17 @@ def test_a_secret_that_a_hand_wrote_into_the_database_is_not_exported(room: Room
     assert "hunter2" not in done.out + done.err
     assert "authorization: (sensitive value)" in done.out
     assert "webhook.a" in done.err
+
+
+def test_an_edited_document_is_exported_with_a_warning(room: Room) -> None:
+    """It is what is live, but nobody applied it."""
+    room.apply(hook("a"))
+    room.edit_database("UPDATE documents SET body = replace(body, 'hooks.example', 'evil.example')")
+
+    done = room.done("export")
+
+    assert "url: https://evil.example.com/a" in done.out
+    assert "warning[edited]" in done.err
 
 
 def test_what_is_live_is_exported_not_what_is_declared(room: Room) -> None:

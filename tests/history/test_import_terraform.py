@@ -149,6 +149,17 @@ def test_bodies_come_through_as_they_are(room: Room, body: str) -> None:
     assert loaded.webhooks[0].spec.body_template == body.replace("${", "$${")
 
 
+def test_a_secret_that_a_body_repeats_becomes_a_reference_there_too() -> None:
+    """Also as JSON spells it."""
+    secret = 'pass"word/with\\quotes'
+    body = json.dumps({"a": f"x {secret} y", "b": "{{data.id}}"})
+
+    found = imported(webhook("w", headers={"x-token": secret}, body_template=body))
+
+    (document,) = found.manifests.values()
+    assert document["spec"]["body_template"] == '{"a": "x ${secret:w_x_token} y", "b": "{{data.id}}"}'
+
+
 def test_a_validator_keeps_its_values_apart() -> None:
     """`no` and `1` are texts in Apono."""
     validators = [{"json_path": "$.a", "expected_values": ["no", "1"]}]

@@ -155,6 +155,19 @@ def test_what_another_owner_took_over_refuses_the_plan(room: Room) -> None:
     assert asyncio.run(room.live()).revision == 3
 
 
+def test_a_document_that_somebody_edited_is_not_rolled_back_to(room: Room) -> None:
+    """It would look applied from then on; the manifests of that revision bring it back."""
+    room.apply(hook("a"))
+    room.apply(hook("a", method="PUT"))
+    room.edit_database("UPDATE documents SET body = replace(body, 'hooks.example', 'evil.example')")
+
+    refused = room.done("rollback", "1", "--auto-approve", code=3)
+
+    assert "the stored document of webhook.a was edited: it fails its digest" in refused.err
+    room.apply(hook("a"))
+    assert asyncio.run(room.live(1)).webhooks[0].is_intact
+
+
 def test_what_was_released_since_is_taken_back(room: Room) -> None:
     """It belongs to nobody."""
     room.apply(hook("a"), hook("b"))
