@@ -163,8 +163,9 @@ class Worker:
         self.cut()
 
     def cut(self) -> None:
-        """End at once what is in flight: as unknown what was written. Shortens a drain."""
+        """End at once what is in flight: as unknown what was written. Shortens a drain, and its wait for the store."""
         self._draining = True
+        self._patience.hurry(seconds=LAST_WRITES_SECONDS)
         for task in list(self._tasks.values()):
             task.cancel()
 

@@ -10,12 +10,15 @@ import pytest
 from worker_room import START, flow, open_worker, until
 
 from reconciler.dispatch import patience
+from reconciler.dispatch import worker as worker_module
 from reconciler.dispatch.attempt import conclude
-from reconciler.dispatch.worker import WorkerSettings
+from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
+from reconciler.egress.deliver import Deliverer
 from reconciler.errors import StoreError, StoreLostError
 from reconciler.models.delivery import AttemptResult
 from reconciler.observe.log import configure, silence
 from reconciler.sandbox.script import Line
+from reconciler.settings import EgressSettings
 
 HANG = Line(drop=True, times=10_000)
 
@@ -116,6 +119,21 @@ async def test_a_second_wish_cuts_the_drain_short(tmp_path):
         await asyncio.wait_for(draining, 5)
 
         assert (await room.only()).outcome == "unknown"
+
+
+async def test_a_drain_with_a_store_that_stays_away_ends_with_its_error(tmp_path, monkeypatch):
+    """What has finished cannot be written; the lease will close it as unknown, and the daemon says why."""
+    monkeypatch.setattr(worker_module, "LAST_WRITES_SECONDS", 0.0)
+    async with open_worker(tmp_path, flow("a")) as room:
+        await room.start()
+        room.store.broken["finish"] = StoreError("the disk is full, nothing was stored: store.db")
+        await room.take("r-1")
+        await until(lambda: room.store.calls["finish"] >= 1, what="a first try")
+
+        await room.worker.drain(timeout_seconds=0)
+
+        assert "the disk is full" in str(await failure_of(room))
+        assert (await room.only()).state == "in_flight"
 
 
 async def test_a_successor_closes_what_a_killed_worker_left(tmp_path):
@@ -264,10 +282,6 @@ def silent_port():
 @contextlib.asynccontextmanager
 async def other_worker(room):
     """A second worker over the room's store, which dials the sandbox's port as it is now."""
-    from reconciler.dispatch.worker import Clock, Worker
-    from reconciler.egress.deliver import Deliverer
-    from reconciler.settings import EgressSettings
-
     egress = EgressSettings(ca_file=room.folder / "ca.pem", connect_to=room.sandbox.connect_to)
     clock = Clock(now=room.clock.now, monotonic=room.clock.monotonic, rand=room.clock.rand)
     async with Deliverer(egress, masker=room.resolver.masker) as deliverer:
