@@ -22,6 +22,7 @@ from reconciler.models.fault import Path, holds_secrets, join_path
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNREADABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_BARE_TAG: Final = re.compile(r"!(?=[\s,\[\]{}]|\Z)")
 _FLOW_REFERENCE: Final = re.compile(r"[\[{,:]\s*\$\{")
 
 
@@ -63,7 +64,7 @@ def parse(file: str, text: str, variables: Mapping[str, str]) -> Parsed:
     documents: list[Document] = []
     problems: list[Problem] = []
     faulty: dict[tuple[int, Path], bool] = {}
-    has_bare_tags = "! " in text or "!\n" in text
+    has_bare_tags = _BARE_TAG.search(text) is not None
     try:
         for index, root in enumerate(compose(text)):
             builder = _Builder(file, Tree(root, text, variables), has_bare_tags=has_bare_tags)
@@ -113,7 +114,7 @@ class _Builder:
             key = self._scalar(key_node) if isinstance(key_node, ScalarNode) else None
             if key.__class__ is not str:
                 key = self._bad_key(key_node)
-            if key in result:
+            if key in result and isinstance(key_node, ScalarNode):  # other keys are at fault, and have no name
                 first = first or {item.value: item for item, _ in reversed(node.value) if isinstance(item, ScalarNode)}
                 self._duplicate(first.get(key_node.value, key_node), key_node)
             result[key] = self.build(value_node)

@@ -349,3 +349,16 @@ def test_many_faults_in_one_file_cost_what_one_does(problems: Problems) -> None:
 
     assert len(found) == 20_000 + 3_000 + 2_000
     assert time.process_time() - begin < 20
+
+
+def test_several_keys_that_are_no_text_are_each_a_problem(problems: Problems) -> None:
+    """Unquoted templates as keys: they have no names that could be compared."""
+    found = problems(manifest("query:\n  {{a}}: x\n  {{b}}: z"))
+
+    assert [problem.code for problem in found] == ["yaml.key", "yaml.key"]
+
+
+@pytest.mark.parametrize("text", ["when: !", "when: [!, a]", "when: !\t# c\n"])
+def test_a_tag_without_a_name_is_told_wherever_it_ends(problems: Problems, text: str) -> None:
+    """At the end of the file, before a comma, before a tab."""
+    assert "yaml.tag" in [problem.code for problem in problems(manifest(text).rstrip("\n"))]
