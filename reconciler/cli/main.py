@@ -28,6 +28,7 @@ class LazyCommand:
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "validate": LazyCommand("manifest", "Check manifests; report every problem at once."),
+    "fmt": LazyCommand("fmt", "Rewrite manifests in the one layout, comments kept."),
     "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests, events and plans."),
     "explain": LazyCommand("manifest", "Print a schema as a table."),
     "plan": LazyCommand("plan", "Show what apply would change."),

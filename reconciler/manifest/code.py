@@ -13,6 +13,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         # files
         "file.missing": "every PATH must exist",
         "file.unreadable": "every manifest must be a file that may be read",
+        "file.unwritable": "a file to be laid out may be written",
         "file.encoding": "manifests are UTF-8",
         "file.too_large": "a manifest file has a largest size",
         # YAML
@@ -27,6 +28,10 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "yaml.key": "keys are text",
         "yaml.ambiguous": "a value means the same to every YAML parser, or is quoted",
         "yaml.number": "numbers fit into 64 bits",
+        # what `fmt` leaves as it is
+        "layout.alias": "keys are put in order only where nothing refers to another place",
+        "layout.directive": "manifests need no YAML directives",
+        "layout.unsafe": "a file says the same before and after it is laid out",
         # ${…}
         "reference.unset": "every ${var:NAME} is set by --var or --var-file",
         "reference.bad": "`${` begins ${var:NAME} or ${secret:NAME}; a literal one is written $${",
@@ -46,6 +51,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "field.value": "the value has the form its field asks for",
         "no_effect_yet": "a field that a later version gives its effect is checked and kept; nothing is sent meanwhile",
         # the set
+        "set.empty": "the PATHs hold manifests",
         "set.duplicate_name": "a name stands once in all manifests",
         "set.duplicate_project": "there is at most one Project",
         "set.rename": "a webhook is renamed from another name, and no two from one",

@@ -42,12 +42,11 @@ def _mapping(value: Mapping[str, Any], indent: int) -> Iterator[str]:
 def _sequence(items: Sequence[Any], indent: int) -> Iterator[str]:
     pad = " " * indent
     for item in items:
-        if isinstance(item, Mapping) and item:
-            first, *rest = _mapping(item, indent + STEP)
-            yield f"{pad}- {first.removeprefix(pad + ' ' * STEP)}"
-        else:
-            first, *rest = _node(item, indent, width=WIDTH - indent - STEP)
-            yield f"{pad}- {first}" if first else f"{pad}-"
+        first, *rest = _node(item, indent, width=WIDTH - indent - STEP)
+        if not first:  # a mapping or list, of which the first line stands beside the dash
+            first, *rest = rest
+            first = first.removeprefix(pad + " " * STEP)
+        yield f"{pad}- {first}"
         yield from rest
 
 

@@ -1,11 +1,14 @@
 """Which files are manifests, and their text: the only place of this package that touches a disk for them.
 
-Called by `manifest.load`. Whatever is wrong with a path is a problem, never an exception.
+Called by `manifest.load` and by commands that write manifests. Whatever is wrong with a path is a problem, never an
+exception.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -82,13 +85,24 @@ class _Search:
 
 def read_text(file: Path) -> tuple[str, Problem | None]:
     """The file's text, line ends as line feeds, or the problem with it."""
+    raw, problem = read_bytes(file)
+    return ("", problem) if problem is not None else decode(file, raw)
+
+
+def read_bytes(file: Path) -> tuple[bytes, Problem | None]:
+    """The file as it is, or the problem with it."""
     try:
         if not file.is_file():
-            return "", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=str(file))
+            return b"", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=str(file))
         with file.open("rb") as stream:
             raw = stream.read(FILE_MAX_BYTES + 1)
     except OSError as exc:
-        return "", _unreadable(file, exc)
+        return b"", _unreadable(file, exc)
+    return raw, None
+
+
+def decode(file: Path, raw: bytes) -> tuple[str, Problem | None]:
+    """The text of a file's bytes, line ends as line feeds and without a byte order mark, or the problem with it."""
     if len(raw) > FILE_MAX_BYTES:
         message = f"the file is larger than {FILE_MAX_BYTES // 1024 // 1024} MiB"
         return "", Problem(
@@ -101,9 +115,47 @@ def read_text(file: Path) -> tuple[str, Problem | None]:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text, None
 
 
+def write_text(file: Path, text: str) -> Problem | None:
+    """Replace the file by the text in one step: whoever reads it meanwhile, or after a crash, sees the old text or the
+    new one. Keeps the file's mode and owner; of a link, what it leads to is replaced."""
+    target = Path(os.path.realpath(file))
+    try:
+        status = target.stat()
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _replace(target, text.encode(), status)
+    except OSError as exc:
+        return _unwritable(file, exc)
+    return None
+
+
+def _replace(target: Path, raw: bytes, status: os.stat_result) -> None:
+    import tempfile  # the commands that only read have no use for it
+
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+                with suppress(PermissionError):  # only root gives files away
+                    os.fchown(descriptor, status.st_uid, status.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+            os.fsync(descriptor)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def _unreadable(path: Path, exc: OSError) -> Problem:
     reason = (exc.strerror or type(exc).__name__).lower()
     return Problem(Severity.ERROR, "file.unreadable", f"cannot be read: {reason}", file=str(path))
+
+
+def _unwritable(path: Path, exc: OSError) -> Problem:
+    reason = (exc.strerror or type(exc).__name__).lower()
+    return Problem(Severity.ERROR, "file.unwritable", f"cannot be written: {reason}", file=str(path))
 
 
 def _bad_encoding(file: Path, raw: bytes, exc: UnicodeDecodeError) -> Problem:
