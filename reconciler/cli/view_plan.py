@@ -29,6 +29,8 @@ class Telling:
     why_gone: str = "is not in the manifests"
 
 
+USERS_SHOWN: Final = 3  # webhooks named beside a new secret; the JSON has all
+
 PLANNED: Final = Telling()
 DONE: Final = Telling("was", "")
 
@@ -98,7 +100,8 @@ def secret_lines(plan: Plan) -> Iterator[Line]:
         return
     yield Line("Secrets that a host will receive for the first time:", is_bold=True)
     for item in plan.new_secrets:
-        used_by = ", ".join(view.visible(address) for address in item.addresses)
+        used_by = ", ".join(view.visible(address) for address in item.addresses[:USERS_SHOWN])
+        used_by += f" and {len(item.addresses) - USERS_SHOWN} more" if len(item.addresses) > USERS_SHOWN else ""
         yield Line(f"{view.visible(item.secret)} -> {view.visible(item.host)}  ({used_by})", indent=2, mark="+")
     yield Line("")
 

@@ -154,13 +154,13 @@ def test(
 
 def read_event(name: str) -> Any:
     """The event in a JSON file. Raises ReconcilerError saying what is wrong with it."""
-    from reconciler import jsontext
-    from reconciler.models.event import EventProblem, judge_payload, make_event, payload_of
+    from reconciler.models import event
 
     raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     try:
-        return make_event(judge_payload(payload_of(jsontext.loads(raw))), raw)
-    except EventProblem as exc:
+        payload, own = event.read_event(raw)
+        return event.make_event(event.judge_payload(payload), own)
+    except event.EventProblem as exc:
         raise ReconcilerError(
             f"{name} is not an event: {exc}", hint="`reconciler explain event` shows the schema"
         ) from exc

@@ -3,13 +3,10 @@
 Called by the worker, which does the sending between the two. What a result means is decided in `dispatch.retry`.
 """
 
-from typing import Any
-
-from reconciler import jsontext
 from reconciler.dispatch import retry
 from reconciler.errors import TemplateError
 from reconciler.models.delivery import AttemptResult, Outcome, State
-from reconciler.models.event import payload_of
+from reconciler.models.event import read_event
 from reconciler.models.webhook import Webhook
 from reconciler.observe.log import log
 from reconciler.request.render import Prepared, blank_secrets, render_request
@@ -18,12 +15,12 @@ from reconciler.store.base import Claimed, Finished
 
 def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str]) -> tuple[Prepared, Prepared]:
     """The request with its secrets, and the same as people are shown it. Raises TemplateError and SecretError."""
-    payload: Any = payload_of(jsontext.loads(claimed.raw))
-    prepared = render_request(webhook, payload, claimed.raw, secrets=secrets, delivery_id=claimed.delivery_id)
+    payload, own = read_event(claimed.raw)
+    prepared = render_request(webhook, payload, own, secrets=secrets, delivery_id=claimed.delivery_id)
     blank = blank_secrets(webhook)
     if not blank:
         return prepared, prepared
-    return prepared, render_request(webhook, payload, claimed.raw, secrets=blank, delivery_id=claimed.delivery_id)
+    return prepared, render_request(webhook, payload, own, secrets=blank, delivery_id=claimed.delivery_id)
 
 
 def describe_fault(exc: TemplateError) -> str:

@@ -264,6 +264,16 @@ def payload_of(value: JsonValue) -> JsonValue:
     return {"event_type": value.get("type"), "event_time": value.get("time"), "data": data}
 
 
+def read_event(raw: bytes) -> tuple[JsonValue, bytes]:
+    """The event in received bytes, and its own bytes: those received, or of a CloudEvents envelope what it wraps.
+
+    Numbers keep their digits. Raises ValueError for what is not JSON.
+    """
+    value = jsontext.loads(raw)
+    payload = payload_of(value)
+    return payload, raw if payload is value else jsontext.dumps(payload).encode("utf-8")
+
+
 def make_event(payload: dict[str, JsonValue], raw: bytes, *, given_id: str | None = None) -> Event:
     """The event of a judged payload; its id is the given one, else the SHA-256 of what it says."""
     data = payload.get("data")

@@ -300,3 +300,16 @@ async def test_what_is_recorded_of_an_attempt_holds_no_secret(tmp_path, bindings
         assert attempt.result["request"]["headers"]["x-api-client-token"] == "***"
         assert "0123456789abcdef" not in json.dumps(attempt.to_json())
         assert room.sandbox.requests[0].status == 200
+
+
+async def test_a_cloudevent_without_a_template_is_sent_as_the_event_it_wraps(tmp_path):
+    """DESIGN: without a body_template the event itself is the body; the envelope is how it came, not what it is."""
+    event = '{"event_type":"AccessRequestCreated","event_time":1795424400.851898000,"data":{"id":"r-1"}}'
+    envelope = f'{{"specversion":"1.0","id":"ce-1","source":"/apono","type":"request","data":{event}}}'
+    async with open_worker(tmp_path, flow("a")) as room:
+        await room.start()
+
+        await room.intake.take(envelope.encode(), source="test")
+        await room.settled()
+
+        assert [request.body for request in room.sandbox.requests] == [event]
