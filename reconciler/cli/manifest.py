@@ -3,19 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from reconciler.cli import view
 from reconciler.cli.option import chosen_paths, format_option, paths_argument, secrets_option, var_options
-from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem
+from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem, Severity
 
 if TYPE_CHECKING:
     from reconciler.manifest.load import Manifests
     from reconciler.models.binding import Binding
 
-FORMAT_VERSION: Final = "1.0"  # of `validate --format json`; the first number changes when a reader would break
+FORMATS: Final = ("text", "json", "github", "sarif", "junit")  # as `cli.view_report` writes them
 DEFAULT_SCHEMA_FOLDER: Final = "schemas"
 
 
@@ -23,7 +23,7 @@ DEFAULT_SCHEMA_FOLDER: Final = "schemas"
 @paths_argument
 @var_options
 @secrets_option
-@format_option()
+@format_option(*FORMATS)
 def validate(
     paths: tuple[str, ...],
     variables: tuple[str, ...],
@@ -35,18 +35,15 @@ def validate(
 
     Reads no store. With --secrets, warns of secrets that the daemon would not resolve.
     """
+    from reconciler.cli.view_report import out_manifests
     from reconciler.manifest.load import load_manifests, read_variables
 
     chosen = chosen_paths(paths)
     bindings, problems = _bindings(secrets_file)
     given = read_variables(variables, [Path(file) for file in var_files])
     manifests = load_manifests(chosen, variables=given, bindings=bindings)
-    manifests = replace(manifests, problems=(*problems, *manifests.problems))
-    if output_format == "json":
-        view.out_json(_report(manifests))
-    else:
-        view.say_problems(manifests.problems, err=False)
-        view.out(("\n" if manifests.problems else "") + _summary(manifests, chosen))
+    manifests = replace(manifests, problems=(*problems, *_empty(manifests, chosen), *manifests.problems))
+    out_manifests(manifests, chosen, output_format)
     return EXIT_OK if manifests.is_valid else EXIT_FAILED
 
 
@@ -58,52 +55,14 @@ def _bindings(secrets_file: str | None) -> tuple[Mapping[str, "Binding"] | None,
     return read_bindings(Path(secrets_file))
 
 
-def _report(manifests: "Manifests") -> dict[str, Any]:
-    errors = sum(problem.is_error for problem in manifests.problems)
-    return {
-        "format_version": FORMAT_VERSION,
-        "valid": errors == 0,
-        "error_count": errors,
-        "warning_count": len(manifests.problems) - errors,
-        "diagnostics": [_diagnostic(problem) for problem in manifests.problems],
-    }
-
-
-def _diagnostic(problem: Problem) -> dict[str, Any]:
-    from reconciler.manifest.code import CODES
-
-    place = None
-    if problem.file is not None:
-        line, column = problem.line or 1, problem.column or 1
-        place = {
-            "filename": problem.file,
-            "start": {"line": line, "column": column},
-            "end": {"line": problem.end_line or line, "column": problem.end_column or column},
-        }
-    return {
-        "severity": problem.severity.value,
-        "code": problem.code,
-        "summary": problem.message,
-        "detail": CODES.get(problem.code, ""),
-        "path": problem.path,
-        "hint": problem.hint,
-        "range": place,
-    }
-
-
-def _summary(manifests: "Manifests", paths: Sequence[Path]) -> str:
-    """`manifests: 4 webhooks, all valid` or `2 errors and 1 warning in 3 files`."""
-    errors = sum(problem.is_error for problem in manifests.problems)
-    warnings = len(manifests.problems) - errors
-    if errors:
-        counts = _count(errors, "error") + (f" and {_count(warnings, 'warning')}" if warnings else "")
-        return f"{counts} in {_count(len({problem.file for problem in manifests.problems}), 'file')}"
-    tail = f", all valid, {_count(warnings, 'warning')}" if warnings else ", all valid"
-    return f"{', '.join(str(path) for path in paths)}: {_count(len(manifests.webhooks), 'webhook')}{tail}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _empty(manifests: "Manifests", paths: Sequence[Path]) -> tuple[Problem, ...]:
+    """A warning for each path if there is no manifest in any: a typing error must not read as "all valid"."""
+    if manifests.outlines or manifests.problems:
+        return ()
+    hint = "manifests are documents in `*.yaml` and `*.yml` files"
+    return tuple(
+        Problem(Severity.WARNING, "set.empty", "there is no manifest here", file=str(path), hint=hint) for path in paths
+    )
 
 
 @click.command()
@@ -138,7 +97,7 @@ def schema(folder: str, check: bool) -> int:
             path.write_text(text, "utf-8")
             view.out(f"{path}: written")
     if stale:
-        view.say_error(f"{_count(stale, 'schema')} not up to date", hint="run `reconciler schema`")
+        view.say_error(f"{stale} schema{'s' if stale > 1 else ''} not up to date", hint="run `reconciler schema`")
     return EXIT_FAILED if stale else EXIT_OK
 
 

@@ -37,6 +37,17 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """A document, sound or not: which of its file, counted from 0, the line where it begins, and what it says it is."""
+
+    file: str
+    index: int
+    line: int
+    kind: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestTest:
     """A `kind: WebhookTest` document; plan and apply pass it over."""
 
@@ -49,7 +60,7 @@ class ManifestTest:
 class Manifests:
     """One judged set. `webhooks` are those without an error, by name; `problems` are sorted by file and line;
     `sources` tell where each webhook is declared, `project_source` where the project is; `files` counts what was
-    read."""
+    read; `outlines` are of every document in it, in order."""
 
     webhooks: tuple[Webhook, ...]
     project: Project
@@ -58,6 +69,7 @@ class Manifests:
     sources: Mapping[WebhookName, Source]
     files: int
     project_source: Source | None = None
+    outlines: tuple[Outline, ...] = ()
 
     @property
     def is_valid(self) -> bool:
@@ -168,6 +180,7 @@ class _Loading:
             sources={webhook.name: _source(document) for webhook, document in webhooks},
             files=len(files),
             project_source=_source(projects[0]) if projects else None,
+            outlines=tuple(map(_outline, documents)),
         )
 
     def _parse(self, file: Path) -> None:
@@ -227,6 +240,15 @@ class _Loading:
 
 def _source(document: Document) -> Source:
     return Source(document.file, document.line, document.index)
+
+
+def _outline(document: Document) -> Outline:
+    value = document.value
+    metadata = value.get("metadata") if isinstance(value, Mapping) else None
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return Outline(
+        document.file, document.index, document.first_line, kind_of(value), name if isinstance(name, str) else None
+    )
 
 
 def _defaults(projects: Sequence[Document]) -> Mapping[str, Any] | None:

@@ -29,13 +29,14 @@ _FLOW_REFERENCE: Final = re.compile(r"[\[{,:]\s*\$\{")
 @dataclass(frozen=True, slots=True)
 class Document:
     """One document of a file; `index` counts from 0, `line` and `column` are those of `metadata.name`, or of the
-    document where it has none."""
+    document where it has none; it begins at `first_line`."""
 
     file: str
     index: int
     value: Any
     line: int
     column: int
+    first_line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def parse(file: str, text: str, variables: Mapping[str, str]) -> Parsed:
             builder = _Builder(file, Tree(root, text, variables), has_bare_tags=has_bare_tags)
             value = builder.build(root)
             line, column = _name_place(root)
-            documents.append(Document(file, index, value, line, column))
+            documents.append(Document(file, index, value, line, column, root.start_mark.line + 1))
             problems.extend(builder.problems)
             faulty.update({(index, path): is_key for path, is_key in builder.faulty.items()})
     except yaml.YAMLError as exc:
