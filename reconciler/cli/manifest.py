@@ -41,7 +41,7 @@ def validate(
     chosen = chosen_paths(paths)
     bindings, problems = _bindings(secrets_file)
     given = read_variables(variables, [Path(file) for file in var_files])
-    manifests = load_manifests(chosen, variables=given, bindings=bindings)
+    manifests = load_manifests(chosen, variables=given, bindings=bindings, rehearse=True)
     manifests = replace(manifests, problems=(*problems, *_empty(manifests, chosen), *manifests.problems))
     out_manifests(manifests, chosen, output_format)
     return EXIT_OK if manifests.is_valid else EXIT_FAILED

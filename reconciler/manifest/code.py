@@ -105,6 +105,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "template.unknown_helper": "a helper, block or variable is one of those known",
         "template.arguments": "a helper or block has the arguments it needs, and no others",
         "template.unknown_partial": "a partial is defined in the template or in the partials folder",
+        "template.render": "a body can be made of every built-in event, and is JSON where it should be",
         "template.bad_leaf": "a leaf of a mapping body is a value that JSON has",
     }
 )

@@ -19,6 +19,7 @@ from reconciler.errors import ManifestError, Problem, ReconcilerError
 from reconciler.manifest import variable
 from reconciler.manifest.file import find_files, read_text
 from reconciler.manifest.parse import Document, Parsed, parse
+from reconciler.manifest.partial import read_partials
 from reconciler.manifest.place import Placer
 from reconciler.manifest.validate import Judge, check_head, judge_project, kind_of
 from reconciler.models.binding import Binding
@@ -98,14 +99,16 @@ def load_manifests(
     *,
     variables: Mapping[str, str] | None = None,
     bindings: Mapping[str, Binding] | None = None,
+    rehearse: bool = False,
 ) -> Manifests:
     """Read and judge every manifest under `paths`, which are files and folders.
 
     `variables` are put in for `${var:NAME}`. With `bindings`, secrets that the daemon would not resolve are warned of.
-    Raises nothing for what people wrote: it is all in `problems`.
+    With `rehearse`, each body is rendered over the built-in events of its triggers, which costs a few milliseconds a
+    body. Raises nothing for what people wrote: it is all in `problems`.
     """
     with _collector_off():
-        return _Loading(variables or {}, bindings).load(paths)
+        return _Loading(variables or {}, bindings, rehearse).load(paths)
 
 
 def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
@@ -142,6 +145,7 @@ class _Loading:
 
     variables: Mapping[str, str]
     bindings: Mapping[str, Binding] | None
+    rehearses: bool
     problems: set[Problem] = field(default_factory=set)
     texts: dict[str, str] = field(default_factory=dict)
     parsed: dict[str, Parsed] = field(default_factory=dict)
@@ -155,7 +159,12 @@ class _Loading:
         projects = [document for document in documents if kind_of(document.value) == "Project"]
         placer = Placer(self.texts, self.variables, projects[0] if projects else None)
         project = self._judge_projects(projects, placer)
-        judge = Judge(defaults=_defaults(projects), bindings=self.bindings)
+        judge = Judge(
+            defaults=_defaults(projects),
+            bindings=self.bindings,
+            partials=self._partials(projects[0], project) if projects and project else None,
+            rehearses=self.rehearses,
+        )
         webhooks: list[tuple[Webhook, Document]] = []
         tests: list[ManifestTest] = []
         named: list[Document] = []
@@ -206,10 +215,15 @@ class _Loading:
         first, *others = projects
         project, faults, default_faults = judge_project(first.value)
         if project is not None and project.spec.partials is not None:
-            folder = Path(first.file).parent / project.spec.partials
+            folder = _folder_of_partials(first, project.spec.partials)
             if not folder.is_dir():
                 message = f"there is no such folder: {folder}"
                 faults.append(Fault("project.partials", ("spec", "partials"), message, "it is relative to this file"))
+            elif not folder.resolve().is_relative_to(Path(first.file).parent.resolve()):
+                message = f"`partials` leaves the manifests: {project.spec.partials}"
+                hint = "name a folder beside or below the project's file, not a link that leads elsewhere"
+                faults.append(Fault("project.partials", ("spec", "partials"), message, hint))
+                project = None
         self._place(placer, first, faults)
         self._place(placer, first, default_faults, is_default=True)
         for other in others:
@@ -217,6 +231,14 @@ class _Loading:
             fault = Fault("set.duplicate_project", ("kind",), message, "keep one for all manifests of an owner")
             self._place(placer, other, [fault])
         return project
+
+    def _partials(self, document: Document, project: Project) -> Mapping[str, str]:
+        """The texts of the project's partials."""
+        if project.spec.partials is None:
+            return {}
+        texts, problems = read_partials(_folder_of_partials(document, project.spec.partials))
+        self.problems.update(problems)
+        return texts
 
     def _check_names(self, placer: Placer, documents: Sequence[Document]) -> None:
         first_by_name: dict[str, Document] = {}
@@ -249,6 +271,11 @@ def _outline(document: Document) -> Outline:
     return Outline(
         document.file, document.index, document.first_line, kind_of(value), name if isinstance(name, str) else None
     )
+
+
+def _folder_of_partials(document: Document, name: str) -> Path:
+    """The folder that a project names; relative to its file."""
+    return Path(document.file).parent / name
 
 
 def _defaults(projects: Sequence[Document]) -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 Called by `manifest.load`, which knows the other documents and the positions. Pure but for what a `Judge` remembers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -12,12 +12,13 @@ from pydantic import ValidationError
 
 from reconciler.errors import Severity
 from reconciler.manifest.field import did_you_mean, field_faults, shown
+from reconciler.manifest.rehearse import Rehearsal
 from reconciler.models.binding import Binding
 from reconciler.models.event import event_schema
 from reconciler.models.fault import SECRET_FIELDS, Fault, Path, show
 from reconciler.models.rule import check_project, check_spec
 from reconciler.models.webhook import API_VERSION, SECRET_REFERENCE, Project, Spec, Webhook, secret_names
-from reconciler.template import TemplateFault, check_body
+from reconciler.template import TemplateFault, check_body, used_partials
 
 KINDS: Final = ("Webhook", "Project", "WebhookTest")
 _HEAD: Final = ("apiVersion", "kind", "metadata", "spec")
@@ -64,11 +65,19 @@ class Judge:
     """Judges documents under one project's defaults; remembers what it found out about a body."""
 
     def __init__(
-        self, *, defaults: Mapping[str, Any] | None = None, bindings: Mapping[str, Binding] | None = None
+        self,
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        bindings: Mapping[str, Binding] | None = None,
+        partials: Mapping[str, str] | None = None,
+        rehearses: bool = False,
     ) -> None:
+        """`partials` are the project's; with `rehearses` each body is rendered over the built-in events."""
         self._defaults = defaults or {}
         self._bindings = bindings
-        self._bodies: dict[tuple[str | bytes, str], tuple[TemplateFault, ...]] = {}
+        self._partials = partials or {}
+        self._rehearsal = Rehearsal() if rehearses else None
+        self._bodies: dict[tuple[str | bytes, str, bytes], tuple[TemplateFault, ...]] = {}
 
     def webhook(self, document: Mapping[str, Any]) -> tuple[Webhook | None, list[Fault]]:
         """The webhook of a document with a sound head, if it is one, and its faults; paths are those of the merged
@@ -78,6 +87,7 @@ class Judge:
         spec = merge(self._defaults, spec if isinstance(spec, Mapping) else {})
         faults: list[Fault] = []
         raw = {"metadata": _literal(metadata, ("metadata",), faults), "spec": _texts_of_spec(spec, faults)}
+        self._add_partials(raw["spec"])
         webhook = None
         try:
             webhook = Webhook.model_validate(raw)
@@ -89,9 +99,9 @@ class Judge:
         if webhook is not None and self._bindings is not None:
             faults.extend(_check_bindings(webhook, raw["spec"], self._bindings))
         faults = [fault for fault in faults if fault.code != "field.missing" or fault.path[0] in document]
-        if any(fault.severity is Severity.ERROR for fault in faults):
-            return None, faults
-        return webhook, faults
+        if webhook is not None and self._rehearsal is not None and not _has_error(faults):
+            faults.extend(self._rehearsal.faults(webhook))
+        return (None if _has_error(faults) else webhook), faults
 
     def stored(self, document: Mapping[str, Any]) -> tuple[Webhook | None, list[Fault]]:
         """The webhook of a document as stores keep it, and its faults. There every default is in place and nothing is
@@ -108,14 +118,28 @@ class Judge:
         faults = [fault for fault in faults if fault.severity is Severity.ERROR]
         return (None if faults else webhook), faults
 
+    def _add_partials(self, spec: dict[str, Any]) -> None:
+        """Put those of the project's partials into a spec that its body includes."""
+        body, given = spec.get("body_template"), spec.get("partials") or {}
+        if not self._partials or not isinstance(body, str | Mapping) or not isinstance(given, Mapping):
+            return
+        used = used_partials(body, {**self._partials, **given})
+        if used:
+            spec["partials"] = {**used, **given}
+
     def _check_body(self, spec: Mapping[str, Any]) -> Iterator[Fault]:
         body, content_type = spec.get("body_template"), spec.get("content_type", "application/json")
         if not isinstance(body, str | Mapping) or not isinstance(content_type, str):
             return
-        key = (body if isinstance(body, str) else orjson.dumps(body), content_type)
+        partials = spec.get("partials")
+        if not isinstance(partials, Mapping) or not all(isinstance(text, str) for text in partials.values()):
+            partials = {}
+        named = orjson.dumps(partials, option=orjson.OPT_SORT_KEYS) if partials else b""
+        key = (body if isinstance(body, str) else orjson.dumps(body), content_type, named)
         faults = self._bodies.get(key)
         if faults is None:
-            faults = self._bodies[key] = check_body(body, content_type=content_type, schema=event_schema())
+            faults = check_body(body, content_type=content_type, schema=event_schema(), partials=partials)
+            self._bodies[key] = faults
         for fault in faults:
             yield Fault(
                 fault.code,
@@ -127,6 +151,10 @@ class Judge:
                 column=fault.column,
                 end_column=fault.end_column,
             )
+
+
+def _has_error(faults: Iterable[Fault]) -> bool:
+    return any(fault.severity is Severity.ERROR for fault in faults)
 
 
 def judge_project(document: Mapping[str, Any]) -> tuple[Project | None, list[Fault], list[Fault]]:

@@ -12,7 +12,8 @@ from reconciler.errors import Severity
 
 Path = tuple[str | int, ...]
 
-SECRET_FIELDS: Final = ("url", "query", "headers", "auth", "signing", "body_template")  # of spec: references may stand
+# of spec: where references may stand
+SECRET_FIELDS: Final = ("url", "query", "headers", "auth", "signing", "body_template", "partials")
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 

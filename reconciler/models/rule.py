@@ -79,18 +79,13 @@ def check_project(spec: Mapping[str, Any]) -> Faults:
             message = reason.replace("the host", f"the host `{show(path)}`", 1)
             yield Fault("url.host", path, message, "write a name, or *.DOMAIN for all names below it")
     partials = spec.get("partials")
-    if isinstance(partials, str):
-        if partials.startswith("/") or ".." in partials.split("/"):
-            hint = "name a folder beside or below the project's file"
-            yield Fault("project.partials", ("spec", "partials"), f"`partials` leaves the manifests: {partials}", hint)
-        else:
-            yield _no_effect_yet("partials")
+    if isinstance(partials, str) and (partials.startswith("/") or ".." in partials.split("/")):
+        hint = "name a folder beside or below the project's file"
+        yield Fault("project.partials", ("spec", "partials"), f"`partials` leaves the manifests: {partials}", hint)
 
 
 def _no_effect_yet(key: str) -> Fault:
     hint = "it is checked and kept; nothing is sent for this webhook until a later version knows what to do with it"
-    if key == "partials":
-        hint = "it is checked and kept for a later version"
     return Fault("no_effect_yet", ("spec", key), f"`{key}` has no effect yet", hint, Severity.WARNING, on_key=True)
 
 

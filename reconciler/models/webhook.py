@@ -236,6 +236,11 @@ class Spec(Model):
         description="Handlebars, as text or as a mapping whose leaves are templates; JSON-safe where content_type is "
         "JSON. Default: the event itself is the body. Not with GET and DELETE, which have none.",
     )
+    partials: dict[str, str] = Field(
+        default_factory=dict,
+        description="Templates that the body may include by `{{> name}}`, by name. Those of the Project's folder of "
+        "partials that the body includes are added, so that what is stored and shown is whole. Default: none.",
+    )
     query: dict[str, str] = Field(
         default_factory=dict, description="Query parameters, added to those of the url. Default: none."
     )
@@ -459,7 +464,9 @@ class ProjectSpec(Model):
     )
     policy: Policy = Policy()
     partials: Line | None = Field(
-        None, description="A folder of Handlebars partials, relative to this file. Default: none."
+        None,
+        description="A folder of Handlebars partials, relative to this file: `who.hbs` is included by `{{> who}}`. "
+        "Default: none.",
     )
 
 

@@ -13,8 +13,9 @@ from urllib.parse import quote
 from reconciler import VERSION, jsontext
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
-from reconciler.models.webhook import SECRET_REFERENCE, Webhook, fill_secrets
+from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets
 from reconciler.template import compile_body, is_json_type
+from reconciler.template.output import SURROGATE
 
 MASK: Final = "***"  # stays as it is in a URL: an asterisk needs no percent-encoding (RFC 3986, section 2.2)
 
@@ -58,7 +59,7 @@ def render_request(
         raise SecretError(f"the secret has no value: {name}", name=name) from None
     except UnicodeEncodeError:
         raise TemplateError("a secret in the URL holds what UTF-8 cannot carry") from None
-    body = _body(webhook, payload, raw, secrets) if spec.method.has_body else None
+    body = render_body(spec, payload, raw, secrets=secrets) if spec.method.has_body else None
     headers = _headers(declared, spec.content_type if body is not None else None, delivery_id, is_test=is_test)
     return Prepared(spec.method.value, url, headers, body)
 
@@ -116,14 +117,20 @@ def _headers(
     return (*kept, *ours.items())
 
 
-def _body(webhook: Webhook, payload: JsonValue, raw: bytes, secrets: Mapping[str, str]) -> bytes:
-    """The body's bytes: the event as it came, or what the template makes of it."""
-    spec = webhook.spec
+def render_body(spec: Spec, payload: JsonValue, raw: bytes, *, secrets: Mapping[str, str]) -> bytes:
+    """The body's bytes: the event as it came, or what the template makes of it.
+
+    Raises SecretError and TemplateError. Outside JSON, which has escapes for it, a lone surrogate becomes U+FFFD, as
+    where JavaScript encodes text (WHATWG Encoding, section 4.3).
+    """
     if spec.body_template is None:
         return raw
-    text = compile_body(spec.body_template, content_type=spec.content_type).render(payload, secrets)
+    template = compile_body(spec.body_template, content_type=spec.content_type, partials=spec.partials)
+    text = template.render(payload, secrets)
     if is_json_type(spec.content_type):
         _check_json(text)
+    else:
+        text = SURROGATE.sub("\ufffd", text)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:

@@ -166,7 +166,7 @@ def _emit_leaf(emitter: Emitter, text: str, partials: Partials, root: Context) -
         emitter.body(body, writer_of(layout))
         return
     emitter.words('"')
-    emitter.body(body, writer_of(layout), spell=jsontext.escape, levels=1)
+    emitter.body(body, writer_of(layout), dropped=layout.dropped, spell=jsontext.escape, levels=1)
     emitter.words('"')
 
 

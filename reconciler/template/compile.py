@@ -155,7 +155,7 @@ def _compiled(source: str, escape: Escape, partials: Partials) -> Template:
     if escape == "json":
         layout = document_layout(body)
         refuse(layout.faults)
-        emitter.body(body, writer_of(layout))
+        emitter.body(body, writer_of(layout), dropped=layout.dropped)
     else:
         emitter.body(body, _plain_writer(escape))
     return finish(emitter)

@@ -5,7 +5,7 @@ and literals are constants in the function's globals, in which there are no buil
 as fast as walking the program, which is what decides how many deliveries a daemon renders.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -87,6 +87,7 @@ class Emitter:
         self._parts: list[tuple[str, Spot | None]] = []
         self._text = ""
         self._writer: Writer = lambda _: None
+        self._dropped: Container[Words] = ()
         self._spell: Callable[[str], str] = str
         self._levels = 0
         self._count = 0
@@ -109,10 +110,18 @@ class Emitter:
         """Write literal text."""
         self._text += text
 
-    def body(self, body: Body, writer: Writer, *, spell: Callable[[str], str] = str, levels: int = 0) -> None:
-        """Write a body: each expression by the function that `writer` gives (none: it is never reached), literal text
-        as `spell` spells it, which is `levels` times inside a JSON string."""
-        self._writer, self._spell, self._levels = writer, spell, levels
+    def body(
+        self,
+        body: Body,
+        writer: Writer,
+        *,
+        dropped: Container[Words] = (),
+        spell: Callable[[str], str] = str,
+        levels: int = 0,
+    ) -> None:
+        """Write a body: each expression by the function that `writer` gives (none: it is never reached), literal text,
+        if not `dropped`, as `spell` spells it, which is `levels` times inside a JSON string."""
+        self._writer, self._dropped, self._spell, self._levels = writer, dropped, spell, levels
         self._body(body)
 
     # Lines and names
@@ -178,7 +187,8 @@ class Emitter:
     def _statement(self, statement: Statement) -> None:
         match statement:
             case Words():
-                self.words(self._spell(statement.text))
+                if statement not in self._dropped:
+                    self.words(self._spell(statement.text))
             case Hole():
                 self._hole(statement)
             case SecretHole():

@@ -26,6 +26,7 @@ from reconciler.template.program import (
     Statement,
     Value,
     Variable,
+    Words,
 )
 from reconciler.template.syntax import Block, Call, Literal, Partial, Path, Program
 
@@ -47,6 +48,18 @@ class Definition:
     names: Mapping[str, Variable]
     partials: Mapping[str, "Definition"] | None = None  # None: those that are known where it is included
     content: "Definition | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The tag of a partial: what the partial works on, the content between the tags of a partial block, and the line
+    that the tag has to itself."""
+
+    spot: Spot
+    value: Value | None = None
+    block: Definition | None = None
+    indent: str = ""
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +110,9 @@ class Includer:
                 scope = outside.scope if outside is not None else None
                 yield name, Definition(name, node.program or Program(()), room.site, scope, room.names)
 
-    def include(self, call: Call, content: Program | None, spot: Spot, room: Room, indent: str) -> Sequence[Statement]:
+    def include(self, node: Partial | Block, spot: Spot, room: Room) -> Sequence[Statement]:
         """The statement of `{{> name context key=value}}`, or of a partial block with its content."""
+        call = node.call
         if len(call.params) > 1:
             message = f"a partial takes one context, not {len(call.params)}"
             self.resolver.fault(spot, ARGUMENTS, message, "give more values by name: `{{> name key=value}}`")
@@ -107,16 +121,19 @@ class Includer:
             self.resolver.fault(spot, TOO_DEEP, f"partials are nested deeper than {INCLUDE_DEPTH_MAX} levels")
             return ()
         value = self._context(call, spot, room)
-        block = self._content(content, room) if content is not None else None
+        if isinstance(node, Partial):
+            tag = Tag(spot, value, None, node.indent, node.is_alone)
+        else:
+            tag = Tag(spot, value, self._content(node.program or Program(()), room))
         inner = replace(room, depth=room.depth + 1)
         if isinstance(call.callee, Call):
-            return (self._choice(call.callee, value, block, spot, inner, indent),)
+            return (self._choice(call.callee, tag, inner),)
         name = name_of(call.callee, room.site.source)
-        definition = self._find(name, inner, spot) or block
+        definition = self._find(name, inner, spot) or tag.block
         if definition is None:
             self._unknown(name, spot, room)
             return ()
-        return (self._enter(definition, value, block, spot, inner, indent),)
+        return (self._enter(definition, tag, inner),)
 
     def _context(self, call: Call, spot: Spot, room: Room) -> Value | None:
         """What the partial works on; None for the context that is there."""
@@ -162,34 +179,24 @@ class Includer:
             hint = f"the partials are: {', '.join(known)}" if known else "there are no partials"
         self.resolver.fault(spot, UNKNOWN_PARTIAL, f"no such partial: {shown(name)}", hint)
 
-    def _choice(
-        self, callee: Call, value: Value | None, block: Definition | None, spot: Spot, room: Room, indent: str
-    ) -> Choice:
+    def _choice(self, callee: Call, tag: Tag, room: Room) -> Choice:
         """A partial whose name is a value: any that is known may be meant."""
         label = f"`>{shown(room.site.source.text[callee.start : callee.end])[1:-1]}`"
         options: dict[str, Include | Again] = {}
         for name in sorted({*self.texts, *room.partials}):
-            definition = self._find(name, room, spot)
+            definition = self._find(name, room, tag.spot)
             if definition is not None:
-                options[name] = self._enter(definition, value, block, spot, room, indent)
-        fallback = self._enter(block, value, block, spot, room, indent) if block is not None else None
+                options[name] = self._enter(definition, tag, room)
+        fallback = self._enter(tag.block, tag, room) if tag.block is not None else None
         assert not isinstance(fallback, Again)  # content is no partial that could include itself
-        return Choice(spot, label, self.resolver.value(callee, room), options, fallback)
+        return Choice(tag.spot, label, self.resolver.value(callee, room), options, fallback)
 
-    def _enter(
-        self,
-        definition: Definition,
-        value: Value | None,
-        block: Definition | None,
-        spot: Spot,
-        room: Room,
-        indent: str,
-    ) -> Include | Again:
+    def _enter(self, definition: Definition, tag: Tag, room: Room) -> Include | Again:
         """A definition at this place."""
-        program = definition.program
+        spot, value, block, program = tag.spot, tag.value, tag.block, definition.program
         for known, include in room.includes:
             if known is program and include.frame is not None:
-                return Again(spot, include, value or Look(spot, room.scope.context), indent, room.frame)
+                return Again(spot, include, value or Look(spot, room.scope.context), tag.indent, room.frame)
         is_content = definition.name == _CONTENT
         is_recursive = not is_content and self._may_include_itself(definition, room)
         if is_recursive and value is None:
@@ -199,7 +206,7 @@ class Includer:
         for _ in range(is_content + (block is not None)):
             frame = Frame(frame, same_as=frame) if frame is not None else None
         label = f"`>{shown(definition.name)[1:-1]}`"
-        include = Include(spot, label, definition.name, value, scope, indent, Body(room.site, ()))
+        include = Include(spot, label, definition.name, value, scope, tag.indent, Body(room.site, ()), tag.is_alone)
         if is_recursive:
             include.outer_frame, include.frame = frame, Frame(None)
             frame = include.frame
@@ -217,7 +224,8 @@ class Includer:
         if block is not None and block is not definition:
             inner = replace(inner, partials={**inner.partials, **self._handed_over(block, inner)})
         outside = replace(inner, scope=definition.scope) if definition.scope is not None else None
-        include.body = self.resolver.body(program, inner, outside=outside)
+        body = self.resolver.body(program, inner, outside=outside)
+        include.body = _with_final_line_feed(body) if definition.site.name == definition.name else body
         return include
 
     def _handed_over(self, block: Definition, room: Room) -> Mapping[str, Definition]:
@@ -247,6 +255,17 @@ class Includer:
                 elif item in self.texts:
                     waiting += included_names(self.texts[item])
         return False
+
+
+def _with_final_line_feed(body: Body) -> Body:
+    """The body of a partial's file, the line feed at its end apart."""
+    last = body.statements[-1] if body.statements else None
+    if not isinstance(last, Words) or not last.text.endswith("\n"):
+        return body
+    end = last.spot.end
+    rest = Words(replace(last.spot, end=end - 1), last.text[:-1])
+    final = Words(replace(last.spot, start=end - 1), "\n", is_final=True)
+    return Body(body.site, (*body.statements[:-1], rest, final))
 
 
 def _scope(context: Variable, definition: Definition) -> Scope:

@@ -13,9 +13,9 @@ from reconciler.errors import Severity
 from reconciler.template import scan
 from reconciler.template.fact import Facts, Turn, frames_in, is_first_or_last, verdict
 from reconciler.template.fault import BRANCHES, INNER_JSON, TOO_DEEP, TOO_LARGE, TemplateFault
-from reconciler.template.program import Again, Body, Branch, Choice, Frame, Hole, Include, Loop, Spot, With
-from reconciler.template.scan import BLOCK, HOLE, MARKS, NotJson, Place, State, TooDeep
-from reconciler.template.sketch import Expression, Inner, Sketch, bodies_of, expressions_in, sketch_of
+from reconciler.template.program import Again, Body, Branch, Choice, Frame, Hole, Include, Loop, Spot, With, Words
+from reconciler.template.scan import BLOCK, FINAL, HOLE, MARKS, NotJson, Place, State, TooDeep
+from reconciler.template.sketch import Expression, Inner, Item, Sketch, bodies_of, leaves_in, sketch_of
 
 LEVELS_MAX: Final = 8  # JSON in a string, in a string, …: each level doubles the backslashes
 STEPS_MAX: Final = 100_000  # tokens read, over all ways; a body template is read in some hundred
@@ -36,10 +36,12 @@ class Unplaceable(Exception):
 
 @dataclass(slots=True)
 class Layout:
-    """The place of each expression, whole where there is no error."""
+    """The place of each expression, whole where there is no error; `dropped` are line feeds that end the files of
+    partials and cannot stand in a string."""
 
     places: dict[Expression, Place] = field(default_factory=dict)
     faults: tuple[TemplateFault, ...] = ()
+    dropped: set[Words] = field(default_factory=set)
 
 
 def document_layout(body: Body) -> Layout:
@@ -48,7 +50,7 @@ def document_layout(body: Body) -> Layout:
     sketch = sketch_of(body)
     try:
         end = placer.run(sketch, scan.START, 0, ())
-        if problem := scan.incomplete(end, sketch.text):
+        if problem := scan.incomplete(end, sketch.text, string_start=placer.string_start):
             raise _located(sketch, problem)
     except Unplaceable as exc:
         return Layout(faults=(exc.fault,))
@@ -58,14 +60,18 @@ def document_layout(body: Body) -> Layout:
 def leaf_layout(body: Body) -> Layout:
     """The layout of a leaf of a mapping body: one expression alone is a value, everything else a JSON string."""
     if is_value(body):
-        return Layout({item: Place(0, is_value=True) for item in expressions_in(body.statements)})
+        return Layout({item: Place(0, is_value=True) for item in body.statements if isinstance(item, Hole)})
     placer = _Placer()
     sketch = sketch_of(body)
     try:
         placer.string(sketch, sketch.spot(0, len(sketch.text)), 0, ())
     except Unplaceable as exc:
         return Layout(faults=(exc.fault,))
-    return placer.layout()
+    layout = placer.layout()
+    for item in body.statements[:-1]:  # what has a line to itself keeps it
+        if isinstance(item, Include) and item.is_alone:
+            layout.dropped.difference_update(item.body.statements[-1:])
+    return layout
 
 
 def is_value(body: Body) -> bool:
@@ -87,10 +93,12 @@ class _Placer:
     def __init__(self, shared: _Shared | None = None) -> None:
         self.places: dict[Expression, Place] = {}
         self.broken: list[Spot] = []
+        self.dropped: set[Words] = set()
         self.shared = shared or _Shared()
         self.known: dict[tuple[Body, int, State, Facts], State] = {}
         self.entered: dict[Include, tuple[State, int]] = {}
         self.repeated: set[Include] = set()
+        self.string_start = 0  # of the last string whose end is in another branch
         self.turns = 0  # loops that are in their second turn
 
     def layout(self) -> Layout:
@@ -103,7 +111,7 @@ class _Placer:
             )
             for spot in self.broken
         )
-        return Layout(self.places, tuple(dict.fromkeys(warnings)))
+        return Layout(self.places, tuple(dict.fromkeys(warnings)), self.dropped)
 
     def run(self, sketch: Sketch, state: State, level: int, facts: Facts) -> State:
         """The state after a text. Raises Unplaceable."""
@@ -125,7 +133,7 @@ class _Placer:
         # 1. a block, 2. inside a string, 3. a string begins, 4. any other token
         if char == BLOCK:
             item = sketch.by_offset[position]
-            assert not isinstance(item, Expression)
+            assert isinstance(item, Inner)
             return position + 1, self._block(sketch, item, state, level, facts)
         if state.quoted:
             return self._in_string(sketch, position, state, level)
@@ -141,7 +149,7 @@ class _Placer:
             self._put(sketch.by_offset[position], Place(level, is_value=True))
         return match.end(), state
 
-    def _put(self, item: Expression | Inner, place: Place) -> None:
+    def _put(self, item: Item, place: Place) -> None:
         assert isinstance(item, Expression)
         if self.places.setdefault(item, place) != place:
             message = "the expression stands now inside a string and now outside, depending on the blocks around it"
@@ -163,7 +171,8 @@ class _Placer:
         else:
             after = scan.take_value(state, quote)
         if not is_whole:
-            return position + 1, state.inside_string(position)
+            self.string_start = position
+            return position + 1, state.inside_string()
         if has_marks:
             inner = sketch.inside(position + 1, quote.end() - 1)
             self.string(inner, sketch.spot(*quote.span()), level, facts)
@@ -174,7 +183,7 @@ class _Placer:
         items = [item for offset, item in sketch.by_offset.items() if match.start() < offset < match.end()]
         return all(self._is_clean(item, sketch) for item in items)
 
-    def _is_clean(self, item: Expression | Inner, sketch: Sketch) -> bool:
+    def _is_clean(self, item: Item, sketch: Sketch) -> bool:
         return all(
             inner.is_clean() and all(self._is_clean(part, sketch) for part in inner.items)
             for inner in (sketch_of(body, sketch.decodes) for body in bodies_of(item))
@@ -189,6 +198,9 @@ class _Placer:
         if char == HOLE:
             self._put(sketch.by_offset[position], Place(level + 1, is_value=False))
             return position + 1, state
+        if char == FINAL:
+            self._drop(sketch.by_offset[position])
+            return position + 1, state
         if char != '"':
             raise scan.bad_string(sketch.text, position)
         return position + 1, state.after_string()
@@ -197,8 +209,15 @@ class _Placer:
         """Put the expressions of a string's text: as in JSON if it is an object or a list, else as plain text."""
         if self._nested(inner, spot, level, facts):
             return
-        for item in expressions_in(inner.items):
-            self._put(item, Place(level + 1, is_value=False))
+        for item in leaves_in(inner.items):
+            if isinstance(item, Words):
+                self._drop(item)
+            else:
+                self._put(item, Place(level + 1, is_value=False))
+
+    def _drop(self, item: Item) -> None:
+        if isinstance(item, Words) and item.is_final:
+            self.dropped.add(item)
 
     def _nested(self, inner: Sketch, spot: Spot, level: int, facts: Facts) -> bool:
         text = inner.text.strip(" \t\n\r")
@@ -221,6 +240,9 @@ class _Placer:
             raise Unplaceable(spot.fault(TOO_DEEP, message), is_deep=True)
         for item, place in trial.places.items():
             self._put(item, place)
+        for words in leaves_in(inner.items):
+            if isinstance(words, Words):
+                self._drop(words)
         if trial.broken:
             self.broken.append(spot)
         return True

@@ -193,10 +193,11 @@ class Body:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
-    """Literal text."""
+    """Literal text. With `is_final`, the line feed that ends a partial's file; it is left out inside a JSON string."""
 
     spot: Spot
     text: str
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,6 +271,7 @@ class Include:
     scope: Scope
     indent: str
     body: Body
+    is_alone: bool = False  # on its line
     frame: Frame | None = None
     outer_frame: Frame | None = None
 

@@ -128,8 +128,7 @@ class Resolver:
         if isinstance(node, Mustache):
             return self._mustache(node, spot, room)
         if isinstance(node, Partial) or node.kind == "#>":
-            content = node.program if isinstance(node, Block) else None
-            return self.includer.include(node.call, content, spot, room, getattr(node, "indent", ""))
+            return self.includer.include(node, spot, room)
         return self._block(node, spot, room)
 
     def _mustache(self, node: Mustache, spot: Spot, room: Room) -> Sequence[Statement]:

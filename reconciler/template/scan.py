@@ -6,18 +6,19 @@ A `State` is where a text stands in the grammar. Expressions and blocks of a tem
 
 import json
 import re
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Final, Literal
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, Literal, NamedTuple
 
 from reconciler import jsontext
 from reconciler.template.fault import NOT_JSON, shown
 
 HOLE: Final = "\udc00"  # stands for an expression; a template cannot hold it, since lone surrogates are refused
 BLOCK: Final = "\udc01"  # stands for a block or a partial
-MARKS: Final = f"{HOLE}{BLOCK}"
+FINAL: Final = "\udc02"  # stands for the line feed at the end of a partial's file
+MARKS: Final = f"{HOLE}{BLOCK}{FINAL}"
 
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SPACE: Final = re.compile(rf"[ \t\n\r{FINAL}]*")
 _ESCAPE: Final = r"""\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})"""
 TOKEN: Final = re.compile(
     rf"""(?P<string>"((?:[^"\\\x00-\x1f]++|{_ESCAPE})*+)")"""
@@ -58,70 +59,75 @@ class TooDeep(NotJson):
     """Nested too deeply: an error at every level, never taken for plain text."""
 
 
-class Expect(Enum):
-    """What may come next; the value is how a message names it, unless it depends on the bracket."""
+class Expect(IntEnum):
+    """What may come next."""
 
-    DOCUMENT = "an object or a list"
-    VALUE = "a value"
-    FIRST_ITEM = "a value or `]`"
-    FIRST_KEY = "a key in quotes or `}`"
-    KEY = "a key in quotes"
-    COLON = "`:`"
-    NEXT = "a comma or the closing bracket"
-    NOTHING = "nothing more"
+    DOCUMENT = 0
+    VALUE = 1
+    FIRST_ITEM = 2
+    FIRST_KEY = 3
+    KEY = 4
+    COLON = 5
+    NEXT = 6
+    NOTHING = 7
 
 
-_TAKES: Final = {
-    Expect.DOCUMENT: {"open", "end"},
-    Expect.VALUE: {"open", "scalar"},
-    Expect.FIRST_ITEM: {"open", "scalar", "close"},
-    Expect.FIRST_KEY: {"string", "close"},
-    Expect.KEY: {"string"},
-    Expect.COLON: {"colon"},
-    Expect.NEXT: {"comma", "close"},
-    Expect.NOTHING: {"end"},
-}
+_NAMES: Final = (  # as messages call them, in the order above
+    "an object or a list",
+    "a value",
+    "a value or `]`",
+    "a key in quotes or `}`",
+    "a key in quotes",
+    "`:`",
+    "a comma or the closing bracket",
+    "nothing more",
+)
+_TAKES: Final = (  # the kinds of token that fit, in the order above
+    {"open", "end"},
+    {"open", "scalar"},
+    {"open", "scalar", "close"},
+    {"string", "close"},
+    {"string"},
+    {"colon"},
+    {"comma", "close"},
+    {"end"},
+)
 _KIND_OF_MARK: Final = {"{": "open", "[": "open", "}": "close", "]": "close", ":": "colon", ",": "comma"}
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where a text stands: what may come next (after branches it may be one of several), the brackets around, the
-    literal keys of the objects around, and whether it stands in a string whose two quotes are not in one branch."""
+class State(NamedTuple):
+    """Where a text stands: what may come next (after branches it may be one of several, in order), the brackets around,
+    the literal keys of the objects around, and whether it stands in a string whose two quotes are not in one branch."""
 
-    expects: frozenset[Expect]
+    expects: tuple[Expect, ...]
     open: tuple[str, ...] = ()
     keys: tuple[frozenset[str], ...] = ()
     quoted: Quoted = ""
-    opened: tuple[int, int] | None = field(default=None, compare=False)  # where that string began
-
-    @property
-    def ordered(self) -> list[Expect]:
-        """What may come next, in a fixed order."""
-        return [expect for expect in Expect if expect in self.expects]
 
     @property
     def wants_key(self) -> bool:
         """Whether a string here is a key."""
-        return bool(self.expects & {Expect.KEY, Expect.FIRST_KEY})
+        return Expect.KEY in self.expects or Expect.FIRST_KEY in self.expects
+
+    def with_expect(self, expect: Expect) -> "State":
+        """The state, inside the same brackets and outside of strings, where one thing may come next."""
+        return State((expect,), self.open, self.keys)
 
     def after_value(self) -> "State":
         """The state once a value is complete."""
-        return replace(self, expects=frozenset({Expect.NEXT if self.open else Expect.NOTHING}))
+        return self.with_expect(Expect.NEXT if self.open else Expect.NOTHING)
 
-    def inside_string(self, position: int) -> "State":
+    def inside_string(self) -> "State":
         """The state after the opening quote of a string whose end is elsewhere."""
-        return replace(self, quoted="key" if self.wants_key else "value", opened=(position, position + 1))
+        return self._replace(quoted="key" if self.wants_key else "value")
 
     def after_string(self) -> "State":
         """The state after the closing quote of such a string."""
-        if self.quoted == "key":
-            return replace(self, quoted="", opened=None, expects=frozenset({Expect.COLON}))
-        return replace(self, quoted="", opened=None).after_value()
+        return self.with_expect(Expect.COLON) if self.quoted == "key" else self.after_value()
 
     def needed(self, expect: Expect) -> str:
         """What is needed, in words."""
-        return f"`,` or `{_CLOSING[self.open[-1]]}`" if expect is Expect.NEXT else expect.value
+        return f"`,` or `{_CLOSING[self.open[-1]]}`" if expect is Expect.NEXT else _NAMES[expect]
 
     def wanted(self, expect: Expect) -> str:
         """The beginning of a message about what is there instead."""
@@ -130,8 +136,8 @@ class State:
         return f"the JSON needs {self.needed(expect)} here"
 
 
-START: Final = State(frozenset({Expect.VALUE}))
-START_INNER: Final = State(frozenset({Expect.DOCUMENT}))
+START: Final = State((Expect.VALUE,))
+START_INNER: Final = State((Expect.DOCUMENT,))
 
 
 def skip_space(text: str, position: int) -> int:
@@ -145,13 +151,13 @@ def can_join(one: State, other: State) -> bool:
     least one token that fits both."""
     if one.open != other.open or one.quoted != other.quoted:
         return False
-    return bool(one.quoted) or bool(set.intersection(*(_TAKES[expect] for expect in one.expects | other.expects)))
+    return bool(one.quoted) or bool(set.intersection(*(_TAKES[expect] for expect in one.expects + other.expects)))
 
 
 def join(one: State, other: State) -> State:
     """The state after either of two branches. Only keys that both have written are known to be there."""
     keys = tuple(mine & theirs for mine, theirs in zip(one.keys, other.keys, strict=True))
-    return replace(one, expects=one.expects | other.expects, keys=keys)
+    return one._replace(expects=tuple(sorted({*one.expects, *other.expects})), keys=keys)
 
 
 def takes_value(state: State) -> bool:
@@ -169,7 +175,7 @@ def differ_text(one: State, other: State) -> str:
 def _end_text(state: State) -> str:
     if state.quoted:
         return "inside a string"
-    return f"where {' or '.join(dict.fromkeys(state.needed(expect) for expect in state.ordered))} must follow"
+    return f"where {' or '.join(dict.fromkeys(state.needed(expect) for expect in state.expects))} must follow"
 
 
 def _brackets_text(state: State) -> str:
@@ -179,7 +185,7 @@ def _brackets_text(state: State) -> str:
 def take_mark(state: State, mark: str, start: int) -> State:
     """The state after a bracket, comma or colon. Raises NotJson."""
     kind = _KIND_OF_MARK[mark]
-    for expect in state.ordered:
+    for expect in state.expects:
         is_right = kind != "close" or mark == _CLOSING[state.open[-1]] if state.open else kind != "close"
         if kind not in _TAKES[expect] or not is_right:
             is_early = mark in "}]" and expect in (Expect.KEY, Expect.VALUE)
@@ -189,17 +195,16 @@ def take_mark(state: State, mark: str, start: int) -> State:
         if len(state.open) >= jsontext.DEPTH_MAX:
             raise TooDeep(f"nested deeper than {jsontext.DEPTH_MAX} levels", start, start + 1)
         first = Expect.FIRST_KEY if mark == "{" else Expect.FIRST_ITEM
-        return State(frozenset({first}), (*state.open, mark), (*state.keys, frozenset()))
+        return State((first,), (*state.open, mark), (*state.keys, frozenset()))
     if kind == "close":
-        return State(frozenset(), state.open[:-1], state.keys[:-1]).after_value()
-    if kind == "comma":
-        return replace(state, expects=frozenset({Expect.KEY if state.open[-1] == "{" else Expect.VALUE}))
-    return replace(state, expects=frozenset({Expect.VALUE}))
+        return State((), state.open[:-1], state.keys[:-1]).after_value()
+    is_object = kind == "comma" and state.open[-1] == "{"
+    return state.with_expect(Expect.KEY if is_object else Expect.VALUE)
 
 
 def take_value(state: State, match: re.Match[str]) -> State:
     """The state after a string that is no key, a number, a word or an expression. Raises NotJson."""
-    for expect in state.ordered:
+    for expect in state.expects:
         if expect in (Expect.KEY, Expect.FIRST_KEY):
             raise unexpected(state, expect, match, hint="put the key into double quotes")
         if "scalar" not in _TAKES[expect]:
@@ -209,15 +214,15 @@ def take_value(state: State, match: re.Match[str]) -> State:
 
 def take_key(state: State, match: re.Match[str], key: str | None, *, is_outermost: bool) -> State:
     """The state after a key; None for one with expressions in it. Raises NotJson, also for one that is there twice."""
-    for expect in state.ordered:
+    for expect in state.expects:
         if "string" not in _TAKES[expect]:
             raise unexpected(state, expect, match)
     if key is None:
-        return replace(state, expects=frozenset({Expect.COLON}))
+        return state.with_expect(Expect.COLON)
     if key in state.keys[-1] and is_outermost:
         raise NotJson("the object has this key twice", *match.span(), hint="which one counts is undefined")
     keys = (*state.keys[:-1], state.keys[-1] | {key})
-    return replace(state, expects=frozenset({Expect.COLON}), keys=keys)
+    return State((Expect.COLON,), state.open, keys)
 
 
 def unexpected(state: State, expect: Expect, match: re.Match[str], *, hint: str = "") -> NotJson:
@@ -235,13 +240,13 @@ def _hint_after_branches(state: State) -> str:
     return "the block before it may also write nothing: put what belongs to its text, such as a comma, into it"
 
 
-def incomplete(state: State, text: str) -> NotJson | None:
-    """What is wrong with a document that ends here; None if it is complete."""
+def incomplete(state: State, text: str, *, string_start: int) -> NotJson | None:
+    """What is wrong with a document that ends here; None if it is complete. `string_start` is where the last string
+    began whose end was not found."""
     end = len(text.rstrip(" \t\n\r"))
     if state.quoted:
-        start, stop = state.opened or (end, end)
-        return NotJson("the string is not closed", start, stop, hint='close it with `"`')
-    missing = [expect for expect in state.ordered if "end" not in _TAKES[expect]]
+        return NotJson("the string is not closed", string_start, string_start + 1, hint='close it with `"`')
+    missing = [expect for expect in state.expects if "end" not in _TAKES[expect]]
     if not missing:
         return None
     if end == 0:
@@ -253,7 +258,7 @@ def incomplete(state: State, text: str) -> NotJson | None:
 def unreadable(state: State, text: str, position: int) -> NotJson:
     """Why no token begins at `position`, where no string does either."""
     hint = "text stands in double quotes" if text[position].isalpha() or text[position] == "'" else ""
-    wanted = state.wanted(state.ordered[0])
+    wanted = state.wanted(state.expects[0])
     return NotJson(f"{wanted}, not {shown(_word(text[position:]))}", position, position + 1, hint=hint)
 
 

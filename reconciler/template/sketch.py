@@ -5,7 +5,7 @@ Made by `place`, which reads it as JSON; for the text of a JSON string its escap
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,10 +23,11 @@ from reconciler.template.program import (
     With,
     Words,
 )
-from reconciler.template.scan import BLOCK, HOLE, MARKS, STRING_TEXT, decoded
+from reconciler.template.scan import BLOCK, FINAL, HOLE, MARKS, STRING_TEXT, decoded
 
 Expression = Hole | SecretHole
 Inner = Branch | With | Loop | Include | Again | Choice
+Item = Expression | Inner | Words  # words that end a partial's file
 
 _MARK = re.compile(f"[{MARKS}]")
 
@@ -38,12 +39,12 @@ class Sketch:
 
     body: Body
     text: str
-    items: tuple[Expression | Inner, ...]
+    items: tuple[Item, ...]
     decodes: int = 0
     string: Spot | None = None
 
     @cached_property
-    def by_offset(self) -> dict[int, Expression | Inner]:
+    def by_offset(self) -> dict[int, Item]:
         """The statement behind each mark."""
         return dict(zip((match.start() for match in _MARK.finditer(self.text)), self.items, strict=True))
 
@@ -98,12 +99,13 @@ class Sketch:
 def sketch_of(body: Body, decodes: int = 0, string: Spot | None = None) -> Sketch:
     """The sketch of a body."""
     parts: list[str] = []
-    items: list[Expression | Inner] = []
+    items: list[Item] = []
     for statement in body.statements:
-        if isinstance(statement, Words):
+        if isinstance(statement, Words) and not statement.is_final:
             parts.append(statement.text)
         else:
-            parts.append(HOLE if isinstance(statement, Hole | SecretHole) else BLOCK)
+            is_hole = isinstance(statement, Hole | SecretHole)
+            parts.append(HOLE if is_hole else FINAL if isinstance(statement, Words) else BLOCK)
             items.append(statement)
     text = "".join(parts)
     for _ in range(decodes):
@@ -124,10 +126,10 @@ def bodies_of(statement: Statement) -> tuple[Body, ...]:
     return ()
 
 
-def expressions_in(items: tuple[Statement, ...]) -> Iterator[Expression]:
-    """Every expression in statements, those in blocks and partials included."""
+def leaves_in(items: Iterable[Statement]) -> Iterator[Expression | Words]:
+    """Every expression and text in statements, those in blocks and partials included."""
     for item in items:
-        if isinstance(item, Hole | SecretHole):
+        if isinstance(item, Hole | SecretHole | Words):
             yield item
         for body in bodies_of(item):
-            yield from expressions_in(body.statements)
+            yield from leaves_in(body.statements)

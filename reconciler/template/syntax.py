@@ -156,13 +156,14 @@ class Mustache:
 
 @dataclass(slots=True)
 class Partial:
-    """`{{> name context key=value}}`; `indent` is what stands before it on a line of its own."""
+    """`{{> name context key=value}}`; `indent` is what stands before it where it is alone on its line."""
 
     start: int
     end: int
     strip: Strip
     call: Call
     indent: str = ""
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ def _take_line(body: Sequence[Statement], index: int) -> None:
     """A comment or partial alone on its line takes the line with it; a partial keeps its indent."""
     _trim_start(_text(body, index + 1))
     before, node = _text(body, index - 1), body[index]
+    if isinstance(node, Partial):
+        node.is_alone = True
     if _trim_end(before) and before is not None and isinstance(node, Partial):
         node.indent = before.original[len(before.original.rstrip(" \t")) :]
 

@@ -11,6 +11,7 @@ from reconciler.models.webhook import Webhook
 from reconciler.request.render import Prepared, blank_secrets, render_request
 
 RAW = b'{ "event_type": "AccessRequestCreated", "event_time": 1795424400.851898000, "data": {"id": "a\\"b"} }\n'
+FORM = "application/x-www-form-urlencoded"
 TOKEN = 'p"a/s?s & #\u00e9%'
 
 
@@ -274,13 +275,43 @@ def test_other_content_types_are_rendered_as_plain_text() -> None:
     assert headers_of(prepared)["content-type"] == "text/plain; charset=utf-8"
 
 
-def test_plain_text_that_utf8_cannot_carry_is_refused() -> None:
-    """There is no escape for a lone surrogate outside JSON."""
-    raw = b'{"data": {"id": "\\ud800"}}'
+def test_what_utf8_cannot_carry_is_replaced_outside_json() -> None:
+    """There is no escape for a lone surrogate there; in JSON there is."""
+    raw = b'{"data": {"id": "a\\ud800b"}}'
 
-    with pytest.raises(TemplateError, match="lone surrogate"):
-        render(raw=raw, body_template="{{data.id}}", content_type="text/plain")
-    assert render(raw=raw, body_template='"{{data.id}}"').body == b'"\\ud800"'
+    assert render(raw=raw, body_template="{{data.id}}", content_type="text/plain").body == "a\ufffdb".encode()
+    assert render(raw=raw, body_template="x={{data.id}}", content_type=FORM).body == b"x=a%EF%BF%BDb"
+    assert render(raw=raw, body_template='"{{data.id}}"').body == b'"a\\ud800b"'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", 'a+%26+%22b%22%3C%C3%A9%3E+%2B%7E* & a & "b"<é> +~*'),
+        ("text/html", 'a &amp; &quot;b&quot;&lt;é&gt; +~* & a & "b"<é> +~*'),
+        ("application/soap+xml; charset=utf-8", 'a &amp; &quot;b&quot;&lt;é&gt; +~* & a & "b"<é> +~*'),
+        ("text/plain", 'a & "b"<é> +~* & a & "b"<é> +~*'),
+        ("text/csv", 'a & "b"<é> +~* & a & "b"<é> +~*'),
+    ],
+)
+def test_the_content_type_decides_how_values_are_escaped(content_type: str, body: str) -> None:
+    """Forms are percent-encoded, markup has entities, plain text is as it is; `{{{x}}}` is never escaped."""
+    raw = '{"data": {"id": "a & \\"b\\"<é> +~*"}}'.encode()
+
+    prepared = render(raw=raw, body_template="{{data.id}} & {{{data.id}}}", content_type=content_type)
+
+    assert prepared.body == body.encode()
+
+
+def test_a_body_includes_the_webhooks_partials() -> None:
+    """They are part of what is stored; secrets may stand in them too."""
+    partials = {"who": '{"name": "{{name}}", "token": "${secret:t}"}'}
+
+    raw = b'{"data": {"requester": {"name": "Da\\"na"}}}'
+
+    prepared = render({"t": 'v"'}, raw=raw, body_template='{"by": {{> who data.requester}} }', partials=partials)
+
+    assert jsontext.loads(prepared.body or b"") == {"by": {"name": 'Da"na', "token": 'v"'}}
 
 
 def test_every_sample_event_gives_a_body_that_parses(event_files: tuple[Path, ...]) -> None:
