@@ -109,3 +109,14 @@ def test_a_problem_is_one_that_people_know() -> None:
     assert (problem.end_line, problem.end_column) == (1, 6)
     assert problem.message == "anchors and aliases are not laid out"
     assert problem.hint == "write it out, or use the defaults of a Project"
+
+
+@pytest.mark.parametrize("wrong", ["a: 1\nb: 2\n", "a: 1 # c\nb: x\n", "a: 1 # c\n", "a: 1 # c # c\nb: 2\n", "a: [\n"])
+def test_a_layout_that_would_say_something_else_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost comment or another value is found before anybody writes it, whatever the fault in the layout."""
+    monkeypatch.setattr("reconciler.manifest.fmt.lay_out", lambda text, sections: wrong)
+
+    done = format_text("a.yaml", "b:  2\na: 1 # c\n")
+
+    assert done.text is None
+    assert [problem.code for problem in done.problems] == ["layout.unsafe"]
