@@ -83,7 +83,12 @@ def secrets_option(command: Command) -> Command:
 
 def egress_options(command: Command) -> Command:
     """`--secrets`, `--ca` and `--connect-to`: the operator's say over outgoing connections."""
-    command = click.option(
+    return secrets_option(ca_option(connect_to_option(command)))
+
+
+def connect_to_option(command: Command) -> Command:
+    """`--connect-to HOST:PORT:ADDRESS:PORT`: where a receiver is dialled instead."""
+    return click.option(
         "--connect-to",
         multiple=True,
         metavar="HOST:PORT:ADDRESS:PORT",
@@ -91,7 +96,6 @@ def egress_options(command: Command) -> Command:
         show_envvar=True,
         help="Dial ADDRESS:PORT for HOST:PORT, as curl does; TLS still checks HOST. Repeatable.",
     )(command)
-    return secrets_option(ca_option(command))
 
 
 def ca_option(command: Command) -> Command:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -17,7 +17,14 @@ from click.core import ParameterSource
 from reconciler import VERSION
 from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
 from reconciler.cli import view
-from reconciler.cli.option import chosen_paths, format_option, paths_argument, store_url
+from reconciler.cli.option import (
+    ca_option,
+    chosen_paths,
+    connect_to_option,
+    format_option,
+    paths_argument,
+    store_url,
+)
 from reconciler.cli.plan_option import (
     check_view,
     json_into_option,
@@ -41,6 +48,9 @@ from reconciler.models.revision import Revision
 from reconciler.plan.plan import Plan
 from reconciler.plan.saved import SavedPlan
 from reconciler.plan.schema import plan_json
+
+if TYPE_CHECKING:
+    from reconciler.dispatch.verify import Verification
 
 PROMPT: Final = """
 Do you want to perform these actions?
@@ -105,6 +115,14 @@ def plan(
     is_flag=True,
     help="Apply the saved plan also if the store has moved on, as long as nothing that it touches has.",
 )
+@click.option(
+    "--verify",
+    "verifies",
+    is_flag=True,
+    help="First send each changed, active webhook a test event; apply only if all of them succeed.",
+)
+@ca_option
+@connect_to_option
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
 @click.option("--as", "applied_by", metavar="WHO", help="Who applies.  [default: the pipeline's actor, or user@host]")
 @paths_argument
@@ -114,8 +132,13 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
 
     Shows the plan and asks for a typed yes. A saved plan is its own approval: it is applied without a question, once,
     and only while the store is still what the plan was made from.
+
+    --verify sends each webhook that is created or edited, and active, one test event before the transaction, as `test`
+    does, no faster than its rate limit; if one fails, nothing is applied.
     """
     check_view(output_format, options)
+    if not options["verifies"] and ctx.get_parameter_source("connect_to") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--connect-to goes with --verify.", ctx)
     if plan_file is not None:
         _refuse_settled(ctx)
         return asyncio.run(_apply_saved(store_url(ctx), Path(plan_file), output_format, options))
@@ -146,17 +169,24 @@ async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapp
         return _applied(made, None, output_format, options)
     if not auto_approve and not await is_approved(made, output_format, options):
         return EXIT_FAILED
+    verification = await _verify(made, output_format, options)
+    if not _is_verified(verification):
+        return _unverified(made, verification, output_format, options)
     by = _provenance(options, _commit(options))
     made, revision = await _publish(url, made, plan_id=new_id(), by=by)
-    return _applied(made, revision, output_format, options)
+    return _applied(made, revision, output_format, options, verification)
 
 
 async def _apply_saved(url: str, file: Path, output_format: str, options: Mapping[str, Any]) -> int:
     saved = read_plan(file)
     made, revision = saved.plan, None
+    verification: tuple[Verification, ...] = ()
     if not made.refusals:
         if output_format == "text":
             view.out(summary_text(made))  # it was reviewed when it was made; `show --plan` shows it again
+        verification = await _verify(made, output_format, options)
+        if not _is_verified(verification):
+            return _unverified(made, verification, output_format, options)
         by = _provenance(options, options["commit"] or saved.commit)
         is_rebased = options["rebase_if_disjoint"]
         made, revision = await _publish(url, made, plan_id=saved.plan_id, by=by, is_rebased=is_rebased)
@@ -166,7 +196,35 @@ async def _apply_saved(url: str, file: Path, output_format: str, options: Mappin
         return refused(made)
     if made.base_revision != saved.plan.base_revision:
         view.say(f"rebased from revision {saved.plan.base_revision} to {made.base_revision}: nothing it touches moved")
-    return _applied(made, revision, output_format, options)
+    return _applied(made, revision, output_format, options, verification)
+
+
+async def _verify(made: Plan, output_format: str, options: Mapping[str, Any]) -> "tuple[Verification, ...]":
+    """`--verify`: the tests of what the plan changes, told as text. Without it there are none."""
+    if not options["verifies"]:
+        return ()
+    from reconciler.cli.verify import out_verification, verify_plan
+
+    verification = await verify_plan(made, options)
+    if output_format == "text" and verification:
+        out_verification(verification)
+    return verification
+
+
+def _is_verified(verification: "tuple[Verification, ...]") -> bool:
+    return all(item.report.is_successful for item in verification)
+
+
+def _unverified(
+    made: Plan, verification: "tuple[Verification, ...]", output_format: str, options: Mapping[str, Any]
+) -> int:
+    """Say that nothing is applied, below the tests; returns the exit code."""
+    from reconciler.cli.verify import say_unverified
+
+    _out_result(made, None, output_format, options, verification)
+    sys.stdout.flush()
+    say_unverified(made, verification)
+    return EXIT_FAILED
 
 
 async def _publish(
@@ -217,14 +275,33 @@ def refused(made: Plan) -> int:
     return EXIT_REFUSED
 
 
-def _applied(made: Plan, revision: Revision | None, output_format: str, options: Mapping[str, Any]) -> int:
-    number = revision.number if revision else None
-    _write_json(made, options, revision=number)
-    if output_format == "json":
-        view.out_json({**plan_json(made), "revision": number})
-    elif revision is not None:
+def _applied(
+    made: Plan,
+    revision: Revision | None,
+    output_format: str,
+    options: Mapping[str, Any],
+    verification: "tuple[Verification, ...]" = (),
+) -> int:
+    _out_result(made, revision, output_format, options, verification)
+    if output_format == "text" and revision is not None:
         view.out(f"\n{click.style(applied_text(revision, made.summary), fg='green', bold=True)}")
     return EXIT_OK
+
+
+def _out_result(
+    made: Plan,
+    revision: Revision | None,
+    output_format: str,
+    options: Mapping[str, Any],
+    verification: "tuple[Verification, ...]",
+) -> None:
+    """The document of `--format json` and `--json-into`; with `--verify` also the tests."""
+    more: dict[str, Any] = {"revision": revision.number if revision else None}
+    if options["verifies"]:
+        more["verification"] = [item.to_json() for item in verification]
+    _write_json(made, options, **more)
+    if output_format == "json":
+        view.out_json({**plan_json(made), **more})
 
 
 def _write_json(made: Plan, options: Mapping[str, Any], **more: Any) -> None:

@@ -1,8 +1,10 @@
-"""One test send, through the same code as production: render, secrets, transport, retry table. For `reconciler test`.
+"""One test send, through the same code as production: render, secrets, transport, retry table.
 
-Nothing is stored and nothing is retried; what comes back is the invocation data and what to check on failure.
+For `reconciler test` and `apply --verify`. Nothing is stored and nothing is retried; what comes back is the invocation
+data and what to check on failure.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,13 +47,20 @@ class ProbeReport:
 
 
 async def probe(
-    webhook: Webhook, payload: dict[str, JsonValue], *, deliverer: Deliverer, resolver: SecretResolver
+    webhook: Webhook,
+    payload: dict[str, JsonValue],
+    *,
+    deliverer: Deliverer,
+    resolver: SecretResolver,
+    before_write: Callable[[], Awaitable[None]] | None = None,
 ) -> ProbeReport:
-    """Send `payload` once as `webhook` would be sent it. Never raises for what a person can mend."""
+    """Send `payload` once as `webhook` would be sent it; `before_write` as in `Deliverer.send`. Never raises for what a
+    person can mend."""
     data = payload.get("data")
     request_id = data.get("id") if isinstance(data, dict) else None
     sent_as = delivery_id(str(request_id), f"test:{webhook.name}")
-    result = retry.judge(await _send(webhook, payload, sent_as, deliverer=deliverer, resolver=resolver))
+    sent = await _send(webhook, payload, sent_as, deliverer=deliverer, resolver=resolver, before_write=before_write)
+    result = retry.judge(sent)
     checks = () if result.outcome is Outcome.DELIVERED else what_to_check(result)
     return ProbeReport(webhook.name, sent_as, result, checks)
 
@@ -63,6 +72,7 @@ async def _send(
     *,
     deliverer: Deliverer,
     resolver: SecretResolver,
+    before_write: Callable[[], Awaitable[None]] | None,
 ) -> AttemptResult:
     if webhook.ineffective:
         fields = ", ".join(webhook.ineffective)
@@ -75,7 +85,7 @@ async def _send(
         return AttemptResult(fault=Fault.SECRET, detail=detail, request=deliverer.shown(shown))
     except TemplateError as exc:
         return AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
-    return await deliverer.send(prepared, shown, timeout_seconds=webhook.spec.timeout_in_sec)
+    return await deliverer.send(prepared, shown, timeout_seconds=webhook.spec.timeout_in_sec, before_write=before_write)
 
 
 def _prepare(webhook: Webhook, payload: JsonValue, sent_as: DeliveryId, secrets: dict[str, str]) -> Prepared:
