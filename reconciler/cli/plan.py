@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from reconciler import VERSION
 from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
 from reconciler.cli import view
+from reconciler.cli.impact import impact_options, measured_plan_of
 from reconciler.cli.option import (
     ca_option,
     chosen_paths,
@@ -74,6 +75,7 @@ SETTLED: Final = {
 
 @click.command()
 @planning_options
+@impact_options
 @view_options
 @markdown_options
 @json_into_option
@@ -91,7 +93,7 @@ def plan(
     they do not declare is planned to be destroyed.
     """
     check_view(output_format, options)
-    made = asyncio.run(plan_of(store_url(ctx), options))
+    made = asyncio.run(measured_plan_of(store_url(ctx), options))
     if out_file is not None:
         write_plan(Path(out_file), _saved(made, options))
     _write_json(made, options)

@@ -16,6 +16,7 @@ from reconciler import VERSION
 from reconciler.cli import view
 from reconciler.cli.view_drift import TITLE, drifted_fate, drifted_lines, since_text
 from reconciler.cli.view_field import NORMAL, PlanView
+from reconciler.cli.view_impact import counts_text, example_lines, impact_title
 from reconciler.cli.view_line import Line, disarmed
 from reconciler.cli.view_plan import (
     change_lines,
@@ -29,6 +30,7 @@ from reconciler.cli.view_plan import (
 )
 from reconciler.plan.change import Action, Change
 from reconciler.plan.drift import Drift
+from reconciler.plan.impact import Impact
 from reconciler.plan.plan import Plan
 from reconciler.plan.schema import plan_digest
 
@@ -129,6 +131,8 @@ def _parts(plan: Plan, level: Level, marker: str | None) -> Iterator[str]:
         yield from _name_parts(changed)
     if level.how is None and plan.has_policy_change:
         yield "The policy will be updated.\n\n"
+    if plan.impact is not None:
+        yield from _impact_parts(plan.impact, level)
     if level.has_unchanged and len(changed) < len(plan.changes):
         yield from _unchanged_parts(plan.changes)
     if changed and not level.is_whole:
@@ -199,6 +203,20 @@ def _block_parts(plan: Plan, changed: Iterable[Change], how: PlanView) -> Iterat
         yield _details(f"{_code(change.address)} will be {fate(change)}{_cancels(change)}", lines)
     if plan.has_policy_change:
         yield _details("the policy will be updated in-place", policy_lines(plan, how))
+
+
+def _impact_parts(impact: Impact, level: Level) -> Iterator[str]:
+    """Each webhook with its example, or its counts, or how many are affected."""
+    felt = [item for item in impact.webhooks if item.is_felt]
+    yield f"**{impact_title(impact)}:** {len(felt)} of {len(impact.webhooks)} changed webhooks affected\n\n"
+    if level.how is not None:
+        for item in impact.webhooks:
+            summary = f"{_code(item.address)} {counts_text(item)}"
+            lines = list(example_lines(item.example, level.how))
+            yield _details(summary, lines) if lines else f"- {summary}\n\n"
+    elif level.has_table:
+        yield "".join(f"- {_code(item.address)} {counts_text(item)}\n" for item in felt)
+        yield "\n" if felt else ""
 
 
 def _details(summary: str, lines: Iterable[Line]) -> str:

@@ -41,7 +41,8 @@ def out_plan(plan: Plan, how: PlanView = NORMAL, *, err: bool = False) -> None:
 
 
 def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
-    """New secrets first, since they are what a reviewer must not miss; then every change; then the numbers."""
+    """New secrets first, since they are what a reviewer must not miss; then every change; then the impact; then the
+    numbers."""
     yield from secret_lines(plan)
     if plan.drift:
         from reconciler.cli.view_drift import drift_lines
@@ -57,6 +58,10 @@ def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
     if plan.has_policy_change:
         yield from policy_lines(plan, how)
         yield Line("")
+    if plan.impact is not None:
+        from reconciler.cli.view_impact import impact_lines
+
+        yield from impact_lines(plan.impact, how)
     yield Line(summary_text(plan), is_bold=plan.has_changes)
 
 

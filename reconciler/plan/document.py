@@ -131,13 +131,59 @@ class Refused(TypedDict):
     hint: str
 
 
+class ImpactRendering(TypedDict):
+    """What would be sent, secrets masked."""
+
+    method: str
+    url: str
+    body: Annotated[str | None, Field(description="Null where the method has none or nothing could be rendered.")]
+    problem: Annotated[str | None, Field(description="Why nothing could be rendered; else null.")]
+
+
+class ImpactExample(TypedDict):
+    """One delivery before and after the plan."""
+
+    kind: Literal["broken", "changed", "added", "lost"]
+    event_id: str
+    event_type: str
+    before: Annotated[ImpactRendering | None, Field(description="By the live webhook; null where it sends nothing.")]
+    after: Annotated[ImpactRendering | None, Field(description="By the desired one; null where it sends nothing.")]
+
+
+class WebhookImpacted(TypedDict):
+    """What the plan does to one webhook's deliveries of the replayed events."""
+
+    address: Address
+    added: Count
+    lost: Count
+    changed: Annotated[Count, Field(description="Sent before and after, with another body or to another destination.")]
+    changed_body: Count
+    changed_destination: Annotated[Count, Field(description="With another method or URL.")]
+    unchanged: Count
+    broken: Annotated[Count, Field(description="Of the added and changed: those that cannot be rendered any more.")]
+    example: ImpactExample | None
+
+
+class ImpactDocument(TypedDict):
+    """Recorded events replayed through the live and the desired webhooks; printed with `--impact` only."""
+
+    events: Annotated[Count, Field(description="How many events were replayed.")]
+    source: Annotated[str, Field(description="Which these are, in words.")]
+    skipped: Annotated[Count, Field(description="How many more were recorded and are no events.")]
+    webhooks: Annotated[list[WebhookImpacted], Field(description="Those that the plan changes, sorted by address.")]
+
+
 class PlanDocument(TypedDict):
     """What `reconciler plan --format json` prints: the same bytes for the same manifests and live state."""
 
     format_version: Annotated[str, Field(pattern=r"^1\.", description="The first number moves when a reader breaks.")]
     reconciler_version: str
     plan_digest: Annotated[
-        str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the rest of this document, as in every format.")
+        str,
+        Field(
+            pattern="^[0-9a-f]{64}$",
+            description="SHA-256 of the rest of this document without `impact`, as in every format.",
+        ),
     ]
     lineage: Annotated[str, Field(description="The store's identity; empty where there was no store.")]
     base_revision: Annotated[Count, Field(description="The live revision that the plan was made from.")]
@@ -156,6 +202,7 @@ class PlanDocument(TypedDict):
     warnings: list[Warned]
     refusals: list[Refused]
     restores: NotRequired[Annotated[int, Field(description="Of a rollback: the revision that it goes back to.")]]
+    impact: NotRequired[ImpactDocument]
     revision: NotRequired[
         Annotated[int | None, Field(description="Printed by apply only: the revision it made, or null.")]
     ]

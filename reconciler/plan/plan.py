@@ -15,6 +15,7 @@ from reconciler.plan.change import NO_ALLOWANCES, Action, Allowances, Change, Ne
 from reconciler.plan.diff import field_changes
 from reconciler.plan.drift import Drift
 from reconciler.plan.identity import match_identities
+from reconciler.plan.impact import Impact
 from reconciler.plan.likeness import suggest_renames
 
 
@@ -47,7 +48,8 @@ class Plan:
 
     `lineage` "" means that no store existed. `declared` and `owned` count the owner's webhooks in the manifests and in
     the store. `policy_before` is the live policy, `policy_after` the desired one, which `writes_policy` has applied.
-    `restores` is the revision that a rollback goes back to. `drift` is told beside the changes and changes nothing.
+    `restores` is the revision that a rollback goes back to. `drift` and `impact` are told beside the changes and
+    change nothing.
     """
 
     lineage: str
@@ -67,6 +69,7 @@ class Plan:
     allowances: Allowances = NO_ALLOWANCES
     restores: int | None = None
     drift: Drift | None = None
+    impact: Impact | None = None
 
     @property
     def has_policy_change(self) -> bool:

@@ -20,6 +20,9 @@ from reconciler.plan.document import (
     ActionWord,
     ChangeBody,
     ChangedBy,
+    ImpactDocument,
+    ImpactExample,
+    ImpactRendering,
     PlanDocument,
     PolicyChange,
     RenameSuggestion,
@@ -27,8 +30,10 @@ from reconciler.plan.document import (
     ResourceDrift,
     SecretBinding,
     Warned,
+    WebhookImpacted,
 )
 from reconciler.plan.drift import Drift, Drifted
+from reconciler.plan.impact import Example, Impact, Rendering, WebhookImpact
 from reconciler.plan.plan import Plan
 from reconciler.plan.redact import shown_document
 
@@ -67,6 +72,8 @@ def plan_json(plan: Plan) -> PlanDocument:
     if plan.restores is not None:
         document["restores"] = plan.restores
     document["plan_digest"] = _digest(document)
+    if plan.impact is not None:  # after the digest: what is planned is the same whatever has happened lately
+        document["impact"] = _impact_json(plan.impact)
     return document
 
 
@@ -192,6 +199,46 @@ def history_json(plan: Plan) -> tuple[dict[str, Any], ...]:
 def _document(webhook: Webhook) -> dict[str, Any]:
     """By way of the canonical bytes: equal webhooks show equally, in whatever order their headers were written."""
     return shown_document(orjson.loads(webhook.canonical()))
+
+
+def _impact_json(impact: Impact) -> ImpactDocument:
+    return {
+        "events": impact.events,
+        "source": impact.source,
+        "skipped": impact.skipped,
+        "webhooks": [_impacted_json(item) for item in impact.webhooks],
+    }
+
+
+def _impacted_json(item: WebhookImpact) -> WebhookImpacted:
+    return {
+        "address": item.address,
+        "added": item.added,
+        "lost": item.lost,
+        "changed": item.changed,
+        "changed_body": item.body,
+        "changed_destination": item.destination,
+        "unchanged": item.unchanged,
+        "broken": item.broken,
+        "example": None if item.example is None else _example_json(item.example),
+    }
+
+
+def _example_json(example: Example) -> ImpactExample:
+    return {
+        "kind": example.kind.value,
+        "event_id": example.event_id,
+        "event_type": example.event_type,
+        "before": _rendering_json(example.before),
+        "after": _rendering_json(example.after),
+    }
+
+
+def _rendering_json(rendering: Rendering | None) -> ImpactRendering | None:
+    if rendering is None:
+        return None
+    problem = rendering.problem or None
+    return {"method": rendering.method, "url": rendering.url, "body": rendering.body, "problem": problem}
 
 
 def _binding_json(item: NewSecret) -> SecretBinding:
