@@ -34,7 +34,7 @@ def impact_options(command: Command) -> Command:
             "--events",
             "impact_file",
             metavar="FILE",
-            type=click.Path(exists=True, dir_okay=False),
+            type=click.Path(dir_okay=False),
             help="With --impact: the events of this JSONL file, one a line, instead of the store's.",
         ),
         click.option(

@@ -28,7 +28,7 @@ def impact_title(impact: Impact) -> str:
 
 
 def impact_lines(impact: Impact, how: PlanView) -> Iterator[Line]:
-    """The section of a plan: every changed webhook, those first on which the plan acts by address."""
+    """The section of a plan: every webhook that the plan changes, by address, also one whose deliveries stay."""
     yield Line(f"{impact_title(impact)}:", is_bold=True)
     yield Line("")
     if not impact.webhooks:

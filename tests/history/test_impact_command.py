@@ -110,6 +110,13 @@ def test_without_a_store_there_is_nothing_to_replay(room: Room) -> None:
     assert not (room.path / "reconciler.db").exists()
 
 
+def test_a_file_that_cannot_be_read_fails(room: Room) -> None:
+    """Like a missing PATH."""
+    room.declare(*WANTED)
+
+    assert "cannot read events: none.jsonl" in room.done("plan", "--impact", "--events", "none.jsonl", code=1).err
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
