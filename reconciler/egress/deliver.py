@@ -229,7 +229,8 @@ def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
     return httpx.Request(
         prepared.method,
         url,
-        headers=[(name.encode("ascii"), value.encode("utf-8")) for name, value in complete_headers(prepared.headers)],
+        # the characters of Latin-1 as one byte each (RFC 9110, section 5.5), which is how receivers read them
+        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in complete_headers(prepared.headers)],
         content=prepared.body,
         extensions={"exchange": exchange},
     )
