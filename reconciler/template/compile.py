@@ -39,10 +39,10 @@ Partials = tuple[tuple[str, str], ...]  # names and texts, sorted
 @dataclass(frozen=True, slots=True)
 class Template:
     """A compiled template: a function that gives the pieces of its text, and the place of each of its lines that can
-    fail: line, column and what a message begins with."""
+    fail: line, column, what a message begins with, and the helper that is called."""
 
     _render: Render
-    _places: Mapping[int, tuple[int, int, str]]
+    _places: Mapping[int, tuple[int, int, str, str]]
 
     def render(self, context: JsonValue, secrets: Mapping[str, str] = NO_NAMES) -> str:
         """The template's text for one event; `secrets` gives the values of `${secret:name}`.
@@ -64,15 +64,17 @@ class Template:
         # 1. too much output, 2. ours, which say it themselves, 3. a value that is nested too deeply or is not JSON
         if isinstance(exc, OutputTooLargeError):
             return _too_large()
-        line, column, origin = self._place_of(exc.__traceback__)
-        if isinstance(exc, HelperError | LimitError | PartialError):
+        line, column, origin, helper = self._place_of(exc.__traceback__)
+        if isinstance(exc, HelperError):
+            return TemplateError(f"{origin}`{helper}`: {exc}", line=line, column=column)
+        if isinstance(exc, LimitError | PartialError):
             return TemplateError(f"{origin}{exc}", line=line, column=column)
         reason = "nested too deeply" if isinstance(exc, RecursionError) else str(exc)
         return TemplateError(f"{origin}a value cannot be written: {reason}", line=line, column=column)
 
-    def _place_of(self, traceback: TracebackType | None) -> tuple[int | None, int | None, str]:
+    def _place_of(self, traceback: TracebackType | None) -> tuple[int | None, int | None, str, str]:
         """The place of the generated line that failed, found by the traceback."""
-        place: tuple[int | None, int | None, str] = (None, None, "")
+        place: tuple[int | None, int | None, str, str] = (None, None, "", "")
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == FILE:
                 place = self._places.get(traceback.tb_lineno, place)
@@ -118,13 +120,13 @@ def refuse(faults: Iterable[TemplateFault]) -> None:
 def finish(emitter: Emitter) -> Template:
     """The template of what has been emitted."""
     render = emitter.function()
-    return Template(render, {line: _place(spot) for line, spot in emitter.spots.items()})
+    return Template(render, {line: _place(spot, helper) for line, (spot, helper) in emitter.spots.items()})
 
 
-def _place(spot: Spot) -> tuple[int, int, str]:
+def _place(spot: Spot, helper: str) -> tuple[int, int, str, str]:
     visible = spot.visible
     line, column = visible.site.source.locate(visible.start)
-    return line, column, spot.origin
+    return line, column, spot.origin, helper
 
 
 def writer_of(layout: Layout) -> Writer:

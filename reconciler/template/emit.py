@@ -79,7 +79,7 @@ class Emitter:
 
     def __init__(self, root: Context) -> None:
         self.constants: dict[str, Any] = dict(_SHARED)
-        self.spots: dict[int, Spot] = {}  # by the line of the source
+        self.spots: dict[int, tuple[Spot, str]] = {}  # by the line of the source, with the helper it calls
         self._lines: list[str] = []
         self._indent = 1
         self._names: dict[object, str] = {root: "c0"}
@@ -126,10 +126,10 @@ class Emitter:
 
     # Lines and names
 
-    def _add(self, line: str, spot: Spot | None = None) -> None:
+    def _add(self, line: str, spot: Spot | None = None, helper: str = "") -> None:
         self._lines.append(f"{' ' * self._indent}{line}")
         if spot is not None:
-            self.spots[len(self._lines) + 1] = spot  # the first line is the function's head
+            self.spots[len(self._lines) + 1] = spot, helper  # the first line is the function's head
 
     def _name(self, letter: str) -> str:
         self._count += 1
@@ -423,7 +423,7 @@ class Emitter:
     def _apply(self, apply: Apply) -> str:
         arguments = [self._value(argument) for argument in apply.arguments]
         name, helper = self._name("v"), apply.helper
-        self._add(f"{name} = {self._constant(helper.call)}({', '.join(arguments)})", apply.spot)
+        self._add(f"{name} = {self._constant(helper.call)}({', '.join(arguments)})", apply.spot, helper.name)
         if helper.weight != "none":
             weigh = "weigh_text" if helper.weight == "text" else "weigh"
             self._add(f"steps += {weigh}({arguments[0]}, {name})")

@@ -36,5 +36,7 @@ def pluck(value: JsonValue, path: JsonValue) -> list[JsonValue]:
     """`pluck list path`: what stands at a path, like "integration.name", in each item; null where there is nothing. Of
     an object, in each of its fields; an empty list for what is neither."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    names = plain_text(path).split(".") if isinstance(path, str) or is_number(path) else []
+    if not (isinstance(path, str) or is_number(path)):
+        return [None for _ in items]
+    names = plain_text(path).split(".")
     return [walk(item, names) for item in items]

@@ -12,7 +12,7 @@ from typing import Final
 from reconciler.errors import Severity
 from reconciler.template import scan
 from reconciler.template.fact import Facts, Turn, frames_in, is_first_or_last, verdict
-from reconciler.template.fault import BRANCHES, INNER_JSON, TOO_DEEP, TOO_LARGE, TemplateFault
+from reconciler.template.fault import BRANCHES, INNER_JSON, TOO_DEEP, TOO_LARGE, TemplateFault, shown
 from reconciler.template.program import Again, Body, Branch, Choice, Frame, Hole, Include, Loop, Spot, With, Words
 from reconciler.template.scan import BLOCK, FINAL, HOLE, MARKS, NotJson, Place, State, TooDeep
 from reconciler.template.sketch import Expression, Inner, Item, Sketch, bodies_of, leaves_in, sketch_of
@@ -288,11 +288,13 @@ class _Placer:
         def run(begin: State, turn: Turn) -> State:
             return self._body(sketch, item.then, begin, level, (*facts, (item.frame, turn)))
 
+        taken = verdict(item.value, None, facts) if item.is_section and is_first_or_last(item.value) else None
+        if taken:
+            return run(state, Turn.NONE)
         ends = [self._body(sketch, item.otherwise, state, level, facts)]
+        if taken is False:
+            return ends[0]
         if item.is_section:
-            taken = verdict(item.value, None, facts) if is_first_or_last(item.value) else None
-            if taken is not None:
-                return run(state, Turn.NONE) if taken else ends[0]
             ends.append(run(state, Turn.NONE))
         ends.append(run(state, Turn.ONLY))
         begun = run(state, Turn.FIRST)
@@ -331,6 +333,9 @@ class _Placer:
                 continue
             try:
                 end = self._block(sketch, option, state, level, facts)
+                if (end.open, end.quoted) != (state.open, state.quoted):
+                    message = f"the partial {shown(name)} cannot stand here: {scan.differ_text(state, end)}"
+                    raise Unplaceable(item.spot.fault(BRANCHES, message, hint=_SAME))
                 ends = [_join(item, [*ends, end])]
             except Unplaceable as exc:
                 if exc.is_deep or not name:

@@ -139,6 +139,7 @@ class Resolver:
         if node.call.is_plain and path is not None:
             if path.simple_name in BLOCKS and path.simple_name not in room.names:
                 self._block_only(path.simple_name, spot)
+                return (Hole(spot, Constant(spot, None), node.is_escaped),)
             return (Hole(spot, self.look(path, room), node.is_escaped),)
         return (Hole(spot, self._apply(node.call, room), node.is_escaped),)
 
@@ -202,7 +203,7 @@ class Resolver:
         return (self._with(node, value, spot, label, room),)
 
     def _unknown_name(self, label: str, key: str, known: Sequence[str], spot: Spot) -> None:
-        close = difflib.get_close_matches(key, known, n=1)
+        close = [name for name in known if name.startswith(key)] or difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean `{close[0]}`?" if close else f"it knows: {', '.join(known)}" if known else ""
         self.fault(spot, ARGUMENTS, f"{label} has no argument of this name: {shown(key)}", hint)
 

@@ -78,6 +78,9 @@ def find(value: Any, path: str) -> Any:
             value = value.get(name)
         elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
             value = value[int(name)]
+        elif isinstance(value, str) and name.isdigit():
+            unit = as_utf16(value)[2 * int(name) : 2 * int(name) + 2]
+            value = unit.decode("utf-16-le", "surrogatepass") if unit else None
         else:
             return None
     return value
