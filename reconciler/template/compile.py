@@ -13,7 +13,7 @@ from reconciler.errors import TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.template.emit import FILE, Emitter, Render, Writer
 from reconciler.template.fault import HelperError, TemplateFault
-from reconciler.template.limit import LimitError, Meter
+from reconciler.template.limit import LimitError
 from reconciler.template.output import (
     OUTPUT_MAX_BYTES,
     WRITERS,
@@ -52,7 +52,7 @@ class Template:
         their limits.
         """
         try:
-            text = "".join(self._render(context, secrets, Meter()))
+            text = "".join(self._render(context, secrets))
         except (TypeError, ValueError, RecursionError, OutputTooLargeError) as exc:
             raise self._error(exc) from None
         if len(text) * 4 > OUTPUT_MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > OUTPUT_MAX_BYTES:

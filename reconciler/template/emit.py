@@ -5,8 +5,9 @@ and literals are constants in the function's globals, in which there are no buil
 as fast as walking the program, which is what decides how many deliveries a daemon renders.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from json.encoder import encode_basestring  # the C function where there is one
 from typing import Any, Final
 
 from reconciler.jsontext import JsonValue
@@ -14,7 +15,7 @@ from reconciler.template.fact import is_first_or_last
 from reconciler.template.helper_compare import holds, holds_or_zero
 from reconciler.template.limit import Meter, weigh, weigh_text
 from reconciler.template.lookup import get, is_index, walk
-from reconciler.template.output import Write, plain_text
+from reconciler.template.output import Write, plain_text, string_text
 from reconciler.template.program import (
     Again,
     Apply,
@@ -46,16 +47,21 @@ from reconciler.template.run import differ, merge, no_partial, secret_of, spread
 FILE: Final = "<template>"  # as tracebacks call the generated code
 PARTS_MAX: Final = 32  # pieces between two looks at the output's size
 
-Render = Callable[[JsonValue, Mapping[str, str], Meter], list[str]]
+_PREAMBLE: Final = ("out = list()", "put = out.extend", "meter = Meter()", "check = meter.check", "steps = limit = 0")
+
+Render = Callable[[JsonValue, Mapping[str, str]], Iterable[str]]
 Writer = Callable[[Hole | SecretHole], Write | None]
 
 _DETAIL_INDEX: Final[Mapping[Detail, int]] = {"index": 0, "key": 1, "first": 2, "last": 3}
 _SHARED: Final[dict[str, Any]] = {
     "__builtins__": {},
     "E": (KeyError, TypeError, IndexError),
+    "Meter": Meter,
+    "cut": slice(1, -1),
     "dict": dict,
     "differ": differ,
     "enumerate": enumerate,
+    "escaped": encode_basestring,
     "get": get,
     "holds": holds,
     "holds_or_zero": holds_or_zero,
@@ -65,6 +71,7 @@ _SHARED: Final[dict[str, Any]] = {
     "no_partial": no_partial,
     "plain_text": plain_text,
     "secret_of": secret_of,
+    "str": str,
     "spread": spread,
     "type": type,
     "unfold": unfold,
@@ -91,17 +98,19 @@ class Emitter:
         self._spell: Callable[[str], str] = str
         self._levels = 0
         self._count = 0
-        self._add("out = list()")
-        self._add("put = out.extend")
-        self._add("check = meter.check")
-        self._add("steps = 0")
-        self._add("limit = 0")
+        self._is_straight = True  # nothing but text and expressions so far
+        for line in _PREAMBLE:
+            self._add(line)
 
     def function(self) -> Render:
         """The function, once everything has been written."""
-        self._flush()
-        self._add("return out")
-        source = "\n".join(["def render(c0, secrets, meter):", *self._lines, ""])
+        if self._is_straight:
+            self._lines[: len(_PREAMBLE)] = [""] * len(_PREAMBLE)
+            self._flush("return")
+        else:
+            self._flush()
+            self._add("return out")
+        source = "\n".join(["def render(c0, secrets):", *self._lines, ""])
         exec(compile(source, FILE, "exec"), self.constants)
         render: Render = self.constants.pop("render")
         return render
@@ -147,6 +156,7 @@ class Emitter:
     def _indented(self, line: str) -> Iterator[None]:
         """The lines of a compound statement."""
         self._flush()
+        self._is_straight = False
         self._add(line)
         self._indent += 1
         before = len(self._lines)
@@ -156,14 +166,15 @@ class Emitter:
             self._add("pass")
         self._indent -= 1
 
-    def _flush(self) -> None:
+    def _flush(self, put: str = "put") -> None:
         """Write what has been gathered."""
         if self._text:
             self._parts.append((self._constant(self._text), None))
             self._text = ""
-        if not self._parts:
+        if not self._parts and put == "put":
             return
-        self._add("put((")
+        self._is_straight = False
+        self._add(f"{put}((")
         for part, spot in self._parts:
             self._add(f"{part},", spot)
         self._add("))")
@@ -217,7 +228,13 @@ class Emitter:
         if isinstance(value, Constant | Nothing):
             self.words(write(value.value if isinstance(value, Constant) else None))
             return
-        self._part(f"{self._constant(write)}({self._value(value)})", hole.spot)
+        name, call = self._value(value), self._constant(write)
+        if write is string_text and name.isidentifier():  # text without a character to look at again, the short way
+            self._part(
+                f"escaped({name})[cut] if type({name}) is str and {name}.isascii() else {call}({name})", hole.spot
+            )
+        else:
+            self._part(f"{call}({name})", hole.spot)
 
     def _branch(self, branch: Branch) -> None:
         condition = self._condition(branch)
@@ -360,6 +377,7 @@ class Emitter:
         if not indent:
             return ""
         start = self._name("q")
+        self._is_straight = False
         self._add(f"{start} = len(out)")
         return start
 
@@ -425,6 +443,7 @@ class Emitter:
         name, helper = self._name("v"), apply.helper
         self._add(f"{name} = {self._constant(helper.call)}({', '.join(arguments)})", apply.spot, helper.name)
         if helper.weight != "none":
+            self._is_straight = False
             weigh = "weigh_text" if helper.weight == "text" else "weigh"
             self._add(f"steps += {weigh}({arguments[0]}, {name})")
             self._add("if steps > limit: limit = check(steps, out)", apply.spot)
