@@ -187,7 +187,7 @@ def notes(change: Change, likely: Suggestion | None, telling: Telling = PLANNED)
         yield f"(because {view.visible(change.address)} {telling.why_gone})"
     if change.cancels:
         yield f"cancels {change.cancels} pending deliver{'y' if change.cancels == 1 else 'ies'}"
-    if change.after is not None and change.is_protected_after and change.after.metadata.protect is None:
+    if change.after is not None and change.is_protected_after and change.after.protect is None:
         yield "stays protected until `protect: false` is applied"
     if likely is not None and change.action is Action.CREATE:
         yield (

@@ -6,6 +6,7 @@ Used by the models of what people write; those of what vendors send are tolerant
 import re
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -42,6 +43,7 @@ def parse_duration(value: object) -> timedelta:
     return duration
 
 
+@lru_cache(maxsize=1024)  # ten for each webhook, nearly all of them the defaults
 def format_duration(value: timedelta) -> str:
     """The shortest spelling that reads back the same: 5m, not 300s."""
     microseconds = value // _MICROSECOND

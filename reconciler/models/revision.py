@@ -54,7 +54,7 @@ class LiveState:
     lineage: str  # UUID made with the store; "" where no store exists
     revision: int
     commit: str | None
-    webhooks: tuple[LiveWebhook, ...]  # sorted by name
+    webhooks: tuple[LiveWebhook, ...] = field(repr=False)  # sorted by name
     policies: dict[str, Policy] = field(default_factory=dict)  # by owner
 
     def count_owned(self, owner: str) -> int:

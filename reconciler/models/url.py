@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -115,6 +116,7 @@ def check_okta(spec: Mapping[str, Any]) -> Faults:
         yield Fault("okta.token_twice", ("spec", "headers", header), message, "keep the header", on_key=True)
 
 
+@lru_cache(maxsize=1024)
 def is_secret_name(name: str) -> bool:
     """Whether a header or parameter of this name carries a secret: `authorization`, `clientToken`, `dd-api-key`…"""
     kebab = _CAMEL.sub("-", name).lower().replace("_", "-")

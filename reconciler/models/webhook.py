@@ -311,6 +311,16 @@ class Webhook(Model):
         return f"webhook.{self.metadata.name}"
 
     @property
+    def renamed_from(self) -> WebhookName | None:
+        """The former name that its manifest says."""
+        return self.metadata.renamed_from
+
+    @property
+    def protect(self) -> bool | None:
+        """What its manifest says of protection; None where it says nothing."""
+        return self.metadata.protect
+
+    @property
     def is_active(self) -> bool:
         """Whether events are matched against it."""
         return self.spec.status is Status.ACTIVE
@@ -343,12 +353,11 @@ class Webhook(Model):
         lists, durations spelt, enums as text; what is absent or empty, and `renamed_from` (an instruction to the plan,
         not a part of the state), left out."""
         raw = self.model_dump(mode="json", exclude_none=True, exclude={"metadata": {"renamed_from"}})
-        spec = {key: item if key == "body_template" else _without_empty(item) for key, item in raw["spec"].items()}
         return {
             "apiVersion": API_VERSION,
             "kind": "Webhook",
             "metadata": _without_empty(raw["metadata"]),
-            "spec": {key: item for key, item in spec.items() if key == "body_template" or item not in ({}, [])},
+            "spec": _without_empty(raw["spec"], kept="body_template"),
         }
 
     def canonical(self) -> bytes:
@@ -372,22 +381,20 @@ class Webhook(Model):
 
     @cached_property
     def _secret_hosts(self) -> tuple[tuple[str, str], ...]:  # the worker asks for each attempt
-        pairs = {(name, self.host) for name in secret_names(_without_auth(self.spec))}
-        if self.spec.auth is not None:
-            token_host = host_of(self.spec.auth.oauth2.token_url) if self.spec.auth.oauth2 else self.host
-            pairs |= {(name, token_host) for name in secret_names(self.spec.auth.model_dump(mode="json"))}
-        return tuple(sorted(pairs))
+        return secret_hosts_of(self.spec.model_dump(mode="json"))
 
 
-def _without_auth(spec: Spec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", exclude={"auth"})
-
-
-def _without_empty(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    pruned = {key: _without_empty(item) for key, item in value.items()}
-    return {key: item for key, item in pruned.items() if item not in ({}, [])}
+def _without_empty(value: dict[str, Any], *, kept: str | None = None) -> dict[str, Any]:
+    """A mapping without what is empty in it, at any depth; what stands under `kept` is left as it is."""
+    pruned: dict[str, Any] = {}
+    for key, item in value.items():
+        if key != kept:
+            if isinstance(item, dict):
+                item = _without_empty(item)
+            if not item and isinstance(item, dict | list):
+                continue
+        pruned[key] = item
+    return pruned
 
 
 def canonical_document(document: Mapping[str, Any]) -> bytes:
@@ -419,7 +426,8 @@ def secret_names(value: object) -> frozenset[str]:
 
 def _iter_secret_names(value: object) -> Iterator[str]:
     if isinstance(value, str):
-        yield from (match[1] for match in SECRET_REFERENCE.finditer(value) if match[1])
+        if "${" in value:
+            yield from (match[1] for match in SECRET_REFERENCE.finditer(value) if match[1])
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _iter_secret_names(key)
@@ -427,6 +435,14 @@ def _iter_secret_names(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _iter_secret_names(item)
+
+
+def secret_hosts_of(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Every (secret name, host it is sent to) of a document's spec, sorted: credentials go to OAuth's token host."""
+    host, auth = host_of(spec["url"]), spec.get("auth") or {}
+    token_host = host_of(auth["oauth2"]["token_url"]) if auth.get("oauth2") else host
+    pairs = {(name, host) for name in secret_names({key: item for key, item in spec.items() if key != "auth"})}
+    return tuple(sorted(pairs | {(name, token_host) for name in secret_names(auth)}))
 
 
 def fill_secrets(text: str, values: Mapping[str, str]) -> str:

@@ -76,7 +76,7 @@ class Change:
     def is_protected_after(self) -> bool:
         """Protection as the store will hold it: lifted only by an explicit `protect: false`."""
         held = any(item is not None and item.is_protected for item in (self.before, self.revives))
-        said = self.after.metadata.protect if self.after is not None else None
+        said = self.after.protect if self.after is not None else None
         return held if said is None else said
 
 

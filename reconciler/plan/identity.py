@@ -34,7 +34,7 @@ def match_identities(desired: Mapping[WebhookName, Webhook], live: Iterable[Live
     claims = {
         name: old
         for name, webhook in sorted(desired.items())
-        if (old := webhook.metadata.renamed_from) is not None and old != name and old in by_name
+        if (old := webhook.renamed_from) is not None and old != name and old in by_name
     }
     conflicts = _drop_conflicts(claims)
     warnings = [*_drop_blocked(claims, desired, by_name), *_drop_applied_cycles(claims, desired, by_name)]

@@ -5,7 +5,7 @@ inputs give the same plan whatever order the manifests came in. What must not be
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from reconciler.errors import Problem
@@ -58,7 +58,7 @@ class Plan:
     manifest_digest: str
     declared: int
     owned: int
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] = field(repr=False)  # asyncio.run writes down what it returns, and throws it away
     policy_before: Policy
     policy_after: Policy
     writes_policy: bool = True
@@ -179,7 +179,7 @@ def cancelled(before: LiveWebhook, after: Webhook | None, unfinished: Mapping[We
 
 def _without_instruction(webhook: Webhook) -> Webhook:
     """`renamed_from` tells the plan what to do and is no part of the state."""
-    if webhook.metadata.renamed_from is None:
+    if webhook.renamed_from is None:
         return webhook
     return webhook.model_copy(update={"metadata": webhook.metadata.model_copy(update={"renamed_from": None})})
 

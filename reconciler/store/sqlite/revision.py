@@ -6,37 +6,42 @@ invisible and harmless. The flip writes small rows only, so a serving daemon har
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import apsw
+import orjson
 from pydantic import ValidationError
 
 from reconciler.errors import NotInStoreError, RefusedError, StalePlanError, StoreError
 from reconciler.models.delivery import Reason
 from reconciler.models.revision import NOBODY, ChangeSet, Hold, LiveState, LiveWebhook, Revision
-from reconciler.models.webhook import Policy, Webhook, WebhookUid
+from reconciler.models.unopened import Seal, Unopened
+from reconciler.models.webhook import Policy, Webhook, WebhookName, WebhookUid
 from reconciler.store.base import Page
 from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
 from reconciler.store.sqlite.lane import refresh
 from reconciler.store.sqlite.text import dump, load, storable, storable_or_none
 
 STAGE_ROWS: Final = 500  # about 1 MB, some 10 ms
-PARSED_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
+READ_ROWS: Final = 1000  # at once: as one JSON value, ten thousand would be 40 MB for a moment
+KEPT_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
 NUMBER_MAX_DIGITS: Final = 18  # within 64 bits
 
-_VERSION: Final = "json_array(v.uid, v.owner, d.body, v.digest, v.is_protected, v.revision)"
-_LIVE: Final = f"""
-SELECT json_group_array({_VERSION} ORDER BY v.name)
-FROM live_webhooks l JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision
-JOIN documents d ON d.id = v.document_id
+# Documents as they are, one after the other: to escape them for JSON would take longer than all else.
+_VERSIONS: Final = """
+SELECT json_group_array(json_array(v.uid, v.name, v.owner, v.digest, v.is_protected, v.revision, octet_length(d.body))),
+    CAST(group_concat(d.body, '') AS BLOB)
+FROM ({live}) l JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision
+LEFT JOIN documents d ON d.id = v.document_id
 """
-_LIVE_AT: Final = f"""
-SELECT json_group_array({_VERSION} ORDER BY v.name)
-FROM (SELECT uid, max(revision) AS revision FROM webhook_versions WHERE revision <= :number GROUP BY uid) l
-JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision
-JOIN documents d ON d.id = v.document_id
-"""
+_LIVE: Final = _VERSIONS.format(
+    live="SELECT uid, revision FROM live_webhooks WHERE uid > :after ORDER BY uid LIMIT :limit"
+)
+_LIVE_AT: Final = _VERSIONS.format(
+    live="SELECT uid, max(revision) AS revision FROM webhook_versions WHERE uid > :after AND revision <= :number"
+    " GROUP BY uid ORDER BY uid LIMIT :limit"
+)
 _POLICIES_AT: Final = """
 SELECT p.owner, p.body FROM policies p
 WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND revision <= :number) ORDER BY p.owner
@@ -59,12 +64,12 @@ def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
     number = live if revision is None else revision
     if not 0 <= number <= live:
         raise NotInStoreError(f"there is no revision {number}: the live one is {live}", hint="see `reconciler history`")
-    found = array(db, _LIVE) if number == live else array(db, _LIVE_AT, number=number)
+    found = _versions(db, _LIVE if number == live else _LIVE_AT, number)
     return LiveState(
         lineage=lineage,
         revision=number,
         commit=value(db, "SELECT git_commit FROM revisions WHERE number = :number", number=number),
-        webhooks=tuple(_live_webhook(item) for item in found),
+        webhooks=tuple(sorted((_live_webhook(*item) for item in found), key=lambda item: item.webhook.name)),
         policies={
             owner: Policy.model_validate(load(body), strict=False)
             for owner, body in rows(db, _POLICIES_AT, number=number)
@@ -72,23 +77,44 @@ def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
     )
 
 
-@lru_cache(maxsize=PARSED_DOCUMENTS)
-def _webhook(body: str) -> tuple[Webhook, str]:
-    """The webhook of a stored document, and the digest of what is stored."""
-    raw = body.encode()
-    return Webhook.from_document(raw), hashlib.sha256(raw).hexdigest()
+def _versions(db: apsw.Connection, sql: str, number: int) -> Iterator[tuple[list[Any], bytes]]:
+    """What is live, portion by portion, each with its document. What a revision deleted has none."""
+    after = ""
+    while True:
+        packed, documents = row(db, sql, number=number, after=after, limit=READ_ROWS) or ("[]", b"")
+        heads = orjson.loads(packed)
+        start = 0
+        for *head, size in heads:
+            if size is not None:
+                yield head, documents[start : start + size]
+                start += size
+        if len(heads) < READ_ROWS:
+            return
+        after = max(head[0] for head in heads)
 
 
-def _live_webhook(item: Sequence[Any]) -> LiveWebhook:
-    uid, owner, body, digest, is_protected, revision = item
-    try:
-        webhook, found = _webhook(body)
-    except (ValidationError, ValueError, KeyError, TypeError) as exc:
-        raise StoreError(
-            f"a stored webhook cannot be read: {uid}",
-            hint="it was written by another version of reconciler, or by hand; upgrade, or roll back",
-        ) from exc
+@lru_cache(maxsize=KEPT_DOCUMENTS)
+def _webhook(name: str, document: bytes) -> tuple[Webhook, str]:
+    """The webhook of a stored document, which is read when somebody looks into it, and the digest of what is stored."""
+    webhook = Unopened.of(Seal(WebhookName(name), partial(bytes, document)))
+    return webhook, hashlib.sha256(document).hexdigest()
+
+
+def _live_webhook(head: Sequence[Any], document: bytes) -> LiveWebhook:
+    uid, name, owner, digest, is_protected, revision = head
+    webhook, found = _webhook(name, document)
+    if found != digest:
+        webhook = _edited(uid, document)
     return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, is_intact=found == digest)
+
+
+def _edited(uid: str, document: bytes) -> Webhook:
+    """The webhook of a document that somebody edited, which may have another name now."""
+    try:
+        return Webhook.from_document(document)
+    except (ValidationError, ValueError, KeyError, TypeError) as exc:
+        hint = "it was edited by hand; roll back to a revision before"
+        raise StoreError(f"a stored webhook cannot be read: {uid}", hint=hint) from exc
 
 
 def revisions(db: apsw.Connection, page: Page) -> tuple[Revision, ...]:
