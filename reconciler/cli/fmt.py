@@ -71,20 +71,21 @@ def fmt(paths: tuple[str, ...], check: bool, diff: bool) -> int:
 def _files(paths: Sequence[Path]) -> tuple[Sequence[Path | None], list[Problem]]:
     from reconciler.manifest.file import find_files
 
-    return find_files(paths)
+    files, problems = find_files(paths)
+    return [Path(file) for file in files], problems
 
 
 def _laid_out(path: Path | None) -> tuple[Layout, list[Problem]]:
     from reconciler.manifest.file import FILE_MAX_BYTES, decode, read_bytes
     from reconciler.manifest.fmt import format_text
 
-    raw, problem = read_bytes(path) if path is not None else (sys.stdin.buffer.read(FILE_MAX_BYTES + 1), None)
-    name, text = path or Path(STDIN_NAME), ""
+    raw, problem = read_bytes(str(path)) if path is not None else (sys.stdin.buffer.read(FILE_MAX_BYTES + 1), None)
+    name, text = str(path or STDIN_NAME), ""
     if problem is None:
         text, problem = decode(name, raw)
     if problem is not None:
         return Layout(path, "", None), [problem]
-    formatted = format_text(str(name), text)
+    formatted = format_text(name, text)
     return Layout(path, raw.decode(), formatted.text), list(formatted.problems)
 
 

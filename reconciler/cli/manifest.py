@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from reconciler.cli import view
-from reconciler.cli.option import chosen_paths, format_option, paths_argument, secrets_option, var_options
+from reconciler.cli.option import (
+    chosen_paths,
+    format_option,
+    manifest_cache,
+    paths_argument,
+    secrets_option,
+    var_options,
+)
 from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem, Severity
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ def validate(
     chosen = chosen_paths(paths)
     bindings, problems = _bindings(secrets_file)
     given = read_variables(variables, [Path(file) for file in var_files])
-    manifests = load_manifests(chosen, variables=given, bindings=bindings, rehearse=True)
+    manifests = load_manifests(chosen, variables=given, bindings=bindings, rehearse=True, cache=manifest_cache())
     manifests = replace(manifests, problems=(*problems, *_empty(manifests, chosen), *manifests.problems))
     out_manifests(manifests, chosen, output_format)
     return EXIT_OK if manifests.is_valid else EXIT_FAILED

@@ -1,12 +1,16 @@
 """Options that several commands share, each with its environment variable. Imported by `--help`: keep it light."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from reconciler.settings import DEFAULT_STORE, EgressSettings, parse_connect_to
+
+if TYPE_CHECKING:
+    from reconciler.manifest.cache import Cache
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -43,6 +47,18 @@ def paths_argument(command: Command) -> Command:
 def chosen_paths(paths: tuple[str, ...]) -> tuple[Path, ...]:
     """The given paths, else `manifests/`."""
     return tuple(Path(path) for path in paths or DEFAULT_PATHS)
+
+
+def manifest_cache() -> "Cache | None":
+    """Where verdicts on manifests are remembered: the user's cache folder (XDG Base Directory Specification), if there
+    is one. Nothing is made or looked at yet."""
+    from reconciler.manifest.cache import Cache
+
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if not folder.is_absolute():  # the specification has relative ones ignored
+        home = os.path.expanduser("~")  # noqa: PTH111  # Path.home() raises where there is none
+        folder = Path(home) / ".cache"
+    return Cache(folder / "reconciler") if folder.is_absolute() else None
 
 
 def format_option(*formats: str) -> Callable[[Command], Command]:

@@ -15,7 +15,7 @@ import click
 
 from reconciler.apply import read_live
 from reconciler.cli import view
-from reconciler.cli.option import chosen_paths, secrets_option, store_option, var_options
+from reconciler.cli.option import chosen_paths, manifest_cache, secrets_option, store_option, var_options
 from reconciler.cli.view_field import CONCISE, CONTEXT_LINES, FULL, NORMAL, PlanView
 from reconciler.cli.view_plan import out_plan
 from reconciler.errors import Problem, ReconcilerError, Severity
@@ -181,7 +181,7 @@ def desired_of(options: Mapping[str, Any]) -> Desired:
     from reconciler.manifest.load import load_manifests, read_variables
 
     variables = read_variables(options["variables"], tuple(Path(name) for name in options["var_files"]))
-    manifests = load_manifests(chosen_paths(options["paths"]), variables=variables)
+    manifests = load_manifests(chosen_paths(options["paths"]), variables=variables, cache=manifest_cache())
     manifests.require_valid()
     view.say_problems(manifests.problems)
     if options.get("secrets_file"):

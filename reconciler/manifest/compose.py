@@ -4,14 +4,20 @@ Nodes know where they stand; they live only as long as their document is read (1
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.cyaml import CParser  # type: ignore[attr-defined]  # not told by its stubs
 
 DEPTH_MAX: Final = 100  # libyaml recurses in C: a hundred thousand brackets would end the process
 DOCUMENTS_MAX: Final = 20_000  # a file; twice the largest set that is measured
 ALIASED_NODES_MAX: Final = 10_000  # nodes that a document's aliases may add
+
+QUICK_LEVELS_MAX: Final = 2_000  # which are composed without counting them: a megabyte of C's stack at the most
+
+_OPENERS: Final = "[{-:?"  # every level that is not a scalar has one of these of its own
 
 PLAIN: Final = "plain"
 QUOTED: Final = "quoted"
@@ -26,8 +32,21 @@ class LimitError(yaml.MarkedYAMLError):
         self.hint = hint
 
 
-class Composer(yaml.CSafeLoader):
+class _Quick(CParser):
     """Nodes whose tag is PLAIN or QUOTED, or else what the author wrote after a `!`."""
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        pass
+
+    def ascend_resolver(self) -> None:
+        pass
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+        return PLAIN if implicit.__class__ is tuple and implicit[0] else QUOTED
+
+
+class _Bounded(_Quick):
+    """The same, but it stops where the nodes become too deep, before libyaml has gone down there: for a third more."""
 
     depth = 0
 
@@ -41,13 +60,29 @@ class Composer(yaml.CSafeLoader):
     def ascend_resolver(self) -> None:
         self.depth -= 1
 
-    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
-        return PLAIN if implicit.__class__ is tuple and implicit[0] else QUOTED
-
 
 def compose(text: str) -> Iterator[Node]:
     """The documents' root nodes, empty ones passed over. Raises yaml.MarkedYAMLError, yaml.reader.ReaderError."""
-    composer = Composer(text)
+    levels_max = sum(map(text.count, _OPENERS))
+    if levels_max > QUICK_LEVELS_MAX:
+        yield from _compose(text, _Bounded)
+        return
+    done = 0
+    try:
+        for root in _compose(text, _Quick):
+            if levels_max > DEPTH_MAX and _is_deeper(root, DEPTH_MAX):
+                break
+            yield root
+            done += 1
+        else:
+            return
+    except yaml.YAMLError:
+        pass  # what is wrong first is said by the other, which may stop earlier
+    yield from islice(_compose(text, _Bounded), done, None)
+
+
+def _compose(text: str, kind: type[_Quick]) -> Iterator[Node]:
+    composer = kind(text)
     has_anchors = "&" in text and "*" in text
     try:
         count = 0
@@ -66,6 +101,19 @@ def compose(text: str) -> Iterator[Node]:
                 yield node
     finally:
         composer.dispose()
+
+
+def _is_deeper(node: Node, levels: int) -> bool:
+    """Whether a node has more levels, scalars counted; its aliases have been checked to end."""
+    if levels < 2 or node.__class__ is ScalarNode:
+        return levels < 1 or (levels < 2 and bool(node.value) and node.__class__ is not ScalarNode)
+    pairs = node.value if node.__class__ is MappingNode else zip(node.value, node.value, strict=True)
+    for key, value in pairs:
+        if value.__class__ is not ScalarNode and _is_deeper(value, levels - 1):
+            return True
+        if key.__class__ is not ScalarNode and _is_deeper(key, levels - 1):
+            return True
+    return False
 
 
 def _check_aliases(root: Node) -> None:

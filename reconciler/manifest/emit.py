@@ -107,7 +107,7 @@ def _is_plain(text: str) -> bool:
     if not _PLAIN_START.match(text) or _NOT_PLAIN.search(text) or not text.isprintable() or text != text.strip():
         return False
     try:
-        return resolve(text) is text
+        return isinstance(resolve(text), str)
     except ScalarError:
         return False
 

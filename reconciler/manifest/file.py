@@ -16,12 +16,13 @@ from typing import Final
 from reconciler.errors import Problem, Severity
 
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024  # about four times ten thousand webhooks
+CHUNK_BYTES: Final = 4096  # what is read at least: some files do not say their size
 SUFFIXES: Final = (".yaml", ".yml")
 
 _Identity = tuple[int, int]  # device and inode
 
 
-def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
+def find_files(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
     """The manifest files under `paths`, sorted, each once, and a problem for each path that cannot be followed.
 
     Folders are searched for `*.yaml` and `*.yml` in depth, links followed, hidden names passed over; a file that is
@@ -30,14 +31,14 @@ def find_files(paths: Sequence[Path]) -> tuple[list[Path], list[Problem]]:
     search = _Search()
     for path in paths:
         search.start(path)
-    return sorted(search.files.values(), key=str), search.problems
+    return sorted(search.files.values()), search.problems
 
 
 @dataclass(slots=True)
 class _Search:
     """What was found so far. Every folder is entered once, however many links lead to it, back up included."""
 
-    files: dict[_Identity, Path] = field(default_factory=dict)
+    files: dict[_Identity, str] = field(default_factory=dict)
     folders: set[_Identity] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
@@ -49,22 +50,26 @@ class _Search:
             hint = "give a manifest file or a folder of them"
             self._report("file.missing", path, f"there is no such file or folder: {path}", hint)
         except OSError as exc:
-            self.problems.append(_unreadable(path, exc))
+            self.problems.append(_unreadable(str(path), exc))
         else:
-            self._enter(path, status)
+            self._enter(str(path), status)
 
-    def _enter(self, path: Path, status: os.stat_result) -> None:
+    def _enter(self, path: str, status: os.stat_result) -> None:
         identity = (status.st_dev, status.st_ino)
         if not stat.S_ISDIR(status.st_mode):
-            if identity not in self.files or str(path) < str(self.files[identity]):
-                self.files[identity] = path  # under its least name, whatever the order of PATHs
+            self._take(path, identity)
         elif identity not in self.folders:
             self.folders.add(identity)
-            self._search(path)
+            self._search(path, status.st_dev)
 
-    def _search(self, folder: Path) -> None:
+    def _take(self, path: str, identity: _Identity) -> None:
+        if identity not in self.files or path < self.files[identity]:
+            self.files[identity] = path  # under its least name, whatever the order of PATHs
+
+    def _search(self, folder: str, device: int) -> None:
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as exc:
             self.problems.append(_unreadable(folder, exc))
             return
@@ -72,42 +77,59 @@ class _Search:
             is_manifest = entry.name.endswith(SUFFIXES)
             if entry.name.startswith("."):
                 continue
+            path = entry.name if folder == "." else entry.path
             try:
-                if is_manifest or entry.is_dir():
-                    self._enter(folder / entry.name, entry.stat())
+                if is_manifest and entry.is_file(follow_symlinks=False):
+                    self._take(path, (device, entry.inode()))  # the folder says so much; thousands need no stat
+                elif is_manifest or entry.is_dir():
+                    self._enter(path, entry.stat())
             except OSError as exc:
                 if is_manifest:
-                    self.problems.append(_unreadable(folder / entry.name, exc))
+                    self.problems.append(_unreadable(path, exc))
 
     def _report(self, code: str, path: Path, message: str, hint: str) -> None:
         self.problems.append(Problem(Severity.ERROR, code, message, file=str(path), hint=hint))
 
 
-def read_text(file: Path) -> tuple[str, Problem | None]:
+def read_text(file: str) -> tuple[str, Problem | None]:
     """The file's text, line ends as line feeds, or the problem with it."""
     raw, problem = read_bytes(file)
     return ("", problem) if problem is not None else decode(file, raw)
 
 
-def read_bytes(file: Path) -> tuple[bytes, Problem | None]:
+def read_bytes(file: str) -> tuple[bytes, Problem | None]:
     """The file as it is, or the problem with it."""
     try:
-        if not file.is_file():
-            return b"", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=str(file))
-        with file.open("rb") as stream:
-            raw = stream.read(FILE_MAX_BYTES + 1)
+        # what waits for a writer is not waited for: it is no file of manifests
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return b"", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=file)
+            raw = _read_all(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
         return b"", _unreadable(file, exc)
     return raw, None
 
 
-def decode(file: Path, raw: bytes) -> tuple[str, Problem | None]:
+def _read_all(descriptor: int, size: int) -> bytes:
+    """All that can be read, but hardly more than FILE_MAX_BYTES; `size` is what to expect."""
+    raw = b""
+    while len(raw) <= FILE_MAX_BYTES:
+        more = os.read(descriptor, min(max(size, CHUNK_BYTES), FILE_MAX_BYTES) + 1)
+        raw = raw + more if raw else more
+        if not more or len(raw) == size:
+            break
+    return raw
+
+
+def decode(file: str, raw: bytes) -> tuple[str, Problem | None]:
     """The text of a file's bytes, line ends as line feeds and without a byte order mark, or the problem with it."""
     if len(raw) > FILE_MAX_BYTES:
         message = f"the file is larger than {FILE_MAX_BYTES // 1024 // 1024} MiB"
-        return "", Problem(
-            Severity.ERROR, "file.too_large", message, file=str(file), hint="spread it over several files"
-        )
+        return "", Problem(Severity.ERROR, "file.too_large", message, file=file, hint="spread it over several files")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -148,9 +170,9 @@ def _replace(target: Path, raw: bytes, status: os.stat_result) -> None:
         raise
 
 
-def _unreadable(path: Path, exc: OSError) -> Problem:
+def _unreadable(path: str, exc: OSError) -> Problem:
     reason = (exc.strerror or type(exc).__name__).lower()
-    return Problem(Severity.ERROR, "file.unreadable", f"cannot be read: {reason}", file=str(path))
+    return Problem(Severity.ERROR, "file.unreadable", f"cannot be read: {reason}", file=path)
 
 
 def _unwritable(path: Path, exc: OSError) -> Problem:
@@ -158,8 +180,8 @@ def _unwritable(path: Path, exc: OSError) -> Problem:
     return Problem(Severity.ERROR, "file.unwritable", f"cannot be written: {reason}", file=str(path))
 
 
-def _bad_encoding(file: Path, raw: bytes, exc: UnicodeDecodeError) -> Problem:
+def _bad_encoding(file: str, raw: bytes, exc: UnicodeDecodeError) -> Problem:
     before = raw[: exc.start].decode("utf-8-sig", "replace")
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    problem = Problem(Severity.ERROR, "file.encoding", f"not UTF-8: byte 0x{raw[exc.start]:02x}", file=str(file))
+    problem = Problem(Severity.ERROR, "file.encoding", f"not UTF-8: byte 0x{raw[exc.start]:02x}", file=file)
     return replace(problem, line=line, column=column, end_line=line, end_column=column + 1, hint="save it as UTF-8")

@@ -6,25 +6,33 @@ nothing here prints, reads the environment or opens a store.
 
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from reconciler.errors import ManifestError, Problem, ReconcilerError
 from reconciler.manifest import variable
-from reconciler.manifest.file import find_files, read_text
-from reconciler.manifest.parse import Document, Parsed, parse
-from reconciler.manifest.partial import read_partials
-from reconciler.manifest.place import Placer
-from reconciler.manifest.validate import Judge, check_head, judge_project, kind_of
+from reconciler.manifest.cache import Cache
+from reconciler.manifest.file import decode, find_files, read_bytes
+from reconciler.manifest.judged import FileJudge, Ground, Head, Judged
+from reconciler.manifest.memory import Memory
+from reconciler.manifest.parse import Document, parse
+from reconciler.manifest.project import FoundProject, find_project
+from reconciler.manifest.share import judge_files
 from reconciler.models.binding import Binding
 from reconciler.models.fault import Fault
+from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Project, Webhook, WebhookName
+
+_PROJECT: Final = re.compile(rb"""kind["']?\s*:\s*["']?Project""")  # as nearly everybody writes it
+_UNIQUE_NAME: Final = "names are unique in all manifests"
+_UNIQUE_ORIGIN: Final = "a name passes on to one webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +58,45 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class ManifestTest:
-    """A `kind: WebhookTest` document; plan and apply pass it over."""
+    """A `kind: WebhookTest` document; plan and apply pass it over. `read` gives it as it was written."""
 
-    document: Mapping[str, Any]
     file: str
     line: int
+    read: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The document; parsed each time."""
+        return self.read()
 
 
 @dataclass(frozen=True)
 class Manifests:
     """One judged set. `webhooks` are those without an error, by name; `problems` are sorted by file and line;
-    `sources` tell where each webhook is declared, `project_source` where the project is; `files` counts what was
-    read; `outlines` are of every document in it, in order."""
+    `heads` are of every document, with its file, in order; `project_source` tells where the project is; `files` counts
+    what was read."""
 
     webhooks: tuple[Webhook, ...]
     project: Project
     tests: tuple[ManifestTest, ...]
     problems: tuple[Problem, ...]
-    sources: Mapping[WebhookName, Source]
+    heads: tuple[tuple[str, Head], ...]
     files: int
     project_source: Source | None = None
-    outlines: tuple[Outline, ...] = ()
+
+    @cached_property
+    def sources(self) -> Mapping[WebhookName, Source]:
+        """Where each webhook without an error is declared."""
+        return {
+            WebhookName(head.name): Source(file, head.line, head.index)
+            for file, head in self.heads
+            if head.digest is not None and head.name is not None
+        }
+
+    @cached_property
+    def outlines(self) -> tuple[Outline, ...]:
+        """Every document, in order."""
+        return tuple(Outline(file, head.index, head.first_line, head.kind, head.name) for file, head in self.heads)
 
     @property
     def is_valid(self) -> bool:
@@ -88,8 +114,8 @@ class Manifests:
         every order of files and documents."""
         desired = {
             "project": self.project.spec.model_dump(mode="json"),
-            "renamed": {hook.name: hook.metadata.renamed_from for hook in self.webhooks if hook.metadata.renamed_from},
-            "webhooks": [orjson.Fragment(hook.canonical()) for hook in self.webhooks],
+            "renamed": {hook.name: hook.renamed_from for hook in self.webhooks if hook.renamed_from},
+            "webhooks": [hook.digest() for hook in self.webhooks],
         }
         return hashlib.sha256(orjson.dumps(desired, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
@@ -100,15 +126,19 @@ def load_manifests(
     variables: Mapping[str, str] | None = None,
     bindings: Mapping[str, Binding] | None = None,
     rehearse: bool = False,
+    cache: Cache | None = None,
+    workers: int | None = None,
 ) -> Manifests:
     """Read and judge every manifest under `paths`, which are files and folders.
 
     `variables` are put in for `${var:NAME}`. With `bindings`, secrets that the daemon would not resolve are warned of.
     With `rehearse`, each body is rendered over the built-in events of its triggers, which costs a few milliseconds a
-    body. Raises nothing for what people wrote: it is all in `problems`.
+    body. With a `cache`, what was judged before is not judged again. `workers` is the number of processes; None: as
+    many as help. The result is the same for every cache and number. Raises nothing for what people wrote: it is all in
+    `problems`.
     """
     with _collector_off():
-        return _Loading(variables or {}, bindings, rehearse).load(paths)
+        return _Loading(Ground(variables or {}, bindings, rehearses=rehearse), cache, workers).load(paths)
 
 
 def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
@@ -141,147 +171,138 @@ def _collector_off() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Loading:
-    """One run over the files: parse all, find the project, judge the rest under it."""
+    """One run over the files: find the project, judge every file under it, then what holds between files."""
 
-    variables: Mapping[str, str]
-    bindings: Mapping[str, Binding] | None
-    rehearses: bool
+    ground: Ground  # as far as it is known before a file is read
+    cache: Cache | None
+    workers: int | None
+    raws: dict[str, bytes] = field(default_factory=dict)
     problems: set[Problem] = field(default_factory=set)
-    texts: dict[str, str] = field(default_factory=dict)
-    parsed: dict[str, Parsed] = field(default_factory=dict)
 
     def load(self, paths: Sequence[Path]) -> Manifests:
         files, missing = find_files(paths)
         self.problems.update(missing)
         for file in files:
-            self._parse(file)
-        documents = [document for parsed in self.parsed.values() for document in parsed.documents]
-        projects = [document for document in documents if kind_of(document.value) == "Project"]
-        placer = Placer(self.texts, self.variables, projects[0] if projects else None)
-        project = self._judge_projects(projects, placer)
-        judge = Judge(
-            defaults=_defaults(projects),
-            bindings=self.bindings,
-            partials=self._partials(projects[0], project) if projects and project else None,
-            rehearses=self.rehearses,
-        )
-        webhooks: list[tuple[Webhook, Document]] = []
-        tests: list[ManifestTest] = []
-        named: list[Document] = []
-        for document in documents:
-            self._place(placer, document, check_head(document.value))
-            kind = kind_of(document.value)
-            if kind == "Webhook":
-                named.append(document)
-                webhook, faults = judge.webhook(document.value)
-                self._place(placer, document, faults)
-                if webhook is not None:
-                    webhooks.append((webhook, document))
-            elif kind == "WebhookTest":
-                tests.append(ManifestTest(document.value, document.file, document.line))
-        self._check_names(placer, named)
-        webhooks.sort(key=lambda item: item[0].name)
+            raw, problem = read_bytes(file)
+            if problem is None:
+                self.raws[file] = raw
+            else:
+                self.problems.add(problem)
+        memory = Memory.of(self.cache, paths, self.ground, self.raws) if self.cache else None
+        found, ground, verdicts = self._judge(memory)
+        self.problems.update(found.problems)
+        for judged in verdicts.values():
+            self.problems.update(judged.problems)
+        self._check_names(verdicts, FileJudge(ground))
+        return self._manifests(found, verdicts, _Again(ground, self.raws), len(files))
+
+    def _manifests(self, found: FoundProject, verdicts: Mapping[str, Judged], again: "_Again", files: int) -> Manifests:
+        heads = tuple([(file, head) for file, judged in verdicts.items() for head in judged.heads])
         return Manifests(
-            webhooks=tuple(webhook for webhook, _ in webhooks),
-            project=project or Project(),
-            tests=tuple(tests),
+            webhooks=tuple(sorted(_webhooks(verdicts, again), key=lambda webhook: webhook.name)),
+            project=found.project or Project(),
+            tests=tuple(
+                ManifestTest(file, head.line, partial(again.value, file, head.index))
+                for file, head in heads
+                if head.kind == "WebhookTest"
+            ),
             problems=tuple(sorted(self.problems, key=_order)),
-            sources={webhook.name: _source(document) for webhook, document in webhooks},
-            files=len(files),
-            project_source=_source(projects[0]) if projects else None,
-            outlines=tuple(map(_outline, documents)),
+            heads=heads,
+            files=files,
+            project_source=_source(found.file.document) if found.file else None,
         )
 
-    def _parse(self, file: Path) -> None:
-        text, problem = read_text(file)
-        if problem is not None:
-            self.problems.add(problem)
-            return
-        name = str(file)
-        self.texts[name] = text
-        self.parsed[name] = parse(name, text, self.variables)
-        self.problems.update(self.parsed[name].problems)
+    def _judge(self, memory: Memory | None) -> tuple[FoundProject, Ground, dict[str, Judged]]:
+        """The project, what the files were judged by, and the verdict on each file.
 
-    def _place(self, placer: Placer, document: Document, faults: Iterable[Fault], *, is_default: bool = False) -> None:
-        """Turn faults into problems, but those of a value that is at fault as YAML already."""
-        for fault in faults:
-            origin, path = placer.origin(document, fault, is_default=is_default)
-            if not self.parsed[origin.file].is_known(origin.index, path, on_key=fault.on_key):
-                self.problems.add(placer.problem(origin, path, fault))
+        Files are judged under the project, and only a parsed file tells whether it holds one. So those that look like
+        it are parsed first, and should another turn out to hold one, all begins again."""
+        suspects = {
+            file for file, raw in self.raws.items() if not (memory and memory.has(file)) and _PROJECT.search(raw)
+        }
+        while True:
+            candidates = {file: self.raws[file] for file in self.raws if file in suspects}
+            found = find_project(candidates, self.ground.variables)
+            ground = replace(self.ground, project=found.file, partials=found.partials)
+            verdicts = memory.verdicts(ground) if memory else {}
+            rest = [(file, raw) for file, raw in self.raws.items() if file not in verdicts]
+            judged = judge_files(FileJudge(ground), rest, workers=self.workers) if rest else []
+            verdicts |= {file: verdict for (file, _), verdict in zip(rest, judged, strict=True)}
+            surprises = {file for file, verdict in verdicts.items() if verdict.has_project} - suspects
+            if not surprises:
+                break
+            suspects |= surprises
+        if memory and rest:
+            memory.keep(ground, verdicts)
+        return found, ground, {file: verdicts[file] for file in self.raws}
 
-    def _judge_projects(self, projects: Sequence[Document], placer: Placer) -> Project | None:
-        if not projects:
-            return None
-        first, *others = projects
-        project, faults, default_faults = judge_project(first.value)
-        if project is not None and project.spec.partials is not None:
-            folder = _folder_of_partials(first, project.spec.partials)
-            if not folder.is_dir():
-                message = f"there is no such folder: {folder}"
-                faults.append(Fault("project.partials", ("spec", "partials"), message, "it is relative to this file"))
-            elif not folder.resolve().is_relative_to(Path(first.file).parent.resolve()):
-                message = f"`partials` leaves the manifests: {project.spec.partials}"
-                hint = "name a folder beside or below the project's file, not a link that leads elsewhere"
-                faults.append(Fault("project.partials", ("spec", "partials"), message, hint))
-                project = None
-        self._place(placer, first, faults)
-        self._place(placer, first, default_faults, is_default=True)
-        for other in others:
-            message = f"a second Project; the first is at {first.file}:{first.line}:{first.column}"
-            fault = Fault("set.duplicate_project", ("kind",), message, "keep one for all manifests of an owner")
-            self._place(placer, other, [fault])
-        return project
+    def _check_names(self, verdicts: Mapping[str, Judged], judge: FileJudge) -> None:
+        named = [(file, head) for file, judged in verdicts.items() for head in judged.heads if head.kind == "Webhook"]
+        found: dict[str, list[tuple[int, Fault]]] = {}
+        for file, index, fault in _clashes(named):
+            found.setdefault(file, []).append((index, fault))
+        for file, faults in found.items():
+            self.problems.update(judge.place(file, self.raws[file], faults))
 
-    def _partials(self, document: Document, project: Project) -> Mapping[str, str]:
-        """The texts of the project's partials."""
-        if project.spec.partials is None:
-            return {}
-        texts, problems = read_partials(_folder_of_partials(document, project.spec.partials))
-        self.problems.update(problems)
-        return texts
 
-    def _check_names(self, placer: Placer, documents: Sequence[Document]) -> None:
-        first_by_name: dict[str, Document] = {}
-        first_by_origin: dict[str, Document] = {}
-        for document in sorted(documents, key=lambda item: (item.file, item.line, item.column)):
-            metadata = document.value.get("metadata")
-            metadata = metadata if isinstance(metadata, Mapping) else {}
-            for key, seen, code, fact in (
-                ("name", first_by_name, "set.duplicate_name", "the name is taken"),
-                ("renamed_from", first_by_origin, "set.rename", "another webhook is renamed from it"),
-            ):
-                value = metadata.get(key)
-                if not isinstance(value, str):
-                    continue
-                first = seen.setdefault(value, document)
-                if first is not document:
-                    message = f"{fact}: {value[:80]}, at {first.file}:{first.line}:{first.column}"
-                    hint = "names are unique in all manifests" if key == "name" else "a name passes on to one webhook"
-                    self._place(placer, document, [Fault(code, ("metadata", key), message, hint)])
+def _clashes(named: Sequence[tuple[str, Head]]) -> Iterator[tuple[str, int, Fault]]:
+    """What no two webhooks may say alike: file and index of the later one, and its fault."""
+    first_by_name: dict[str, tuple[str, Head]] = {}
+    first_by_origin: dict[str, tuple[str, Head]] = {}
+    for item in sorted(named, key=lambda item: (item[0], item[1].line, item[1].column)):
+        file, head = item
+        if head.name is not None and (first := first_by_name.setdefault(head.name, item)) is not item:
+            message = f"the name is taken: {head.name[:80]}, at {_at(*first)}"
+            yield file, head.index, Fault("set.duplicate_name", ("metadata", "name"), message, _UNIQUE_NAME)
+        origin = head.renamed_from
+        if origin is not None and (first := first_by_origin.setdefault(origin, item)) is not item:
+            message = f"another webhook is renamed from it: {origin[:80]}, at {_at(*first)}"
+            yield file, head.index, Fault("set.rename", ("metadata", "renamed_from"), message, _UNIQUE_ORIGIN)
+
+
+class _Again:
+    """What documents say, read anew from what their files held: of most of them, nobody asks."""
+
+    def __init__(self, ground: Ground, raws: Mapping[str, bytes]) -> None:
+        self._judge = FileJudge(replace(ground, bindings=None, rehearses=False))
+        self._variables = ground.variables
+        self._raws = raws
+        self._file = ""
+        self._judged = Judged(())
+
+    def canonical(self, file: str, index: int) -> bytes:
+        """The canonical document of a webhook without an error."""
+        if self._file != file:  # those of one file are asked for one after the other
+            self._file, self._judged = file, self._judge.judge(file, self._raws[file])
+        found = self._judged.canonical[index]
+        assert found is not None
+        return found
+
+    def value(self, file: str, index: int) -> Mapping[str, Any]:
+        """A document as written."""
+        value: Mapping[str, Any] = (
+            parse(file, decode(file, self._raws[file])[0], self._variables).documents[index].value
+        )
+        return value
+
+
+def _webhooks(verdicts: Mapping[str, Judged], again: _Again) -> Iterator[Webhook]:
+    for file, judged in verdicts.items():
+        for position, head in enumerate(judged.heads):
+            if head.digest is None or head.name is None:
+                continue
+            raw = judged.canonical[position] if judged.canonical else None
+            read = partial(bytes, raw) if raw is not None else partial(again.canonical, file, head.index)
+            origin = WebhookName(head.renamed_from) if head.renamed_from is not None else None
+            yield Unopened.of(Seal(WebhookName(head.name), read, head.digest, origin))
 
 
 def _source(document: Document) -> Source:
     return Source(document.file, document.line, document.index)
 
 
-def _outline(document: Document) -> Outline:
-    value = document.value
-    metadata = value.get("metadata") if isinstance(value, Mapping) else None
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    return Outline(
-        document.file, document.index, document.first_line, kind_of(value), name if isinstance(name, str) else None
-    )
-
-
-def _folder_of_partials(document: Document, name: str) -> Path:
-    """The folder that a project names; relative to its file."""
-    return Path(document.file).parent / name
-
-
-def _defaults(projects: Sequence[Document]) -> Mapping[str, Any] | None:
-    spec = projects[0].value.get("spec") if projects else None
-    defaults = spec.get("defaults") if isinstance(spec, Mapping) else None
-    return defaults if isinstance(defaults, Mapping) else None
+def _at(file: str, document: Document | Head) -> str:
+    return f"{file}:{document.line}:{document.column}"
 
 
 def _order(problem: Problem) -> tuple[str, int, int, str, str]:

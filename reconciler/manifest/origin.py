@@ -6,7 +6,6 @@ Called by `show --webhook NAME`. Reads the files of the webhook and of the proje
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path as FilePath
 from typing import Any
 
 from reconciler.manifest.file import read_text
@@ -68,7 +67,7 @@ class _Said:
 
     def __init__(self, source: Source, variables: Mapping[str, str]) -> None:
         self.file = source.file
-        text, _ = read_text(FilePath(source.file))
+        text, _ = read_text(source.file)
         self._value: Any = parse(source.file, text, variables).documents[source.index].value
         self._tree: Tree = trees(text, variables)[source.index]
 

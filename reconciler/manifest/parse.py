@@ -112,13 +112,13 @@ class _Builder:
         result: dict[str, Any] = {}
         first: dict[str, Node] | None = None
         for key_node, value_node in node.value:
-            key = self._scalar(key_node) if isinstance(key_node, ScalarNode) else None
+            key = self._scalar(key_node) if key_node.__class__ is ScalarNode else None
             if key.__class__ is not str:
                 key = self._bad_key(key_node)
             if key in result and isinstance(key_node, ScalarNode):  # other keys are at fault, and have no name
                 first = first or {item.value: item for item, _ in reversed(node.value) if isinstance(item, ScalarNode)}
                 self._duplicate(first.get(key_node.value, key_node), key_node)
-            result[key] = self.build(value_node)
+            result[key] = self._scalar(value_node) if value_node.__class__ is ScalarNode else self.build(value_node)
         return result
 
     def _scalar(self, node: ScalarNode) -> Any:

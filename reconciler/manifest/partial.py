@@ -51,7 +51,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 def _read(file: Path, folder: Path) -> tuple[str, Problem | None]:
     if not file.resolve().is_relative_to(folder.resolve()):
         return "", _problem(file, f"the partial lies outside of its folder: {file}", "put the file itself there")
-    return read_text(file)
+    return read_text(str(file))
 
 
 def _problem(file: Path, message: str, hint: str) -> Problem:

@@ -5,6 +5,7 @@ Called by `manifest.parse` for every plain scalar. What is accepted means the sa
 """
 
 import re
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
@@ -43,6 +44,7 @@ class ScalarError(ValueError):
         self.hint = hint
 
 
+@lru_cache(maxsize=4096)  # keys above all: `name` could be a number no less than `no` could
 def resolve(text: str) -> str | int | float | bool | None:
     """The value of a plain scalar. Raises ScalarError."""
     if not text:

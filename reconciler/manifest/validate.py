@@ -226,7 +226,16 @@ def _texts_of_spec(spec: Mapping[str, Any], faults: list[Fault]) -> dict[str, An
 
 def _literal(value: Any, path: Path, faults: list[Fault]) -> Any:
     """A value that no secret is put into: `$${` becomes the `${` it stands for, a reference is a fault."""
-    return _map_text(value, path, lambda text, where: _unescape(text, where, faults))
+    return _map_text(value, path, lambda text, where: _unescape(text, where, faults)) if _refers(value) else value
+
+
+def _refers(value: Any) -> bool:
+    """Whether a text of a value, or a key, holds a `${`: few do."""
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, dict):
+        return any("${" in key or _refers(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_refers, value))
 
 
 def _unescape(text: str, path: Path, faults: list[Fault]) -> str:
@@ -243,7 +252,7 @@ def _secret_field(value: Any, path: Path, faults: list[Fault]) -> Any:
         return value
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if secret_names(key):
+            if "${" in key and secret_names(key):
                 message = f"a key of `{show(path)}` cannot hold a secret"
                 faults.append(Fault("secret.misplaced", (*path, key), message, "put it into the value", on_key=True))
             _secret_field(item, (*path, key), faults)

@@ -1,0 +1,85 @@
+"""The project of a set: which of its files it stands in, what it says, and the partials that it names.
+
+Called by `manifest.load` with the files that may hold one, before all others are judged under it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from reconciler.errors import Problem
+from reconciler.manifest.file import decode
+from reconciler.manifest.judged import ProjectFile
+from reconciler.manifest.parse import parse
+from reconciler.manifest.partial import read_partials
+from reconciler.manifest.place import Placer
+from reconciler.manifest.validate import judge_project, kind_of
+from reconciler.models.fault import Fault
+from reconciler.models.webhook import Project
+
+_ONE_HINT: Final = "keep one for all manifests of an owner"
+_FOLDER_HINT: Final = "name a folder beside or below the project's file, not a link that leads elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProject:
+    """The first project of a set, and what is wrong with it and with any other. `project` is None where it has an error
+    or there is none, `file` only where there is none. `partials` are texts by name."""
+
+    project: Project | None = None
+    file: ProjectFile | None = None
+    partials: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def find_project(raws: Mapping[str, bytes], variables: Mapping[str, str]) -> FoundProject:
+    """The project in files, given by name in their order with what they hold."""
+    files = [file for name, raw in raws.items() for file in _projects_in(name, raw, variables)]
+    if not files:
+        return FoundProject()
+    first, *others = files
+    placer = Placer({file.document.file: file.text for file in files}, variables, first.document)
+    project, faults, default_faults = judge_project(first.document.value)
+    folder = None
+    if project is not None and project.spec.partials is not None:
+        folder = Path(first.document.file).parent / project.spec.partials
+        fault = _folder_fault(folder, project.spec.partials, Path(first.document.file).parent)
+        if fault is not None:
+            faults.append(fault)
+            project = None
+    partials, problems = read_partials(folder) if folder is not None and project is not None else ({}, [])
+    problems += _placed(placer, first, faults)
+    problems += _placed(placer, first, default_faults, is_default=True)
+    where = f"{first.document.file}:{first.document.line}:{first.document.column}"
+    for other in others:
+        fault = Fault("set.duplicate_project", ("kind",), f"a second Project; the first is at {where}", _ONE_HINT)
+        problems += _placed(placer, other, [fault])
+    return FoundProject(project, first, partials, tuple(problems))
+
+
+def _projects_in(name: str, raw: bytes, variables: Mapping[str, str]) -> list[ProjectFile]:
+    text, problem = decode(name, raw)
+    if problem is not None:
+        return []
+    parsed = parse(name, text, variables)
+    return [ProjectFile(item, text, parsed) for item in parsed.documents if kind_of(item.value) == "Project"]
+
+
+def _folder_fault(folder: Path, name: str, home: Path) -> Fault | None:
+    if not folder.is_dir():
+        hint = "it is relative to this file"
+        return Fault("project.partials", ("spec", "partials"), f"there is no such folder: {folder}", hint)
+    if not folder.resolve().is_relative_to(home.resolve()):
+        return Fault("project.partials", ("spec", "partials"), f"`partials` leaves the manifests: {name}", _FOLDER_HINT)
+    return None
+
+
+def _placed(
+    placer: Placer, file: ProjectFile, faults: Iterable[Fault], *, is_default: bool = False
+) -> Iterator[Problem]:
+    """Faults as problems, but for those of a value that is at fault as YAML already."""
+    for fault in faults:
+        origin, path = placer.origin(file.document, fault, is_default=is_default)
+        if not file.parsed.is_known(origin.index, path, on_key=fault.on_key):
+            yield placer.problem(origin, path, fault)
