@@ -12,12 +12,12 @@ from typing import Final
 
 from reconciler.template.body import Body, Leaf, is_json_type, mapping_fault, outline
 from reconciler.template.compile import NO_NAMES
-from reconciler.template.fault import FAULTS_MAX, TemplateFault
+from reconciler.template.fault import FAULTS_MAX, Source, TemplateFault
 from reconciler.template.parse import parse
 from reconciler.template.path_check import path_faults
 from reconciler.template.place import document_layout, leaf_layout
 from reconciler.template.program import Context
-from reconciler.template.quick import glance
+from reconciler.template.quick import glance, places_of
 from reconciler.template.resolve import resolve
 from reconciler.template.shape import Schema
 
@@ -43,17 +43,34 @@ def check_body(
 def _check_text(
     text: str, schema: Schema, *, is_json: bool, partials: Mapping[str, str], leaf: Leaf | None = None
 ) -> list[TemplateFault]:
-    if is_sound_at_a_glance(text, schema, is_json=is_json, is_leaf=leaf is not None):
-        return []
-    return read_text(text, schema, is_json=is_json, leaf=leaf, partials=partials)
+    faults = told_at_a_glance(text, schema, is_json=is_json, is_leaf=leaf is not None)
+    if faults is None:
+        return read_text(text, schema, is_json=is_json, leaf=leaf, partials=partials)
+    return [replace(fault, path=leaf.path) for fault in faults] if leaf else faults
 
 
-def is_sound_at_a_glance(text: str, schema: Schema, *, is_json: bool, is_leaf: bool) -> bool:
-    """Whether a template needs no reading: it has only fields that the schema knows, where text may stand."""
+def told_at_a_glance(text: str, schema: Schema, *, is_json: bool, is_leaf: bool) -> list[TemplateFault] | None:
+    """The warnings of a template that needs no reading, since it has only fields that the schema knows, where text may
+    stand; None for any other."""
     seen = glance(text)
-    if seen is None or not all(_is_sound_field(field, _Same(schema)) for field in seen.fields):
-        return False
-    return not is_json or (seen.is_plain_string if is_leaf else seen.is_json)
+    if seen is None:
+        return None
+    faults = {field: _field_faults(field, _Same(schema)) for field in seen.fields}
+    if any(fault.is_error for found in faults.values() for fault in found):
+        return None
+    if is_json and not (seen.is_plain_string if is_leaf else seen.is_json):
+        return None
+    source = Source(text)
+    doubtful = {field for field, found in faults.items() if found}
+    return [
+        _moved(fault, *source.locate(offset + fault.column - len("{{") - 1))
+        for field, offset in places_of(text, doubtful)
+        for fault in faults[field]
+    ]
+
+
+def _moved(fault: TemplateFault, line: int, column: int) -> TemplateFault:
+    return replace(fault, line=line, column=column, end_column=column + fault.end_column - fault.column)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +87,9 @@ class _Same:
 
 
 @lru_cache(maxsize=FIELDS_MAX)
-def _is_sound_field(field: str, same: _Same) -> bool:
-    """Whether a field is one wherever text may stand: judged once for all templates."""
-    return not read_text(f"{{{{{field}}}}}", same.schema, is_json=False)
+def _field_faults(field: str, same: _Same) -> tuple[TemplateFault, ...]:
+    """The faults of a field wherever text may stand: judged once for all templates."""
+    return tuple(read_text(f"{{{{{field}}}}}", same.schema, is_json=False))
 
 
 def read_text(

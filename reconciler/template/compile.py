@@ -11,7 +11,8 @@ from typing import Final
 
 from reconciler.errors import TemplateError
 from reconciler.jsontext import JsonValue
-from reconciler.template.emit import FILE, Emitter, Render, Writer
+from reconciler.template.code import FILE, Render
+from reconciler.template.emit import Emitter, Writer
 from reconciler.template.fault import HelperError, TemplateFault
 from reconciler.template.limit import LimitError
 from reconciler.template.output import (

@@ -206,3 +206,162 @@ def test_a_schema_that_refers_to_itself_is_followed_as_far_as_the_path_goes() ->
     assert check_body("{{next.next.next}}", content_type="text/plain", schema=schema) == ()
     assert len(check_body("{{next.other}}", content_type="text/plain", schema=schema)) == 1
     assert check_body("{{x.y}}", content_type="text/plain", schema={"$ref": "#/$defs/Loop", **schema}) is not None
+
+
+# Through blocks
+
+
+def problems_of(template: str, schema: dict[str, Any], **partials: str) -> list[tuple[str, int, str]]:
+    """Code, column and message of each fault of a plain text."""
+    faults = check_body(template, content_type="text/plain", schema=schema, partials=partials)
+    return [(fault.code.removeprefix("template."), fault.column, fault.message) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{#each data.access_groups}}{{integration.name}}{{../event_type}}{{@root.data.id}}{{@index}}{{/each}}",
+        "{{#each data.access_groups as |group number|}}{{group.integration.id}}{{number}}{{integration.id}}{{/each}}",
+        "{{#each data.access_groups}}{{#each access_units}}{{resource.type.id}}{{../integration.name}}"
+        "{{../../data.id}}{{@../index}}{{/each}}{{/each}}",
+        "{{#with data.requester}}{{email}}{{../event_time}}{{/with}}",
+        "{{#with data}}{{#with requester as |who|}}{{who.name}}{{../id}}{{../../event_type}}{{/with}}{{/with}}",
+        "{{#with (first data.access_groups)}}{{integration.type}}{{/with}}",
+        "{{#with (lookup data 'requester')}}{{email}}{{/with}}",
+        "{{#each (pluck data.approvals 'approver')}}{{email}}{{/each}}",
+        "{{#each (pluck data.approvals 'approver.email')}}{{this}}{{this.length}}{{/each}}",
+        "{{#if data.approvals}}{{data.approvals.[0].name}}{{else}}{{data.id}}{{/if}}",
+        "{{#data.access_groups}}{{integration.name}}{{/data.access_groups}}",
+        "{{#data.requester}}{{email}}{{../event_type}}{{/data.requester}}",
+        "{{^data.approvals}}{{data.id}}{{/data.approvals}}",
+        "{{#each data.custom_fields}}{{@key}}{{this}}{{this.anything}}{{/each}}",
+        "{{#each data.requester}}{{@key}}{{this}}{{/each}}",
+        "{{#each data.access_groups}}{{#if @last}}{{integration.name}}{{else if @first}}x{{/if}}{{/each}}",
+        "{{#each data.access_groups}}{{#each ../data.approvals}}{{name}}{{../integration.name}}{{/each}}{{/each}}",
+        "{{#*inline 'who'}}{{name}}{{/inline}}{{> who data.requester}}{{> who data.access_flow}}",
+        "{{> who data.requester}}{{> group}}",
+        "{{> hash data.requester title=event_type}}",
+        "{{#> wrap data.requester}}{{email}}{{/wrap}}",
+        "{{join (pluck data.access_groups 'integration.name')}}{{count data.approvals}}{{upper data.justification}}",
+        "{{default data.access_bundle.name data.access_flow.name 'none'}}",
+        "{{#each data.access_groups}}{{#with integration}}{{#with ..}}{{access_units}}{{/with}}{{/with}}{{/each}}",
+    ],
+)
+def test_paths_in_blocks_are_those_of_their_context(template: str, schema: dict[str, Any]) -> None:
+    """Items, chosen contexts, block parameters, parents and what a partial is given."""
+    partials = {
+        "who": "{{name}}{{id}}",
+        "group": "{{#each data.access_groups}}{{integration.name}}{{/each}}",
+        "hash": "{{title}}{{email}}",
+        "wrap": "{{name}}{{> @partial-block}}",
+    }
+
+    assert problems_of(template, schema, **partials) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "column", "message"),
+    [
+        (
+            "{{#each data.access_groups}}{{name}}{{/each}}",
+            "unknown_field",
+            31,
+            "an item of `data.access_groups` has no",
+        ),
+        ("{{#each data.access_groups}}{{../dat.id}}{{/each}}", "unknown_field", 34, "the event has no field `dat`"),
+        (
+            "{{#each data.approvals as |a|}}{{a.nam}}{{/each}}",
+            "unknown_field",
+            36,
+            "an item of `data.approvals` has no",
+        ),
+        ("{{#with data.requester}}{{mail}}{{/with}}", "unknown_field", 27, "`data.requester` has no field `mail`"),
+        ("{{#if data.requestr}}x{{/if}}", "unknown_field", 12, "`data` has no field `requestr`"),
+        ("{{#if (eq data.idd 1)}}x{{/if}}", "unknown_field", 16, "`data` has no field `idd`"),
+        ("{{#each data.id}}{{/each}}", "not_a_list", 9, "`data.id` is a number or string: `#each` needs"),
+        (
+            "{{#each data.access_groups.integration}}{{/each}}",
+            "list_without_index",
+            28,
+            "`data.access_groups` is a list",
+        ),
+        ("{{#each data.access_groups}}{{#each access_unit}}{{/each}}{{/each}}", "unknown_field", 37, "an item of"),
+        ("{{../event_type}}", "outside", 3, "`../event_type` leads above everything there is"),
+        ("{{#with data}}{{../../event_type}}{{/with}}", "outside", 17, "`../../event_type` leads above"),
+        ("{{@index}}", "outside", 3, "`@index` stands outside a loop"),
+        ("{{#with data}}{{@key}}{{/with}}", "outside", 17, "`@key` stands outside a loop"),
+        ("{{#each data.approvals}}{{@../index}}{{/each}}", "outside", 27, "`@../index` stands outside a loop"),
+        ("{{@indx}}", "unknown_helper", 3, "there is no such variable: `@indx`"),
+        (
+            "{{join (pluck data.access_groups 'integration.nme')}}",
+            "unknown_field",
+            34,
+            "`integration` has no field `nme`",
+        ),
+        ("{{lookup data.requester 'mail'}}", "unknown_field", 25, "`data.requester` has no field `mail`"),
+        (
+            "{{> who data.requester}}",
+            "unknown_field",
+            1,
+            "in the partial `who` at 1:3: `data.requester` has no field `nam`",
+        ),
+        ("{{> up data}}", "outside", 1, "in the partial `up` at 1:3: `../x` leads above everything there is"),
+        ("{{#> wrap data.requester}}{{mail}}{{/wrap}}", "unknown_field", 29, "`data.requester` has no field `mail`"),
+        ("{{#data.access_groups}}{{nam}}{{/data.access_groups}}", "unknown_field", 26, "`data.access_groups` has no"),
+    ],
+)
+def test_a_wrong_path_in_a_block_is_an_error_at_its_place(
+    template: str, code: str, column: int, message: str, schema: dict[str, Any]
+) -> None:
+    """In the words of where it is looked up."""
+    partials = {"who": "{{nam}}", "up": "{{../x}}", "wrap": "{{> @partial-block}}"}
+
+    (problem,) = problems_of(template, schema, **partials)
+
+    assert problem[:2] == (code, column)
+    assert problem[2].startswith(message)
+
+
+def test_the_event_can_be_meant_from_inside_a_block(schema: dict[str, Any]) -> None:
+    """The usual slip: a field of the event where an item is looked at."""
+    (fault,) = check_body("{{#each data.approvals}}{{data.id}}{{/each}}", content_type="text/plain", schema=schema)
+
+    assert fault.hint == "the event has it: write `@root.data`"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{data.grantee.name}}",
+        "{{upper data.grantee.name}}",
+        "{{default data.requester.name data.grantee.name}}",
+        "{{#if data.id}}{{data.access_duration_in_seconds}}{{/if}}",
+        "{{#with data}}{{custom_fields.ticket}}{{/with}}",
+        "{{#if data.custom_fields}}{{data.grantee.name}}{{/if}}",
+    ],
+)
+def test_a_field_that_older_payloads_lack_is_a_warning(template: str, schema: dict[str, Any]) -> None:
+    """Such an event gives an empty text there."""
+    (fault,) = check_body(template, content_type="text/plain", schema=schema)
+
+    assert (fault.code, fault.is_error) == ("template.newer_field", False)
+    assert "missing from payloads before 2024" in fault.message
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{#if data.grantee}}{{data.grantee.name}}{{else}}{{data.requester.name}}{{/if}}",
+        "{{#if data.grantee.name}}{{upper data.grantee.name}}{{/if}}",
+        "{{#with data.grantee}}{{name}}{{/with}}",
+        "{{#each data.custom_fields}}{{@key}}={{this}}{{/each}}",
+        "{{#data.grantee}}{{name}}{{/data.grantee}}",
+        "{{default data.grantee.name data.requester.name}}",
+        "{{#if (eq data.grantee.type 'group')}}group{{/if}}",
+        "{{#if (and data.id data.grantee)}}{{data.grantee.id}}{{/if}}",
+        "{{#unless data.custom_fields}}none{{else}}{{data.custom_fields.ticket}}{{/unless}}",
+    ],
+)
+def test_who_asks_for_a_newer_field_first_is_not_warned(template: str, schema: dict[str, Any]) -> None:
+    """The template knows that it may be missing."""
+    assert problems_of(template, schema) == []
