@@ -19,6 +19,7 @@ from reconciler.plan.tree import Leaf, Node, compare, template_tree, text_tree, 
 CONTEXT_LINES: Final = 3  # unchanged lines, keys and elements around a changed one
 CLIPPED_LINES: Final = 12  # what is left of a long text where values are clipped
 
+_PARTIALS_PATH: Final = ("spec", "partials")
 _URL_PATHS: Final = (("spec", "url"), ("spec", "auth", "oauth2", "token_url"))
 
 
@@ -89,7 +90,7 @@ def _key(key: str) -> str:
 
 def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
     # 1. a text body, 2. two lists or mapping bodies, 3. a mapping body, 4. old and new, 5. one value
-    if side.path == BODY_PATH and any(isinstance(value, str) for value in (side.before, side.after)):
+    if _is_template(side.path) and any(isinstance(value, str) for value in (side.before, side.after)):
         yield from _body_lines(side, how)
     elif side.mark == "~" and _is_container(side.before) and type(side.before) is type(side.after):
         yield from _compared_lines(name, value_tree(side.before), value_tree(side.after), how)
@@ -99,6 +100,11 @@ def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
         yield from replaced_lines(name, side.before, side.after, how.room, is_url=side.path in _URL_PATHS)
     else:
         yield from _single_lines(side, name, how)
+
+
+def _is_template(path: Path) -> bool:
+    """Whether a field holds a template: the body, or one of its partials."""
+    return path == BODY_PATH or path[:-1] == _PARTIALS_PATH
 
 
 def _is_container(value: Any) -> bool:
