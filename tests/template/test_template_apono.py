@@ -51,3 +51,22 @@ def test_json_in_a_string_decodes_at_both_levels(tool: str, events: dict[str, An
         assert {key: as_utf16(text) for key, text in inner.items()} == {
             key: as_utf16(text_in_string(find(event, path))) for key, path in INNER_PATHS.items()
         }
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ('{"event": "{{event_type}} by {{data.requester.name}}"}', "event"),  # Torq
+        ('{"title": "{{ event_type }} by {{ data.requester.name }}", "type": "TextBlock"}', "title"),  # Teams
+    ],
+)
+def test_a_sentence_holds_the_texts_unchanged(
+    body: str, key: str, events: dict[str, Any], schema: dict[str, Any]
+) -> None:
+    """The forms that Torq and Teams are sent: several values in one string."""
+    template = compile_body(body, content_type=JSON)
+
+    assert check_body(body, content_type=JSON, schema=schema) == ()
+    for event in events.values():
+        sentence = f"{event['event_type']} by {text_in_string(find(event, 'data.requester.name'))}"
+        assert as_utf16(jsontext.loads(template.render(event))[key]) == as_utf16(sentence)

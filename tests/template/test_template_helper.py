@@ -1,5 +1,6 @@
 """Helpers: what each makes of its arguments, alone, in expressions and as blocks."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from template_sample import JSON
 from reconciler import jsontext
 from reconciler.errors import TemplateError
 from reconciler.jsontext import Number
+from reconciler.models.corpus import corpus
+from reconciler.models.event import event_schema
+from reconciler.models.webhook import Trigger
 from reconciler.template import check_body, compile_template
 from reconciler.template.helpers import HELPERS
 
@@ -361,3 +365,33 @@ def test_a_block_parameter_with_the_name_of_a_helper_is_a_parameter() -> None:
             "{{#each list as |upper|}}{{upper this}}{{/each}}", content_type="text/plain", schema={}
         )
     ] == ["template.unknown_helper"]
+
+
+def test_the_page_on_templates_names_every_helper_as_it_is_called() -> None:
+    """A helper that nobody can find does not exist."""
+    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
+    shortened = {"gte": "`gte …`", "lt": "`lt …`", "lte": "`lte …`"}
+
+    for name, helper in HELPERS.items():
+        usage = helper.usage.replace(" […]", "") if helper.is_variadic else helper.usage
+        assert shortened.get(name, f"`{usage.removesuffix(' …')}") in page, name
+
+
+def test_the_example_of_that_page_works() -> None:
+    """It has no fault, not even a warning, and gives JSON for every built-in event."""
+    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text("utf-8")
+    example = page.split("```handlebars\n")[1].split("```")[0]
+    partials = {"person": '{"name": "{{name}}", "mail": "{{email}}"}\n'}
+
+    assert check_body(example, content_type=JSON, schema=event_schema(), partials=partials) == ()
+    template = compile_template(example, partials=partials)
+    for trigger in Trigger:
+        for _, event in corpus(trigger):
+            assert set(jsontext.loads(template.render(event))) >= {
+                "request",
+                "by",
+                "for",
+                "ends",
+                "groups",
+                "approvers",
+            }
