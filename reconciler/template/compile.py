@@ -119,8 +119,12 @@ def refuse(faults: Iterable[TemplateFault]) -> None:
 
 
 def finish(emitter: Emitter) -> Template:
-    """The template of what has been emitted."""
-    render = emitter.function()
+    """The template of what has been emitted. Raises TemplateError for what Python cannot compile; the limits on depth
+    are there to keep templates from it."""
+    try:
+        render = emitter.function()
+    except (MemoryError, RecursionError, SyntaxError):
+        raise TemplateError("the template is nested too deeply") from None
     return Template(render, {line: _place(spot, helper) for line, (spot, helper) in emitter.spots.items()})
 
 

@@ -39,6 +39,8 @@ from reconciler.template.program import (
     Words,
 )
 
+SHORT_PATH_MAX: Final = 16  # names; Python's parser nests no more than two hundred parentheses
+
 Writer = Callable[[Hole | SecretHole], Write | None]
 
 _DETAIL_INDEX: Final[Mapping[Detail, int]] = {"index": 0, "key": 1, "first": 2, "last": 3}
@@ -308,6 +310,9 @@ class Emitter(Code):
         if not names:
             return base
         path, value = base, self.name("v")
+        if len(names) > SHORT_PATH_MAX:
+            self.add(f"{value} = walk({base}, {self.constant(names)})")
+            return value
         for name in names:
             if is_index(name):
                 constant, text = self.constant(int(name)), self.constant(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.template.fault import ARGUMENTS, TOO_DEEP, UNKNOWN_HELPER, UNKNOWN_PARTIAL, Source, shown
-from reconciler.template.parse import Parsed, parse
+from reconciler.template.parse import BLOCK_DEPTH_MAX, Parsed, parse
 from reconciler.template.program import (
     Again,
     Body,
@@ -117,8 +117,9 @@ class Includer:
             message = f"a partial takes one context, not {len(call.params)}"
             self.resolver.fault(spot, ARGUMENTS, message, "give more values by name: `{{> name key=value}}`")
             return ()
-        if len(room.includes) >= INCLUDE_DEPTH_MAX:
-            self.resolver.fault(spot, TOO_DEEP, f"partials are nested deeper than {INCLUDE_DEPTH_MAX} levels")
+        if len(room.includes) >= INCLUDE_DEPTH_MAX or room.depth >= BLOCK_DEPTH_MAX:
+            limits = f"{INCLUDE_DEPTH_MAX} levels, or with blocks than {BLOCK_DEPTH_MAX}"
+            self.resolver.fault(spot, TOO_DEEP, f"partials are nested deeper than {limits}")
             return ()
         value = self._context(call, spot, room)
         if isinstance(node, Partial):
@@ -127,7 +128,7 @@ class Includer:
             tag = Tag(spot, value, self._content(node.program or Program(()), room))
         inner = replace(room, depth=room.depth + 1)
         if isinstance(call.callee, Call):
-            return (self._choice(call.callee, tag, inner),)
+            return (self._choice(call.callee, tag, replace(room, depth=room.depth + 2)),)
         name = name_of(call.callee, room.site.source)
         definition = self._find(name, inner, spot) or tag.block
         if definition is None:

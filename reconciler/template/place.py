@@ -18,7 +18,7 @@ from reconciler.template.scan import BLOCK, FINAL, HOLE, MARKS, NotJson, Place, 
 from reconciler.template.sketch import Expression, Inner, Item, Sketch, bodies_of, leaves_in, sketch_of
 
 LEVELS_MAX: Final = 8  # JSON in a string, in a string, …: each level doubles the backslashes
-STEPS_MAX: Final = 100_000  # tokens read, over all ways; a body template is read in some hundred
+STEPS_MAX: Final = 300_000  # tokens read, over all ways; a body template is read in some hundred
 
 _SEPARATE: Final = "this is the loop's second turn: put `{{#unless @last}},{{/unless}}` between the items"
 _OTHERWISE: Final = "say what stands there otherwise, such as `{{else}}null`"
@@ -132,7 +132,7 @@ class _Placer:
         char = sketch.text[position]
         # 1. a block, 2. inside a string, 3. a string begins, 4. any other token
         if char == BLOCK:
-            item = sketch.by_offset[position]
+            item = sketch.item_at(position)
             assert isinstance(item, Inner)
             return position + 1, self._block(sketch, item, state, level, facts)
         if state.quoted:
@@ -146,7 +146,7 @@ class _Placer:
             return match.end(), scan.take_mark(state, char, position)
         state = scan.take_value(state, match)
         if char == HOLE:
-            self._put(sketch.by_offset[position], Place(level, is_value=True))
+            self._put(sketch.item_at(position), Place(level, is_value=True))
         return match.end(), state
 
     def _put(self, item: Item, place: Place) -> None:
@@ -180,8 +180,7 @@ class _Placer:
 
     def _blocks_are_clean(self, sketch: Sketch, match: "scan.Match") -> bool:
         """Whether the blocks in a string neither end it nor break it."""
-        items = [item for offset, item in sketch.by_offset.items() if match.start() < offset < match.end()]
-        return all(self._is_clean(item, sketch) for item in items)
+        return all(self._is_clean(item, sketch) for item in sketch.items_in(match.start(), match.end()))
 
     def _is_clean(self, item: Item, sketch: Sketch) -> bool:
         return all(
@@ -196,10 +195,10 @@ class _Placer:
             return text.end(), state
         char = sketch.text[position]
         if char == HOLE:
-            self._put(sketch.by_offset[position], Place(level + 1, is_value=False))
+            self._put(sketch.item_at(position), Place(level + 1, is_value=False))
             return position + 1, state
         if char == FINAL:
-            self._drop(sketch.by_offset[position])
+            self._drop(sketch.item_at(position))
             return position + 1, state
         if char != '"':
             raise scan.bad_string(sketch.text, position)

@@ -11,6 +11,7 @@ from typing import Final
 
 from reconciler.template.fault import (
     ARGUMENTS,
+    FAULTS_MAX,
     OUTSIDE,
     TOO_DEEP,
     TOO_LARGE,
@@ -92,8 +93,9 @@ class Resolver:
         self.includer = Includer(self, partials)
 
     def fault(self, spot: Spot, code: str, message: str, hint: str = "") -> None:
-        """Report a fault."""
-        self.faults.append(spot.fault(code, message, hint=hint))
+        """Report a fault, unless there are enough."""
+        if len(self.faults) < FAULTS_MAX:
+            self.faults.append(spot.fault(code, message, hint=hint))
 
     # Statements
 

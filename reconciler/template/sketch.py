@@ -4,7 +4,7 @@ Made by `place`, which reads it as JSON; for the text of a JSON string its escap
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,9 +44,17 @@ class Sketch:
     string: Spot | None = None
 
     @cached_property
-    def by_offset(self) -> dict[int, Item]:
-        """The statement behind each mark."""
-        return dict(zip((match.start() for match in _MARK.finditer(self.text)), self.items, strict=True))
+    def _marks(self) -> list[int]:
+        """Where the marks stand."""
+        return [match.start() for match in _MARK.finditer(self.text)]
+
+    def item_at(self, offset: int) -> Item:
+        """The statement behind a mark."""
+        return self.items[bisect_left(self._marks, offset)]
+
+    def items_in(self, start: int, end: int) -> tuple[Item, ...]:
+        """The statements behind the marks from `start` up to `end`."""
+        return self.items[bisect_left(self._marks, start) : bisect_left(self._marks, end)]
 
     @cached_property
     def _offsets(self) -> list[int]:
@@ -91,9 +99,8 @@ class Sketch:
 
     def inside(self, start: int, end: int) -> "Sketch":
         """What stands from `start` up to `end`, between the quotes of a JSON string, as that string's text."""
-        items = tuple(item for offset, item in self.by_offset.items() if start <= offset < end)
         string = self.spot(start - 1, end + 1)
-        return Sketch(self.body, decoded(self.text[start:end]), items, self.decodes + 1, string)
+        return Sketch(self.body, decoded(self.text[start:end]), self.items_in(start, end), self.decodes + 1, string)
 
 
 def sketch_of(body: Body, decodes: int = 0, string: Spot | None = None) -> Sketch:

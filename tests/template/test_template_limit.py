@@ -359,3 +359,51 @@ def test_nothing_of_a_template_becomes_code(name: str) -> None:
     )
 
     assert rendered == f"v|{name}|i0v|{name}|{name}v"
+
+
+@pytest.mark.parametrize("count", [16, 17, 200, 5_000])
+def test_a_path_may_have_any_number_of_names(count: int) -> None:
+    """Python's parser has limits where ours has none."""
+    keys, indices = "a" + ".a" * (count - 1), "a" + ".[0]" * (count - 1)
+    objects: Any = 7
+    lists: Any = 7
+    for _ in range(min(count, 300)):
+        objects = {"a": objects}
+    for _ in range(min(count - 1, 300)):
+        lists = [lists]
+    found = 7 if count <= 300 else None
+
+    assert compile_template(f"[{{{{{keys}}}}}]").render(objects) == compile_template("[{{v}}]").render({"v": found})
+    rendered = compile_template(f"[{{{{{indices}}}}}]").render({"a": lists})
+    assert rendered == compile_template("[{{v}}]").render({"v": found})
+
+
+def test_blocks_and_partials_share_one_depth() -> None:
+    """Each kind of nesting that there is, as deep as it may be: it compiles, or it is refused."""
+    partials = {
+        "deep": "{{#if x}}" * 30 + "{{> (lookup this 'next')}}" + "{{/if}}" * 30,
+        "again": "{{#each l}}{{#with this}}{{> again}}{{/with}}{{/each}}",
+        "chain": "{{#if x}}{{> chain2}}{{/if}}",
+        "chain2": "{{#if x}}{{> chain}}{{> (lookup this 'next')}}{{/if}}",
+    }
+    for template in ("{{> deep}}", "{{> again}}", "{{> chain}}", "{{#each l}}" * 16 + "{{> chain}}" + "{{/each}}" * 16):
+        try:
+            compiled = compile_template(template, escape="none", partials=partials)
+        except TemplateError as exc:
+            assert "deeper" in exc.message or "parts" in exc.message
+        else:
+            assert compiled.render({}) == ""
+
+
+def test_thousands_of_strings_are_placed_in_linear_time() -> None:
+    """A large body of the allowed size."""
+    template = "[" + ",".join('"{{x}}"' for _ in range(7_000)) + "]"
+    started = time.process_time()
+
+    assert compile_template(template).render({"x": 1}).count('"1"') == 7_000
+    assert time.process_time() - started < CPU_SECONDS
+
+
+def test_faults_of_one_template_are_bounded() -> None:
+    """Beyond fifty of a kind it is no template."""
+    assert len(check_body("{{no such}}" * 5_000, content_type="text/plain", schema={})) <= 100
