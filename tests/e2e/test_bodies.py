@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler import jsontext
 
-ALIASES = {"raw": "1" * 32, "mapping": "2" * 32, "text": "3" * 32, "nested": "4" * 32}
+ALIASES = {"raw": "1" * 32, "mapping": "2" * 32, "text": "3" * 32, "nested": "4" * 32, "blocks": "5" * 32}
 HEAD = """\
 apiVersion: reconciler/v1
 kind: Webhook
@@ -30,6 +30,13 @@ BODIES = {
     "nested": """\
   body_template: |
     {"message": "{\\"id\\": \\"{{data.id}}\\", \\"why\\": \\"{{data.justification}}\\", \\"all\\": {{data}}}"}
+""",
+    "blocks": """\
+  partials: {who: '{"name": {{name}}, "mail": "{{email}}"}'}
+  body_template: |
+    {"id": "{{data.id}}", "by": {{#with data.requester}}{{> who}}{{else}}null{{/with}}, "groups": [
+      {{#each data.access_groups}}{"name": {{integration.name}}, "units": {{count access_units}}}{{#unless @last}},
+      {{/unless}}{{/each}}]}
 """,
 }
 
@@ -59,6 +66,20 @@ def expectations(payload: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "mapping", {"id": data["id"], "why": data.get("justification"), "all": data, "at": at}
     yield "text", {"id": data["id"], "why": why, "all": data, "at": at, "text": in_text(at)}
     yield "nested", {"id": data["id"], "why": why, "all": data}
+    yield "blocks", {"id": data["id"], "by": requester(data.get("requester")), "groups": groups(data)}
+
+
+def requester(who: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the partial makes of it."""
+    return {"name": who.get("name"), "mail": in_text(who.get("email"))} if who else None
+
+
+def groups(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every access group, not the first alone."""
+    return [
+        {"name": (group.get("integration") or {}).get("name"), "units": len(group.get("access_units") or [])}
+        for group in data.get("access_groups") or []
+    ]
 
 
 def test_every_sample_event_arrives_with_its_strings_and_digits(workshop, event_files, post, eventually):
