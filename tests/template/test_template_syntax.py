@@ -1,4 +1,4 @@
-"""Syntax faults: all at once, each at its place with a way out; and what parses without having effect."""
+"""Syntax faults: all at once, each at its place with a way out; and what only looks like one."""
 
 import pytest
 from template_sample import JSON
