@@ -35,7 +35,7 @@ def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *
     `webhook` is the one the attempt was made for, or that is live now; None: it is gone, and what was not delivered
     goes back to the store, which cancels it.
     """
-    judged = retry.judge(result)
+    judged = retry.judge(result, webhook.spec.retry if webhook else None)
     finished = _finished(claimed, webhook, judged, now=now, rand=rand)
     log(
         "delivery.attempted",

@@ -60,7 +60,7 @@ async def probe(
     request_id = data.get("id") if isinstance(data, dict) else None
     sent_as = delivery_id(str(request_id), f"test:{webhook.name}")
     sent = await _send(webhook, payload, sent_as, deliverer=deliverer, resolver=resolver, before_write=before_write)
-    result = retry.judge(sent)
+    result = retry.judge(sent, webhook.spec.retry)
     checks = () if result.outcome is Outcome.DELIVERED else what_to_check(result)
     return ProbeReport(webhook.name, sent_as, result, checks)
 

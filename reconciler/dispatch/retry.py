@@ -4,15 +4,26 @@ The one home of the table and the arithmetic. `now` and `rand` are arguments; ti
 """
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final, assert_never
 
-from reconciler.models.delivery import AttemptResult, Fault, Outcome, Reason, State
+from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, Outcome, Reason, State
 from reconciler.models.webhook import Retry
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})  # beside every 5xx
 DESTINATION_STATUSES: Final = frozenset({401, 403, 404, 410})  # the destination is wrong, not the event: worth a retry
+GONE_STATUS: Final = 410
 THROTTLE_STATUSES: Final = frozenset({429, 503})  # with these a Retry-After holds back the whole pace key
 THROTTLED_SECONDS: Final = 1.0  # hold of a pace key after a 429 that names no time; Okta's window is one second
+
+
+class Destination(StrEnum):
+    """What an attempt tells of where it was sent, beside what it tells of its delivery."""
+
+    RIGHT = "right"  # somebody answered, or something broke on the way: no reason to doubt the destination
+    FAULT = "fault"  # 401 (with a fresh token), 403 or 404: several in a row pause the webhook
+    GONE = "gone"  # 410, or the receiver asked for it: pauses the webhook at once
+    UNTOLD = "untold"  # nothing was sent, or nobody saw the end of it: counts neither for nor against it
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +38,28 @@ class Decision:
     blocked_until: int | None = None
 
 
-def judge(result: AttemptResult) -> AttemptResult:
-    """The result with its outcome, by status, fault and whether anything was written."""
-    return replace(result, outcome=_outcome(result))
+def judge(result: AttemptResult, retry: Retry | None = None) -> AttemptResult:
+    """The result with its outcome, by status, fault and whether anything was written; and, where the policy honours
+    it, by the receiver's wish that a failed delivery is not tried again."""
+    outcome = _outcome(result)
+    is_honoured = retry is not None and retry.honour_webhook_delivery
+    if is_honoured and result.control is DeliveryControl.ABORT_MESSAGE and outcome is not Outcome.DELIVERED:
+        detail = f"{result.detail}, and asked not to be sent this again (webhook-delivery: abort-message)"
+        return replace(result, outcome=Outcome.PERMANENT, detail=detail)
+    return replace(result, outcome=outcome)
+
+
+def destination_of(result: AttemptResult, retry: Retry) -> Destination:
+    """What the result of an attempt tells of its destination; 410 and `webhook-delivery: disable` say the same."""
+    if retry.honour_webhook_delivery and result.control is DeliveryControl.DISABLE:
+        return Destination.GONE
+    if result.fault is Fault.STATUS and result.status in DESTINATION_STATUSES:
+        return Destination.GONE if result.status == GONE_STATUS else Destination.FAULT
+    match result.fault:
+        case Fault.SECRET | Fault.RENDER | Fault.SHUTDOWN | Fault.LEASE_EXPIRED:
+            return Destination.UNTOLD
+        case _:
+            return Destination.RIGHT
 
 
 def _outcome(result: AttemptResult) -> Outcome:
@@ -40,6 +70,8 @@ def _outcome(result: AttemptResult) -> Outcome:
         case Fault.STATUS:
             return _outcome_of_status(result.status or 0)
         case Fault.DNS | Fault.REFUSED_ADDRESS | Fault.CONNECT | Fault.CONNECT_TIMEOUT | Fault.TLS | Fault.SECRET:
+            return Outcome.RETRYABLE
+        case Fault.VALIDATOR:
             return Outcome.RETRYABLE
         case Fault.TIMEOUT | Fault.RESET | Fault.PROTOCOL | Fault.SHUTDOWN:
             return Outcome.UNKNOWN if result.wrote else Outcome.RETRYABLE

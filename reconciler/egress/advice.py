@@ -45,6 +45,10 @@ _OF_FAULT: Final = {
         "are the variables it names set, and its files readable, where this command runs?",
     ),
     Fault.RENDER: ("look at the template and the headers with `reconciler render NAME --event FILE`",),
+    Fault.VALIDATOR: (
+        "the receiver took the request, but its answer is not what `response_validators` want: compare it with them",
+        "it may have run the request: a retry sends it again, with the same webhook-id",
+    ),
     Fault.SHUTDOWN: ("nothing is wrong with the webhook: the daemon was stopped meanwhile",),
     Fault.LEASE_EXPIRED: ("the daemon that sent it died or lost its store: the receiver may have run the request",),
 }

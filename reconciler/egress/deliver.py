@@ -17,7 +17,7 @@ from reconciler.egress.mask import Masker
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
 from reconciler.egress.transport import DeliveryTransport
-from reconciler.models.delivery import AttemptResult, Fault, ReceivedResponse, SentRequest, Timings
+from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, ReceivedResponse, SentRequest, Timings
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
 
@@ -100,6 +100,7 @@ class Deliverer:
             status=response.status,
             retry_after_seconds=retry_after_seconds(response.status, response.headers, now=self._now()),
             wrote=exchange.wrote,
+            control=_control(response.headers),
             request=self.shown(shown),
             response=response.to_received(),
             timings=_timings(exchange),
@@ -219,6 +220,12 @@ def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, s
     """The headers with those that every request of ours carries, where the webhook does not set them."""
     names = {name.lower() for name, _ in headers}
     return headers + tuple(item for item in _ADDED_HEADERS if item[0] not in names)
+
+
+def _control(headers: tuple[tuple[str, str], ...]) -> DeliveryControl | None:
+    """What the receiver asks by `webhook-delivery`; None for what is unknown, or said in two ways."""
+    said = {value.strip().lower() for name, value in headers if name.lower() == "webhook-delivery"}
+    return next((control for control in DeliveryControl if said == {control.value}), None)
 
 
 def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:

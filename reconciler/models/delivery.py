@@ -63,10 +63,18 @@ class Fault(StrEnum):
     RESET = "reset"
     PROTOCOL = "protocol"
     STATUS = "status"  # an answer that is not 2xx; `status` says which
+    VALIDATOR = "validator"  # a 2xx whose answer is not what `response_validators` want
     SECRET = "secret"  # a secret is unbound, bound elsewhere or unreadable: nothing was sent
     RENDER = "render"
     LEASE_EXPIRED = "lease_expired"
     SHUTDOWN = "shutdown"
+
+
+class DeliveryControl(StrEnum):
+    """What a receiver may ask by the response header `webhook-delivery` (Standard Webhooks, pull request 291)."""
+
+    DISABLE = "disable"  # send nothing more to this webhook
+    ABORT_MESSAGE = "abort-message"  # do not try this delivery again; nothing where it would not be tried again anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,8 @@ class AttemptResult:
 
     `egress.deliver` fills in what happened; `dispatch.retry.judge` alone decides `outcome`, by the retry table. `wrote`
     says whether `write()` was called, so that the receiver may have run it. `retry_after_seconds` is what the receiver
-    asked for (Retry-After or x-rate-limit-reset), already bounded. `detail` is one line for people, masked.
+    asked for (Retry-After or x-rate-limit-reset), already bounded. `control` is heeded only where the webhook's retry
+    policy opts in. `detail` is one line for people, masked.
     """
 
     outcome: Outcome | None = None
@@ -142,6 +151,7 @@ class AttemptResult:
     status: int | None = None
     retry_after_seconds: float | None = None
     wrote: bool = False
+    control: DeliveryControl | None = None
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
     timings: Timings = Timings()
@@ -189,10 +199,42 @@ class Attempt:
         }
 
 
+class Action(StrEnum):
+    """What an operator may do to a delivery."""
+
+    REPLAY = "replay"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """A replay or a cancel of one or many deliveries. `key` names it, whatever it takes to carry it out; for one
+    delivery `after_attempt` is the attempt that it came after, 0 before the first."""
+
+    key: str
+    action: Action
+    given_at: int
+    given_by: str
+    reason: str = ""
+    after_attempt: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The shape of `deliveries show --format json`."""
+        return {
+            "key": self.key,
+            "action": self.action.value,
+            "given_at": iso_time(self.given_at),
+            "given_by": self.given_by,
+            "reason": self.reason,
+            "after_attempt": self.after_attempt,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One (event, webhook) pair as people see it; `revision` and `commit` are those of the last attempt, or of the
-    match while there is none."""
+    match while there is none. `replay_of` is the delivery that this one is a replay of under a new id; `interventions`
+    are known where one delivery is asked for, in order."""
 
     id: DeliveryId
     event_id: str
@@ -207,6 +249,9 @@ class Delivery:
     next_attempt_at: int | None
     revision: int
     commit: str | None
+    replays: int = 0
+    replay_of: DeliveryId | None = None
+    interventions: tuple[Intervention, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `--format json`."""
@@ -224,20 +269,29 @@ class Delivery:
             "next_attempt_at": iso_time(self.next_attempt_at),
             "revision": self.revision,
             "commit": self.commit,
+            "replays": self.replays,
+            "replay_of": self.replay_of,
         }
 
     def in_full(self, attempts: Sequence[Attempt]) -> dict[str, Any]:
-        """The shape of `deliveries show --format json` and of the API: with every attempt, in order."""
-        return {**self.to_json(), "attempt_log": [attempt.to_json() for attempt in attempts]}
+        """The shape of `deliveries show --format json` and of the API: with every attempt and every replay and cancel,
+        in order."""
+        return {
+            **self.to_json(),
+            "attempt_log": [attempt.to_json() for attempt in attempts],
+            "interventions": [intervention.to_json() for intervention in self.interventions],
+        }
 
 
-def delivery_id(event_id: str, webhook_uid: str) -> DeliveryId:
-    """The id of an (event, webhook) pair, sent as `webhook-id`: the same for every retry and replay.
+def delivery_id(event_id: str, webhook_uid: str, *, key: str = "") -> DeliveryId:
+    """The id of an (event, webhook) pair, sent as `webhook-id`: the same for every retry and replay, but for a replay
+    under a new id, which the `key` of its intervention tells apart.
 
     Event ids come from outside and may hold anything; the digest is safe in a header and holds no full stop, which
     Standard Webhooks uses to join the signed parts.
     """
-    digest = hashlib.sha256(f"{event_id}\0{webhook_uid}".encode("utf-8", "surrogatepass")).hexdigest()
+    named = f"{event_id}\0{webhook_uid}" + (f"\0{key}" if key else "")
+    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
     return DeliveryId(f"dlv_{digest[:32]}")
 
 

@@ -145,6 +145,10 @@ class ResponseValidator(Model):
     )
 
 
+def _none_if_false(value: bool | None) -> bool | None:
+    return value or None  # so that webhooks stored before there was the field are the same as those that say `false`
+
+
 class Retry(Model):
     """When a failed delivery is tried again."""
 
@@ -173,6 +177,12 @@ class Retry(Model):
         True,
         description="Whether to try again when the receiver may have run the request (timeout or reset after "
         "sending). Default: true, since an event lost is worse than one that comes twice with the same webhook-id.",
+    )
+    honour_webhook_delivery: Annotated[bool | None, AfterValidator(_none_if_false)] = Field(
+        None,
+        description="Whether the receiver may stop us by the response header `webhook-delivery`: `abort-message` ends "
+        "a delivery that failed, `disable` pauses the webhook. Default: false, so that no receiver can stop deliveries "
+        "by accident.",
     )
 
 
