@@ -4,6 +4,7 @@ Called by `make_plan`. A `renamed_from` may stay in its manifest for ever, so it
 something; what was renamed already is not renamed again.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -36,8 +37,16 @@ def match_identities(desired: Mapping[WebhookName, Webhook], live: Iterable[Live
         for name, webhook in sorted(desired.items())
         if (old := webhook.renamed_from) is not None and old != name and old in by_name
     }
+    blocked = _drop_blocked(claims, by_name)  # first: what cannot count conflicts with nothing
     conflicts = _drop_conflicts(claims)
-    warnings = [*_drop_blocked(claims, desired, by_name), *_drop_applied_cycles(claims, desired, by_name)]
+    blocked |= _drop_blocked(claims, by_name)
+    taken = set(claims.values())
+    warnings = [
+        _no_effect(name, f"webhook.{name} exists already, so webhook.{old} is deleted, not renamed")
+        for name, old in blocked.items()
+        if old not in desired and old not in taken
+    ]
+    warnings += _drop_applied_cycles(claims, desired, by_name)
     taken = set(claims.values())
     before = {name: by_name[old] for name, old in claims.items()}
     before |= {name: by_name[name] for name in desired if name not in claims and name in by_name and name not in taken}
@@ -61,19 +70,19 @@ def _drop_conflicts(claims: Claims) -> list[str]:
     return conflicts
 
 
-def _drop_blocked(
-    claims: Claims, desired: Mapping[WebhookName, Webhook], by_name: Mapping[WebhookName, LiveWebhook]
-) -> Iterator[Problem]:
-    """Drop renames whose new name is live and stays so; each drop may block the rename of what keeps its name."""
-    taken = set(claims.values())
-    blocked = [name for name in claims if name in by_name and name not in taken]
+def _drop_blocked(claims: Claims, by_name: Mapping[WebhookName, LiveWebhook]) -> Claims:
+    """Drop renames whose new name is live and stays so, and return them; each drop may block the rename of what keeps
+    its name."""
+    dropped: Claims = {}
+    takers = Counter(claims.values())
+    blocked = [name for name in claims if name in by_name and not takers[name]]
     while blocked:
         name = blocked.pop()
-        old = claims.pop(name)
-        if old in claims:
+        old = dropped[name] = claims.pop(name)
+        takers[old] -= 1
+        if old in claims and not takers[old]:
             blocked.append(old)
-        if old not in desired:
-            yield _no_effect(name, f"webhook.{name} exists already, so webhook.{old} is deleted, not renamed")
+    return dropped
 
 
 def _drop_applied_cycles(

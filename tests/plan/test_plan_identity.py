@@ -114,3 +114,24 @@ def test_a_version_with_more_defaults_plans_nothing() -> None:
     stored = type(stored)(stored.uid, stored.owner, stored.webhook, "digest-of-an-older-version", False, 1)
 
     assert [change.action for change in Case(desired(hook("a")), live_state(stored)).plan().changes] == [Action.NO_OP]
+
+
+def test_what_cannot_be_renamed_conflicts_with_nothing() -> None:
+    """Two that both say `renamed_from` and were both created, since the old name was not live then: no refusal later,
+    when a webhook of the old name is, and no word of a deletion where one of them moves after all."""
+    wanted = desired(moved("b", "a"), moved("c", "a"), hook("a"))
+    later = Case(wanted, live_state(*(live_hook(hook(name)) for name in "abc"))).plan()
+    free = Case(
+        desired(moved("b", "a"), moved("c", "a")), live_state(live_hook(hook("a")), live_hook(hook("b")))
+    ).plan()
+
+    assert (fates(later), later.refusals, later.warnings) == (
+        {"a": ("no-op", "uid-a"), "b": ("no-op", "uid-b"), "c": ("no-op", "uid-c")},
+        (),
+        (),
+    )
+    assert (fates(free), free.refusals, free.warnings) == (
+        {"b": ("no-op", "uid-b"), "c": ("rename", "uid-a")},
+        (),
+        (),
+    )
