@@ -1,18 +1,14 @@
-"""All or nothing: two applies at once, and an apply that is killed."""
+"""All or nothing: two applies at once. Applies that are killed stand in `tests/properties`."""
 
 import asyncio
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from apply_folder import Called, Folder, manifest
+from apply_folder import Called, Folder
 
 Call = Callable[..., Called]
-KILLS = 5
 
 
 def start(folder: Folder, env: dict[str, str], *args: str) -> "subprocess.Popen[bytes]":
@@ -66,50 +62,6 @@ def test_of_two_first_applies_one_wins(folder: Folder, call: Call, command_env: 
 
     assert sorted(codes) == [0, 4]
     assert asyncio.run(folder.names()) == (1, ["a"])
-
-
-def test_a_killed_apply_leaves_the_old_revision_or_the_new_one(
-    folder: Folder, call: Call, command_env: dict[str, str]
-) -> None:
-    """kill -9 at moments spread over the apply; the next apply then finds a sound store and finishes the job."""
-    old, new = [f"hook-{number:03}" for number in range(100)], [f"hook-{number:03}" for number in range(600)]
-    folder.declare(*old)
-    assert call("apply", "--auto-approve").code == 0
-    folder.write(*(manifest(name, {"title": "new"}) for name in new))
-    assert call("plan", "--out", "plan.json").code == 0
-    keep_copy(folder.path, "base")
-    began = time.monotonic()
-    assert run(folder, command_env, "apply", "--plan", "plan.json") == 0
-    duration = time.monotonic() - began
-
-    for number in range(KILLS):
-        restore_copy(folder.path, "base")
-        process = start(folder, command_env, "apply", "--plan", "plan.json")
-        try:
-            process.wait(duration * (0.5 + number / KILLS / 2))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-        assert asyncio.run(folder.names()) in ((1, old), (2, new))
-
-    assert call("apply", "--auto-approve").code == 0
-    assert asyncio.run(folder.names()) == (2, new)
-
-
-def keep_copy(folder: Path, name: str) -> None:
-    """The store's files as they are."""
-    (folder / name).mkdir()
-    for file in folder.glob("reconciler.db*"):
-        shutil.copy(file, folder / name)
-
-
-def restore_copy(folder: Path, name: str) -> None:
-    """The store's files as they were."""
-    for file in folder.glob("reconciler.db*"):
-        file.unlink()
-    for file in (folder / name).iterdir():
-        shutil.copy(file, folder)
 
 
 def test_json_and_exit_code_agree_for_the_loser(folder: Folder, call: Call, command_env: dict[str, str]) -> None:

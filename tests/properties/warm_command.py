@@ -1,6 +1,6 @@
 """Run as a process of its own: commands that start at once, each in a process forked from this one, which has imported
 what they need. A line on stdin is a JSON list of command lines, run at the same time; the answer is a line with their
-process ids, and a second one, when all have ended, with their exit codes (a signal's number negative, as in Popen)."""
+process ids. The next line on stdin has them waited for; the answer is their exit codes, as Popen has them."""
 
 import importlib
 import json
@@ -42,6 +42,7 @@ def main() -> None:
                 serve(args)
             pids.append(pid)
         say(pids)
+        sys.stdin.readline()
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         say(codes)
 
