@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,10 @@ def validate(
     chosen = chosen_paths(paths)
     bindings, problems = _bindings(secrets_file)
     given = read_variables(variables, [Path(file) for file in var_files])
-    manifests = load_manifests(chosen, variables=given, bindings=bindings, rehearse=True, cache=manifest_cache())
+    now = datetime.now(UTC)
+    manifests = load_manifests(
+        chosen, variables=given, bindings=bindings, rehearse=True, cache=manifest_cache(), now=now
+    )
     manifests = replace(manifests, problems=(*problems, *_empty(manifests, chosen), *manifests.problems))
     out_manifests(manifests, chosen, output_format)
     return EXIT_OK if manifests.is_valid else EXIT_FAILED

@@ -238,7 +238,7 @@ async def _probe(webhook: Webhook, payload: dict[str, Any], options: Mapping[str
     settings = egress_settings(options)
     resolver = SecretResolver.load(settings.secrets_file)
     async with Deliverer(settings, masker=resolver.masker) as deliverer:
-        return await probe(webhook, payload, deliverer=deliverer, resolver=resolver)
+        return await probe(webhook, payload, deliverer=deliverer, resolver=resolver, now=round(time.time() * 1000))
 
 
 async def _live_state(url: str) -> LiveState:

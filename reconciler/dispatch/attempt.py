@@ -10,17 +10,19 @@ from reconciler.models.event import read_event
 from reconciler.models.webhook import Webhook
 from reconciler.observe.log import log
 from reconciler.request.render import Prepared, blank_secrets, render_request
+from reconciler.request.sign import signed
 from reconciler.store.base import Claimed, Finished
 
 
-def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str]) -> tuple[Prepared, Prepared]:
-    """The request with its secrets, and the same as people are shown it. Raises TemplateError and SecretError."""
+def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str], *, now: int) -> tuple[Prepared, Prepared]:
+    """The request with its secrets, signed at `now`, and the same as people are shown it. Raises TemplateError and
+    SecretError."""
     payload, own = read_event(claimed.raw)
     prepared = render_request(webhook, payload, own, secrets=secrets, delivery_id=claimed.delivery_id)
-    blank = blank_secrets(webhook)
-    if not blank:
-        return prepared, prepared
-    return prepared, render_request(webhook, payload, own, secrets=blank, delivery_id=claimed.delivery_id)
+    shown, blank = prepared, blank_secrets(webhook)
+    if blank:
+        shown = render_request(webhook, payload, own, secrets=blank, delivery_id=claimed.delivery_id)
+    return signed(prepared, shown, webhook.spec.signing, secrets=secrets, now=now)
 
 
 def describe_fault(exc: TemplateError) -> str:

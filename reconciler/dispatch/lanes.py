@@ -11,6 +11,7 @@ from typing import Final
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.pace import UNLIMITED, Pace, paces_of
 from reconciler.dispatch.patience import Patience
+from reconciler.dispatch.ready import turns_at, why_held
 from reconciler.egress.secrets import SecretResolver
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Webhook, WebhookUid
@@ -21,7 +22,8 @@ LIMITS_ROUNDS: Final = 4  # refreshes between two looks at which webhooks are sl
 
 
 class Lanes:
-    """The lanes of the live, active webhooks. `limits` gives how many attempts a slow webhook may have in flight."""
+    """The lanes of the live, active webhooks. `limits` gives how many attempts a slow webhook may have in flight, `now`
+    the time in milliseconds since the epoch."""
 
     def __init__(
         self,
@@ -30,11 +32,14 @@ class Lanes:
         live: Live,
         resolver: SecretResolver,
         limits: Callable[[], Mapping[WebhookUid, int]],
+        now: Callable[[], int],
     ) -> None:
         self._store = store
         self._live = live
         self._resolver = resolver
         self._slow_limits = limits
+        self._now = now
+        self._turns_at: int | None = None
         self._limits: dict[WebhookUid, int] = {}
         self._paces: dict[str, Pace] = {}
         self._open: frozenset[WebhookUid] = frozenset()
@@ -67,7 +72,8 @@ class Lanes:
         self._rounds += 1
         is_moved = self._live.snapshot.revision != self._configured_revision  # perhaps by intake, which refreshes too
         is_slowed = self._rounds % LIMITS_ROUNDS == 0 and self._binding_limits() != self._limits
-        if not (self._must_configure or is_moved or is_slowed):
+        is_turned = self._turns_at is not None and self._turns_at <= self._now()  # a signing key's window opens or ends
+        if not (self._must_configure or is_moved or is_slowed or is_turned):
             return False
         self._must_configure = False
         await patience("configure", self._configure)
@@ -84,23 +90,26 @@ class Lanes:
         self._must_configure = True
 
     async def _configure(self) -> None:
-        snapshot, limits = self._live.snapshot, self._binding_limits()
-        lanes, paces = await asyncio.to_thread(self._lanes_of, snapshot, limits)  # it reads secrets' files
+        snapshot, limits, now = self._live.snapshot, self._binding_limits(), self._now()
+        lanes, paces = await asyncio.to_thread(self._lanes_of, snapshot, limits, now)  # it reads secrets' files
         self._limits, self._paces = limits, paces
+        self._turns_at = turns_at((live.webhook for live in snapshot.webhooks.values()), now=now)
         self._open = frozenset(lane.webhook_uid for lane in lanes if lane.is_open)
         await self._store.configure(snapshot.revision, lanes)
         if snapshot.revision != self._configured_revision:
             log("revision.live", revision=snapshot.revision, commit=snapshot.commit, webhooks=len(lanes))
         self._configured_revision = snapshot.revision
 
-    def _lanes_of(self, snapshot: Snapshot, limits: Mapping[WebhookUid, int]) -> tuple[list[Lane], dict[str, Pace]]:
+    def _lanes_of(
+        self, snapshot: Snapshot, limits: Mapping[WebhookUid, int], now: int
+    ) -> tuple[list[Lane], dict[str, Pace]]:
         active = [live for live in snapshot.webhooks.values() if live.webhook.is_active]
         paces = paces_of(live.webhook for live in active)
-        return [self._lane(live, paces, limits) for live in active], paces
+        return [self._lane(live, paces, limits, now) for live in active], paces
 
-    def _lane(self, live: LiveWebhook, paces: Mapping[str, Pace], limits: Mapping[WebhookUid, int]) -> Lane:
+    def _lane(self, live: LiveWebhook, paces: Mapping[str, Pace], limits: Mapping[WebhookUid, int], now: int) -> Lane:
         webhook = live.webhook
-        note = _no_effect_note(webhook) or self._resolver.unresolved(webhook)
+        note = why_held(webhook, self._resolver, now=now)
         pace_key = webhook.pace_key
         return Lane(
             webhook_uid=live.uid,
@@ -120,9 +129,3 @@ class Lanes:
             for uid, limit in self._slow_limits().items()
             if uid in webhooks and limit < webhooks[uid].webhook.spec.max_concurrency
         }
-
-
-def _no_effect_note(webhook: Webhook) -> str | None:
-    if not webhook.ineffective:
-        return None
-    return f"nothing is sent: {', '.join(webhook.ineffective)} has no effect in this version yet"

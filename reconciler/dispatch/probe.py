@@ -11,6 +11,7 @@ from typing import Any
 from reconciler import jsontext
 from reconciler.dispatch import retry
 from reconciler.dispatch.attempt import describe_fault
+from reconciler.dispatch.ready import secrets_of
 from reconciler.egress.advice import what_to_check
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
@@ -19,6 +20,7 @@ from reconciler.jsontext import JsonValue
 from reconciler.models.delivery import AttemptResult, DeliveryId, Fault, Outcome, delivery_id
 from reconciler.models.webhook import Webhook
 from reconciler.request.render import Prepared, blank_secrets, render_request
+from reconciler.request.sign import signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,17 @@ async def probe(
     *,
     deliverer: Deliverer,
     resolver: SecretResolver,
+    now: int,
     before_write: Callable[[], Awaitable[None]] | None = None,
 ) -> ProbeReport:
-    """Send `payload` once as `webhook` would be sent it; `before_write` as in `Deliverer.send`. Never raises for what a
-    person can mend."""
+    """Send `payload` once as `webhook` would be sent it at `now`, in milliseconds since the epoch; `before_write` as in
+    `Deliverer.send`. Never raises for what a person can mend."""
     data = payload.get("data")
     request_id = data.get("id") if isinstance(data, dict) else None
     sent_as = delivery_id(str(request_id), f"test:{webhook.name}")
-    sent = await _send(webhook, payload, sent_as, deliverer=deliverer, resolver=resolver, before_write=before_write)
+    sent = await _send(
+        webhook, payload, sent_as, deliverer=deliverer, resolver=resolver, now=now, before_write=before_write
+    )
     result = retry.judge(sent, webhook.spec.retry)
     checks = () if result.outcome is Outcome.DELIVERED else what_to_check(result)
     return ProbeReport(webhook.name, sent_as, result, checks)
@@ -72,6 +77,7 @@ async def _send(
     *,
     deliverer: Deliverer,
     resolver: SecretResolver,
+    now: int,
     before_write: Callable[[], Awaitable[None]] | None,
 ) -> AttemptResult:
     if webhook.ineffective:
@@ -79,7 +85,9 @@ async def _send(
         return AttemptResult(fault=Fault.RENDER, detail=f"nothing is sent: {fields} has no effect in this version yet")
     try:
         shown = _prepare(webhook, payload, sent_as, blank_secrets(webhook))
-        prepared = _prepare(webhook, payload, sent_as, resolver.values(webhook))
+        secrets = secrets_of(webhook, resolver, now=now)
+        prepared = _prepare(webhook, payload, sent_as, secrets)
+        prepared, shown = signed(prepared, shown, webhook.spec.signing, secrets=secrets, now=now)
     except SecretError as exc:
         detail = f"{exc.message}; {exc.hint}" if exc.hint else exc.message
         return AttemptResult(fault=Fault.SECRET, detail=detail, request=deliverer.shown(shown))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from reconciler.dispatch.pace import UNLIMITED, Gate, Pace, paces_of
 from reconciler.dispatch.probe import ProbeReport, probe
+from reconciler.dispatch.ready import why_held
 from reconciler.dispatch.sample import sample_event
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
@@ -49,9 +50,10 @@ async def verify(
     keys. `clock` gives seconds since the epoch.
 
     If the test of some must fail before anything is sent (a field without effect yet, a secret that cannot be
-    resolved), only these are returned and nobody is sent anything.
+    resolved, no signing key that is valid), only these are returned and nobody is sent anything.
     """
-    hopeless = [webhook for webhook in webhooks if webhook.ineffective or resolver.unresolved(webhook) is not None]
+    now = round(clock() * 1000)
+    hopeless = [webhook for webhook in webhooks if why_held(webhook, resolver, now=now) is not None]
     tester = _Tester(paces_of((*webhooks, *beside)), deliverer=deliverer, resolver=resolver, clock=clock)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(tester.test(webhook)) for webhook in hopeless or webhooks]
@@ -86,9 +88,15 @@ class _Tester:
                 await until_written.aclose()
 
             async with self._slots:
-                payload = sample_event(webhook.spec.triggers[0], now_seconds=self._clock())
+                now = self._clock()
+                payload = sample_event(webhook.spec.triggers[0], now_seconds=now)
                 report = await probe(
-                    webhook, payload, deliverer=self._deliverer, resolver=self._resolver, before_write=before_write
+                    webhook,
+                    payload,
+                    deliverer=self._deliverer,
+                    resolver=self._resolver,
+                    now=round(now * 1000),
+                    before_write=before_write,
                 )
         return Verification(webhook, report)
 

@@ -19,6 +19,7 @@ from reconciler.dispatch.lanes import Lanes
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.pace import Gate
 from reconciler.dispatch.patience import Patience
+from reconciler.dispatch.ready import secrets_of
 from reconciler.dispatch.record import Recorder
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
@@ -87,7 +88,7 @@ class Worker:
             quick_max=settings.concurrency, total_max=settings.in_flight_max, bytes_max=settings.in_flight_bytes
         )
         self._gate = Gate()
-        self._lanes = Lanes(store=store, live=live, resolver=resolver, limits=self._limits)
+        self._lanes = Lanes(store=store, live=live, resolver=resolver, limits=self._limits, now=clock.now)
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -283,7 +284,9 @@ class Worker:
             return
         webhook = live.webhook
         try:
-            prepared, shown = prepare(webhook, claimed, self._resolver.values(webhook))
+            now = self._clock.now()
+            secrets = secrets_of(webhook, self._resolver, now=now)
+            prepared, shown = prepare(webhook, claimed, secrets, now=now)
         except SecretError as exc:
             log("delivery.held", delivery=claimed.delivery_id, webhook=webhook.name, why=exc.message)
             self._lanes.look_again()

@@ -6,6 +6,7 @@ kept, logged or put into an error; the masker alone remembers what was read, to 
 
 import functools
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Self
 
@@ -16,6 +17,7 @@ from reconciler.egress.operator_file import OperatorFile, Signature, is_text, sh
 from reconciler.errors import ManifestError, Problem, SecretError
 from reconciler.models.binding import SECRET_NAME, Binding, SecretSource, judge_binding_host, parse_source
 from reconciler.models.webhook import Webhook
+from reconciler.request.sign import PRIVATE_PREFIX, SECRET_PREFIX
 
 VALUE_MAX_BYTES: Final = 64 * 1024  # a private key in PEM is 3 KiB
 VALUE_MIN_CHARACTERS: Final = 8  # masking anything shorter would blot out ordinary words
@@ -43,15 +45,16 @@ class SecretResolver:
             raise ManifestError(problems)
         return cls(path, bindings, problems, Masker())
 
-    def values(self, webhook: Webhook) -> dict[str, str]:
-        """The value of each name the webhook refers to.
+    def values(self, webhook: Webhook, *, idle: Collection[str] = ()) -> dict[str, str]:
+        """The value of each name the webhook refers to, but for those that are `idle`: not needed now.
 
         Raises SecretError for the first that is unbound, bound to other hosts, or cannot be read; it names the secret,
         the host and the remedy.
         """
-        for name, host in webhook.secret_hosts():
+        wanted = [(name, host) for name, host in webhook.secret_hosts() if name not in idle]
+        for name, host in wanted:
             self._judge(name, host)
-        return {name: self._read(self._bindings[name]) for name in sorted({name for name, _ in webhook.secret_hosts()})}
+        return {name: self._read(self._bindings[name]) for name in sorted({name for name, _ in wanted})}
 
     def unresolved(self, webhook: Webhook) -> str | None:
         """Why `values` would fail, as one line for people, or None."""
@@ -98,6 +101,9 @@ class SecretResolver:
         value = _read_variable(binding) if binding.source is SecretSource.ENV else _read_file(binding)
         _judge_value(binding, value)
         self.masker.add(value)
+        for prefix in (SECRET_PREFIX, PRIVATE_PREFIX):
+            if value.startswith(prefix):  # libraries take, and receivers show, a signing key without its prefix too
+                self.masker.add(value.removeprefix(prefix))
         return value
 
     def _signatures(self) -> dict[str, Signature]:

@@ -86,6 +86,9 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "auth.header": "the authorization header is set once",
         "validator.json_path": "a JSON path begins with $",
         "signing.time": "a signing window is two RFC 3339 times in order",
+        "signing.gap": "signing windows overlap, so that at any time a key signs",
+        "signing.ended": "a signing key that has ended is removed",
+        "signing.none_now": "a signing key is valid now; while none is, deliveries wait",
         "project.owner": "an owner is not `nobody`, to whom released webhooks belong",
         "project.partials": "partials are a folder beside or below the project's file",
         # templates

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -72,13 +73,14 @@ class ProjectFile:
 @dataclass(frozen=True)
 class Ground:
     """What every file is judged by: `partials` are the project's; with `rehearses` each body is rendered over the
-    built-in events."""
+    built-in events; `now` is None where nobody asks what only time tells."""
 
     variables: Mapping[str, str]
     bindings: Mapping[str, Binding] | None = None
     project: ProjectFile | None = None
     partials: Mapping[str, str] = field(default_factory=dict)
     rehearses: bool = False
+    now: datetime | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -88,6 +90,7 @@ class Ground:
             [self.project.document.index, self.project.text] if self.project is not None else None,
             sorted(self.partials.items()),
             self.rehearses,
+            self.now,
         ]
         return hashlib.sha256(orjson.dumps(said)).hexdigest()
 
@@ -103,6 +106,7 @@ class FileJudge:
             bindings=ground.bindings,
             partials=ground.partials,
             rehearses=ground.rehearses,
+            now=ground.now,
         )
         self._texts = {self._project.document.file: self._project.text} if self._project else {}
         self._placer = Placer(self._texts, ground.variables, self._project.document if self._project else None)

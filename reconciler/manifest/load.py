@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Project, Webhook, WebhookName
 
 _PROJECT: Final = re.compile(rb"""kind["']?\s*:\s*["']?Project""")  # as nearly everybody writes it
+_WINDOW: Final = re.compile(rb"not_before|not_after")
 _UNIQUE_NAME: Final = "names are unique in all manifests"
 _UNIQUE_ORIGIN: Final = "a name passes on to one webhook"
 
@@ -128,17 +130,18 @@ def load_manifests(
     rehearse: bool = False,
     cache: Cache | None = None,
     workers: int | None = None,
+    now: datetime | None = None,
 ) -> Manifests:
     """Read and judge every manifest under `paths`, which are files and folders.
 
     `variables` are put in for `${var:NAME}`. With `bindings`, secrets that the daemon would not resolve are warned of.
     With `rehearse`, each body is rendered over the built-in events of its triggers, which costs a few milliseconds a
-    body. With a `cache`, what was judged before is not judged again. `workers` is the number of processes; None: as
-    many as help. The result is the same for every cache and number. Raises nothing for what people wrote: it is all in
-    `problems`.
+    body. With `now`, signing keys that have ended, or of which none is valid yet, are warned of. With a `cache`, what
+    was judged before is not judged again. `workers` is the number of processes; None: as many as help. The result is
+    the same for every cache and number. Raises nothing for what people wrote: it is all in `problems`.
     """
     with _collector_off():
-        return _Loading(Ground(variables or {}, bindings, rehearses=rehearse), cache, workers).load(paths)
+        return _Loading(Ground(variables or {}, bindings, rehearses=rehearse, now=now), cache, workers).load(paths)
 
 
 def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
@@ -188,6 +191,8 @@ class _Loading:
                 self.raws[file] = raw
             else:
                 self.problems.add(problem)
+        if not any(_WINDOW.search(raw) for raw in self.raws.values()):
+            self.ground = replace(self.ground, now=None)  # nothing that only time tells: verdicts may be remembered
         memory = Memory.of(self.cache, paths, self.ground, self.raws) if self.cache else None
         found, ground, verdicts = self._judge(memory)
         self.problems.update(found.problems)

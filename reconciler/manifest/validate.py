@@ -4,6 +4,7 @@ Called by `manifest.load`, which knows the other documents and the positions. Pu
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from reconciler.models.binding import Binding
 from reconciler.models.event import event_schema
 from reconciler.models.fault import SECRET_FIELDS, Fault, Path, show
 from reconciler.models.rule import check_project, check_spec
+from reconciler.models.rule_signing import check_signing_now
 from reconciler.models.webhook import API_VERSION, SECRET_REFERENCE, Project, Spec, Webhook, secret_names
 from reconciler.template import TemplateFault, check_body, used_partials
 
@@ -71,12 +73,15 @@ class Judge:
         bindings: Mapping[str, Binding] | None = None,
         partials: Mapping[str, str] | None = None,
         rehearses: bool = False,
+        now: datetime | None = None,
     ) -> None:
-        """`partials` are the project's; with `rehearses` each body is rendered over the built-in events."""
+        """`partials` are the project's; with `rehearses` each body is rendered over the built-in events; with `now`
+        what time has overtaken is warned of."""
         self._defaults = defaults or {}
         self._bindings = bindings
         self._partials = partials or {}
         self._rehearsal = Rehearsal() if rehearses else None
+        self._now = now
         self._bodies: dict[tuple[str | bytes, str, bytes], tuple[TemplateFault, ...]] = {}
 
     def webhook(self, document: Mapping[str, Any]) -> tuple[Webhook | None, list[Fault]]:
@@ -95,6 +100,8 @@ class Judge:
             faults.extend(field_faults(exc, Webhook, raw))
         faults.extend(_check_name(raw["metadata"]))
         faults.extend(check_spec(raw["spec"]))
+        if self._now is not None:
+            faults.extend(check_signing_now(raw["spec"], self._now))
         faults.extend(self._check_body(raw["spec"]))
         if webhook is not None and self._bindings is not None:
             faults.extend(_check_bindings(webhook, raw["spec"], self._bindings))

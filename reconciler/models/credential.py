@@ -1,10 +1,14 @@
 """How a receiver knows us: authentication and signatures, as declared; secrets stand in it as references. Pure."""
 
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final, Literal
 
 from pydantic import Field
 
 from reconciler.models.field import Line, Many, Model
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class OAuth2(Model):
@@ -55,15 +59,45 @@ class Auth(Model):
     mtls: MutualTls | None = Field(None, description="A client certificate.")
 
 
+def parse_time(text: object) -> datetime | None:
+    """A time of RFC 3339 with its offset; None for anything else."""
+    try:
+        parsed = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return parsed if parsed is not None and parsed.tzinfo is not None else None
+
+
 class SigningKey(Model):
-    """One key with the window in which it signs; windows may overlap."""
+    """One key with the window in which it signs, from `not_before` up to but not including `not_after`; windows may
+    overlap."""
 
     key: Line = Field(description='"${secret:NAME}" of the key: whsec_ or whsk_ and base64.')
     not_before: str | None = Field(None, description="When it begins to sign, RFC 3339, quoted. Default: at once.")
     not_after: str | None = Field(None, description="When it ends to sign, RFC 3339, quoted. Default: never.")
+
+    @cached_property
+    def opens_at(self) -> int | None:
+        """When it begins to sign, in milliseconds since the epoch; None: at once."""
+        return _milliseconds(self.not_before)
+
+    @cached_property
+    def closes_at(self) -> int | None:
+        """When it ends to sign, in milliseconds since the epoch; None: never."""
+        return _milliseconds(self.not_after)
+
+    def is_open(self, now: int) -> bool:
+        """Whether it signs at `now`, in milliseconds since the epoch."""
+        begins = self.opens_at is None or self.opens_at <= now
+        return begins and (self.closes_at is None or now < self.closes_at)
 
 
 class Signing(Model):
     """Standard Webhooks signatures. Default: none; webhook-id is sent all the same."""
 
     keys: Many[SigningKey] = Field(min_length=1, description="Every key whose window is open signs.")
+
+
+def _milliseconds(text: str | None) -> int | None:
+    at = parse_time(text)
+    return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)

@@ -7,13 +7,13 @@ are not judged again.
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from reconciler.address import judge_host
 from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.revision import NOBODY
+from reconciler.models.rule_signing import check_signing
 from reconciler.models.url import (
     BIND_HINT,
     PLACEHOLDER,
@@ -42,7 +42,7 @@ _MEDIA_TYPE: Final = re.compile(
     )
 )
 _CHARSET: Final = re.compile(r";[ \t]*charset=\"?([^\s;\"]*)", re.IGNORECASE)
-_NO_EFFECT_YET: Final = ("auth", "response_validators", "signing", "when")
+_NO_EFFECT_YET: Final = ("auth", "response_validators", "when")
 
 
 def check_spec(spec: Mapping[str, Any]) -> Faults:
@@ -55,7 +55,7 @@ def check_spec(spec: Mapping[str, Any]) -> Faults:
     yield from _check_globs(("spec", "filters"), spec.get("filters"))
     yield from _check_auth(spec)
     yield from _check_validators(spec.get("response_validators"))
-    yield from _check_signing(spec)
+    yield from check_signing(spec)
     for key in _NO_EFFECT_YET:
         if spec.get(key):
             yield _no_effect_yet(key)
@@ -235,29 +235,3 @@ def _check_validators(validators: object) -> Faults:
             yield Fault(
                 "validator.json_path", path, f"`{show(path)}` must begin with $: {json_path[:80]}", "like $.data.status"
             )
-
-
-def _check_signing(spec: Mapping[str, Any]) -> Faults:
-    keys = mapping_at(spec, "signing").get("keys")
-    for index, key in enumerate(keys if isinstance(keys, list) else ()):
-        if not isinstance(key, Mapping):
-            continue
-        path = ("spec", "signing", "keys", index)
-        yield from _check_credential((*path, "key"), key.get("key"))
-        times = {field: _time(key.get(field)) for field in ("not_before", "not_after")}
-        for field in times:
-            value = key.get(field)
-            if isinstance(value, str) and times[field] is None:
-                message = f"`{show((*path, field))}` is not a time with its offset: {ascii(value[:80])[1:-1]}"
-                yield Fault("signing.time", (*path, field), message, 'like "2026-01-31T09:00:00Z" (RFC 3339)')
-        begin, end = times.values()
-        if begin and end and begin >= end:
-            yield Fault("signing.time", (*path, "not_after"), f"`{show((*path, 'not_after'))}` is not after not_before")
-
-
-def _time(value: object) -> datetime | None:
-    try:
-        parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return parsed if parsed is not None and parsed.tzinfo is not None else None

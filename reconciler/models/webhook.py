@@ -343,7 +343,6 @@ class Webhook(Model):
         fields = {
             "spec.auth": spec.auth is not None,
             "spec.response_validators": bool(spec.response_validators),
-            "spec.signing": spec.signing is not None,
             "spec.when": spec.when is not None,
         }
         return tuple(path for path, is_set in fields.items() if is_set)
@@ -388,6 +387,19 @@ class Webhook(Model):
     def secret_hosts(self) -> tuple[tuple[str, str], ...]:
         """Every (secret name, host it is sent to), sorted."""
         return self._secret_hosts
+
+    def idle_secrets(self, now: int) -> frozenset[str]:
+        """The secrets that only signing keys refer to whose windows are closed at `now`, in milliseconds since the
+        epoch: no request needs them."""
+        keys = self.spec.signing.keys if self.spec.signing is not None else ()
+        closed = [key.key for key in keys if not key.is_open(now)]
+        if not closed:
+            return frozenset()
+        return secret_names(closed) - secret_names([key.key for key in keys if key.is_open(now)]) - self._other_secrets
+
+    @cached_property
+    def _other_secrets(self) -> frozenset[str]:
+        return secret_names(self.spec.model_dump(mode="json", exclude={"signing"}))
 
     @cached_property
     def _secret_hosts(self) -> tuple[tuple[str, str], ...]:  # the worker asks for each attempt

@@ -22,7 +22,7 @@ MASK: Final = "***"  # stays as it is in a URL: an asterisk needs no percent-enc
 TEST_HEADER: Final = "x-reconciler-test"
 
 _UNENCODED: Final = "*"
-_RESERVED: Final = frozenset({"webhook-id", "accept-encoding", TEST_HEADER})
+_RESERVED: Final = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature", "accept-encoding", TEST_HEADER})
 
 
 @dataclass(frozen=True, slots=True)

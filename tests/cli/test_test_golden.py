@@ -127,7 +127,7 @@ async def send(case: Case, folder: Path) -> ProbeReport:
         )
         async with Deliverer(egress, masker=resolver.masker, resolve=resolver_to(case.addresses)) as deliverer:
             payload = sample_event(Trigger.REQUEST_CREATED, now_seconds=1_795_424_400.0)
-            return await probe(webhook, payload, deliverer=deliverer, resolver=resolver)
+            return await probe(webhook, payload, deliverer=deliverer, resolver=resolver, now=1_795_424_400_000)
 
 
 @contextlib.asynccontextmanager

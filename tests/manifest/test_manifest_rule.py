@@ -229,7 +229,7 @@ def test_auth_and_an_authorization_header_exclude_each_other() -> None:
 )
 def test_signing_keys_are_bound_and_their_windows_in_order(key: dict[str, Any], is_sound: bool) -> None:
     """RFC 3339 times with their offset."""
-    assert (codes(signing={"keys": [key]}) == ["no_effect_yet"]) == is_sound
+    assert (codes(signing={"keys": [key]}) == []) == is_sound
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_rules_pass_over_what_is_of_another_type() -> None:
 
 
 def test_a_webhook_that_uses_what_has_no_effect_yet_says_so_to_the_dispatcher(load: Load) -> None:
-    """Nothing is sent for it, so that no request goes out unsigned or without its condition."""
-    (webhook,) = load(manifest("when: 'true'\nsigning: {keys: [{key: '${secret:k}'}]}")).webhooks
+    """Nothing is sent for it, so that no request goes out without its credentials."""
+    (webhook,) = load(manifest("auth: {bearer: {token: '${secret:t}'}}")).webhooks
 
-    assert webhook.ineffective == ("spec.signing", "spec.when")
+    assert webhook.ineffective == ("spec.auth",)
 
 
 def test_a_plain_webhook_is_effective(load: Load) -> None:

@@ -1,0 +1,37 @@
+"""Whether a webhook can be sent at a moment, the values that it needs for it, and when that may change by itself.
+
+Called by the lanes, which hold back what cannot be sent, by the worker for each attempt, and by tests of webhooks.
+Sends and decides nothing about a delivery.
+"""
+
+from collections.abc import Iterable
+
+from reconciler.egress.secrets import SecretResolver
+from reconciler.errors import SecretError
+from reconciler.models.webhook import Webhook
+from reconciler.request.sign import next_change, signers_of
+
+
+def secrets_of(webhook: Webhook, resolver: SecretResolver, *, now: int) -> dict[str, str]:
+    """The value of each secret that a request needs at `now`, in milliseconds since the epoch: not those of signing
+    keys whose window is closed. Raises SecretError."""
+    return resolver.values(webhook, idle=webhook.idle_secrets(now))
+
+
+def why_held(webhook: Webhook, resolver: SecretResolver, *, now: int) -> str | None:
+    """Why nothing can be sent at `now`, as one line for people, or None."""
+    if webhook.ineffective:
+        return f"nothing is sent: {', '.join(webhook.ineffective)} has no effect in this version yet"
+    try:
+        secrets = secrets_of(webhook, resolver, now=now)
+        if webhook.spec.signing is not None:
+            signers_of(webhook.spec.signing, secrets, now=now)
+    except SecretError as exc:
+        return exc.message
+    return None
+
+
+def turns_at(webhooks: Iterable[Webhook], *, now: int) -> int | None:
+    """When one of the webhooks next begins or ceases to be held by the clock alone; None: never."""
+    changes = (next_change(hook.spec.signing, now=now) for hook in webhooks if hook.spec.signing is not None)
+    return min((at for at in changes if at is not None), default=None)
