@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, Outcome, Reason, State
+from reconciler.models.health import Health
 from reconciler.models.webhook import Retry
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})  # beside every 5xx
@@ -62,6 +63,30 @@ def destination_of(result: AttemptResult, retry: Retry) -> Destination:
             return Destination.RIGHT
 
 
+def health_of(result: AttemptResult, retry: Retry) -> Health:
+    """What the result of an attempt tells of its receiver: what breakers and pauses count."""
+    match destination_of(result, retry):
+        case Destination.GONE:
+            return Health.GONE
+        case Destination.FAULT:
+            return Health.FAULT
+        case Destination.UNTOLD:
+            return Health.UNTOLD
+        case Destination.RIGHT:
+            return _health(result)
+        case destination:
+            assert_never(destination)
+
+
+def _health(result: AttemptResult) -> Health:
+    # 1. our own fault, before anybody was dialled  2. an answer that the receiver stands by, or that asks to wait
+    # 3. no answer, or one by which it cannot
+    if result.fault is Fault.PROTOCOL and result.address is None:
+        return Health.UNTOLD
+    is_well = _outcome(result) in (Outcome.DELIVERED, Outcome.PERMANENT) or result.status == 429
+    return Health.WORKS if is_well else Health.FAILED
+
+
 def _outcome(result: AttemptResult) -> Outcome:
     # 1. no fault: a 2xx  2. an answer that is not 2xx: by its status  3. no answer: by phase
     if result.fault is None:
@@ -90,12 +115,20 @@ def _outcome_of_status(status: int) -> Outcome:
 
 
 def decide(
-    retry: Retry, result: AttemptResult, *, counted: int, started_at: int, give_up_at: int | None, now: int, rand: float
+    retry: Retry,
+    result: AttemptResult,
+    *,
+    counted: int,
+    started_at: int,
+    give_up_at: int | None,
+    now: int,
+    rand: float,
+    is_probe: bool = False,
 ) -> Decision:
     """What becomes of the delivery after a judged attempt.
 
     `counted` attempts before this one count toward max_attempts; `give_up_at` is None at the first attempt; `rand` is
-    uniform in [0, 1).
+    uniform in [0, 1). A probe of an open breaker that fails is no attempt of the delivery's own: it counts for nothing.
     """
     deadline = give_up_at if give_up_at is not None else started_at + milliseconds(retry.give_up_after.total_seconds())
     match result.outcome:
@@ -107,6 +140,10 @@ def decide(
         case Outcome.UNKNOWN if not retry.retry_unknown:
             return Decision(State.DEAD, Reason.UNKNOWN, give_up_at=deadline)
         case Outcome.UNKNOWN | Outcome.RETRYABLE:
+            health = health_of(result, retry)
+            if health is Health.GONE or (is_probe and health is Health.FAILED):
+                blocked_until = _blocked_until(result, now)  # due at once: the pause, or the breaker, holds it back
+                return Decision(State.PENDING, None, now, False, deadline, blocked_until)
             return _try_again(retry, result, counted=counted, deadline=deadline, now=now, rand=rand)
         case None:
             raise ValueError("an attempt is judged before anything follows from it")
