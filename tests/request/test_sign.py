@@ -139,7 +139,7 @@ def test_a_text_that_is_no_key_is_refused_without_showing_it() -> None:
         f"whsk_{base64.b64encode(b'c4n4ry' * 4).decode()}": "it has 24 bytes after whsk_, not 32 or 64",
         f"whsk_{wrong_half}": "its second half is not the public key of its first",
         PUBLIC: "it is a public key (whpk_), which cannot sign",
-        "-----BEGIN PRIVATE KEY-----\nc4n4ry\n-----END PRIVATE KEY-----": "its PEM holds no private key that can be read",
+        "-----BEGIN PRIVATE KEY-----\nc4n4ry\n-----END": "its PEM holds no private key that can be read",
         locked.decode(): "its PEM is encrypted",
         rsa_pem: "its PEM holds a key of another kind than ed25519",
     }
