@@ -125,6 +125,7 @@ class Daemon:
             listen=url,
             security=door.security,
             on_publish=worker.refresh_soon,
+            on_operate=worker.wake,
         )
         server = _Server(app, door)
         async with asyncio.TaskGroup() as group:

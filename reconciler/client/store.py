@@ -5,16 +5,18 @@ the compare-and-set of `publish` above all; here are only questions and answers,
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 from reconciler import VERSION
 from reconciler.client.connection import DaemonAddress, DaemonError, problem_of, refusal
-from reconciler.models.delivery import Attempt, Delivery, DeliveryId, State
+from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
+from reconciler.store.operate import Portion, Selection, Terms
 from reconciler.store.wire import (
     API_HEADER,
     API_NUMBER,
@@ -30,6 +32,7 @@ from reconciler.store.wire import (
     revision_of,
     state_of,
 )
+from reconciler.store.wire_operate import intervention_of, operate_body, portion_of
 
 if TYPE_CHECKING:
     import httpx
@@ -39,6 +42,7 @@ PAGE_MAX: Final = 1000  # the most that the API lists at once
 EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB
 NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
+AT_ONCE: Final = Terms()
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | None]
@@ -142,6 +146,23 @@ class RemoteStore:
 
     async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
         return self._read(await self._send("GET", "/v1/counts"), _counts_of)
+
+    # Interventions
+
+    async def survey(
+        self, where: Selection, action: Action, *, terms: Terms = AT_ONCE, at: str | None = None
+    ) -> Portion:
+        return await self._operate("/v1/deliveries/survey", operate_body(where, action, terms=terms, at=at))
+
+    async def intervene(
+        self, where: Selection, how: Intervention, *, terms: Terms = AT_ONCE, at: str | None = None
+    ) -> Portion:
+        body = operate_body(where, how.action, terms=terms, at=at, how=how)
+        return await self._operate(f"/v1/deliveries/{how.action.value}", body)
+
+    async def _operate(self, path: str, body: bytes) -> Portion:
+        response = await self._send("POST", path, body=body, headers={"content-type": "application/json"})
+        return self._read(response, portion_of)
 
     # Asking
 
@@ -257,7 +278,9 @@ def _items(value: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def _delivery_in_full(value: Mapping[str, Any]) -> tuple[Delivery, tuple[Attempt, ...]]:
-    return delivery_of(value), tuple(attempt_of(item) for item in value["attempt_log"])
+    interventions = tuple(intervention_of(item) for item in value.get("interventions", ()))
+    delivery = replace(delivery_of(value), interventions=interventions)
+    return delivery, tuple(attempt_of(item) for item in value["attempt_log"])
 
 
 def _counts_of(value: Mapping[str, Mapping[str, int]]) -> dict[WebhookUid, dict[State, int]]:

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     WEBHOOK_DELETED = "webhook_deleted"
     WEBHOOK_INACTIVE = "webhook_inactive"
     OPERATOR = "operator"
+    SUPERSEDED = "superseded"  # a later state of the same access request was pending: `resume --compact`
 
 
 class Outcome(StrEnum):
@@ -283,16 +284,19 @@ class Delivery:
         }
 
 
-def delivery_id(event_id: str, webhook_uid: str, *, key: str = "") -> DeliveryId:
-    """The id of an (event, webhook) pair, sent as `webhook-id`: the same for every retry and replay, but for a replay
-    under a new id, which the `key` of its intervention tells apart.
+def delivery_id(event_id: str, webhook_uid: str) -> DeliveryId:
+    """The id of an (event, webhook) pair, sent as `webhook-id`: the same for every retry and replay.
 
     Event ids come from outside and may hold anything; the digest is safe in a header and holds no full stop, which
     Standard Webhooks uses to join the signed parts.
     """
-    named = f"{event_id}\0{webhook_uid}" + (f"\0{key}" if key else "")
-    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(f"{event_id}\0{webhook_uid}".encode("utf-8", "surrogatepass")).hexdigest()
     return DeliveryId(f"dlv_{digest[:32]}")
+
+
+def replay_id(original: str, key: str) -> DeliveryId:
+    """The id of the replay under a new id that the intervention of this `key` makes of a delivery."""
+    return delivery_id(original, f"replay:{key}")
 
 
 def iso_time(at: int | None) -> str | None:

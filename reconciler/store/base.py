@@ -18,6 +18,7 @@ from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, R
 from reconciler.models.event import EventId
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
+from reconciler.store.operate import OperatorStore
 
 
 class EventStatus(StrEnum):
@@ -333,7 +334,7 @@ class DeliveryStore(DeliveryLog, Protocol):
         ...
 
 
-class CommandStore(RevisionStore, EventLog, DeliveryLog, Protocol):
+class CommandStore(RevisionStore, EventLog, DeliveryLog, OperatorStore, Protocol):
     """What commands use of a store, which they open themselves or reach through its daemon. An async context
     manager."""
 
@@ -342,7 +343,7 @@ class CommandStore(RevisionStore, EventLog, DeliveryLog, Protocol):
     async def __aexit__(self, *exc_info: object) -> None: ...
 
 
-class Store(RevisionStore, EventStore, DeliveryStore, Protocol):
+class Store(RevisionStore, EventStore, DeliveryStore, OperatorStore, Protocol):
     """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""
 
     async def __aenter__(self) -> Self: ...

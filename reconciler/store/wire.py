@@ -289,6 +289,8 @@ def delivery_of(value: Mapping[str, Any]) -> Delivery:
         next_attempt_at=None if value["next_attempt_at"] is None else _at(value["next_attempt_at"]),
         revision=value["revision"],
         commit=value["commit"],
+        replays=value.get("replays", 0),
+        replay_of=value.get("replay_of"),
     )
 
 

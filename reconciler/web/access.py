@@ -22,6 +22,9 @@ ROLES: Final = {
     ("POST", "/v1/revisions"): Role.APPLY,
     ("POST", "/v1/holds"): Role.APPLY,
     ("DELETE", "/v1/holds"): Role.APPLY,
+    ("POST", "/v1/deliveries/survey"): Role.READ,  # it changes nothing
+    ("POST", "/v1/deliveries/replay"): Role.OPERATE,
+    ("POST", "/v1/deliveries/cancel"): Role.OPERATE,
 }
 TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks
 CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3

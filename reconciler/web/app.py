@@ -28,6 +28,7 @@ from reconciler.store.base import Store
 from reconciler.web.access import Access
 from reconciler.web.api import Api, BadQueryError
 from reconciler.web.guard import Guard
+from reconciler.web.operate import OperateApi
 from reconciler.web.pages import Pages
 from reconciler.web.state import StateApi
 from reconciler.web.token import Tokens
@@ -58,15 +59,18 @@ def build_app(
     limits: HttpLimits | None = None,
     security: Security = Security(),
     on_publish: Callable[[], None] = lambda: None,
+    on_operate: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """The application. `status` gives the daemon's own numbers for /readyz, `listen` is its base URL, `now` gives
-    milliseconds since the epoch; `on_publish` is called when a revision was set through the API."""
+    milliseconds since the epoch; `on_publish` is called when a revision was set through the API, `on_operate` when an
+    operator has made something due."""
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
     pages = Pages(store=store, live=live, now=now)
     routes: list[BaseRoute] = [
         *HttpSource(intake, limits=limits or HttpLimits()).routes(),
         *Api(store=store, live=live).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
+        *OperateApi(store=store, now=now, on_operate=on_operate).routes(),
         *health.routes(),
         *pages.routes(),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),

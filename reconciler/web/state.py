@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -21,16 +21,15 @@ from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.store.base import RevisionStore
 from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, HoldOrder, dumps, live_webhook_json, state_head
-from reconciler.web.access import token_of
 from reconciler.web.api import BadQueryError
 from reconciler.web.change_set import ChangeSetError, Slices, read_change_set
+from reconciler.web.content import CLOSE, content_of, token_name, too_large
 
-BODY_SECONDS: Final = 120.0  # for a change set to arrive
 PIECE_BYTES: Final = 64 * 1024  # of a state, sent at a time
 PUBLISHING_MAX: Final = 2  # change sets held at once: each may be CHANGE_SET_MAX_BYTES, and several times that parsed
 HOLD_MAX_BYTES: Final = 16 * 1024
 NUMBER_MAX_DIGITS: Final = 18
-CLOSE: Final = {"connection": "close"}
+SMALLER: Final = "apply a part of it first, with `--target`"
 
 
 class StateApi:
@@ -88,12 +87,12 @@ class StateApi:
             return refusal
         began = time.monotonic()
         async with self._room:
-            content = await _content(body, max_bytes=CHANGE_SET_MAX_BYTES)
+            content = await content_of(body, max_bytes=CHANGE_SET_MAX_BYTES, hint=SMALLER)
             return content if isinstance(content, Response) else await self._publish(request, content, began)
 
     async def _publish(self, request: Request, content: bytes, began: float) -> Response:
         try:
-            change_set = await read_change_set(content, applied_at=self._now(), token=_token_name(request))
+            change_set = await read_change_set(content, applied_at=self._now(), token=token_name(request))
             revision = await self._store.publish(change_set)
         except ChangeSetError as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid", problems=exc.problems)
@@ -133,7 +132,7 @@ class StateApi:
 
     async def hold(self, request: Request) -> Response:
         """Refuse an owner's applies from now on."""
-        content = await _content(Body(request), max_bytes=HOLD_MAX_BYTES)
+        content = await content_of(Body(request), max_bytes=HOLD_MAX_BYTES)
         if isinstance(content, Response):
             return content
         try:
@@ -141,7 +140,7 @@ class StateApi:
         except ValidationError:
             hint = "send {owner, held_by, reason}, each a text"
             return problem_response(422, "this is no hold", hint=hint, headers=CLOSE, code="invalid")
-        hold = order.hold(held_at=self._now(), held_by=_token_name(request))
+        hold = order.hold(held_at=self._now(), held_by=token_name(request))
         await self._store.set_hold(hold.owner, hold)
         log("apply.held", owner=hold.owner, by=hold.held_by)
         return _document(hold.to_json(), status=201)
@@ -152,28 +151,8 @@ class StateApi:
         if owner is None:
             raise BadQueryError("`owner` is missing")
         await self._store.set_hold(owner, None)
-        log("apply.released", owner=owner, by=_token_name(request))
+        log("apply.released", owner=owner, by=token_name(request))
         return Response(status_code=204)
-
-
-async def _content(body: Body, *, max_bytes: int) -> bytes | Response:
-    """A request's body, or the answer to one that is too large, too slow or never ends."""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            content = await body.whole(max_bytes=max_bytes)
-    except TimeoutError:
-        return problem_response(408, f"the body did not arrive within {BODY_SECONDS:g} s", headers=CLOSE)
-    except ClientDisconnect:
-        return Response(status_code=400, headers=CLOSE)  # nobody is there to read it
-    if content is None:
-        await body.discard()
-        return _too_large(max_bytes)
-    return content
-
-
-def _token_name(request: Request) -> str | None:
-    token = token_of(request)
-    return None if token is None else token.name
 
 
 async def _pieces(state: LiveState) -> AsyncIterator[bytes]:
@@ -218,10 +197,4 @@ def _head_refusal(request: Request) -> Response | None:
         return problem_response(415, "a change set is lines of JSON", hint=hint, headers=CLOSE)
     length = request.headers.get("content-length", "")
     is_too_large = length.isascii() and length.isdigit() and int(length[:20]) > CHANGE_SET_MAX_BYTES
-    return _too_large(CHANGE_SET_MAX_BYTES) if is_too_large else None
-
-
-def _too_large(max_bytes: int) -> Response:
-    hint = "apply a part of it first, with `--target`" if max_bytes == CHANGE_SET_MAX_BYTES else ""
-    fact = f"the body has more than {max_bytes} bytes"
-    return problem_response(413, fact, hint=hint, headers=CLOSE, code="too_large")
+    return too_large(CHANGE_SET_MAX_BYTES, hint=SMALLER) if is_too_large else None

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from store_make import COMMIT, dead, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
 
-from reconciler.models.delivery import State
+from reconciler.models.delivery import Action, Intervention, State
 from reconciler.store.base import Claimed, Store
 from reconciler.store.open import open_store
+from reconciler.store.operate import Portion, Selection, Terms
 
 LANES = {
     "a": make_lane("a", max_concurrency=2),
@@ -93,6 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.open = dict.fromkeys(LANES, True)
         self.paces = {key: Pace(Fraction(limit[1] if limit else 0)) for key, limit in LIMITS.items()}
         self.lost: list[Claimed] = []
+        self.interventions = 0
 
     def teardown(self) -> None:
         self.run(self.store.__aexit__(None, None, None))
@@ -130,6 +132,16 @@ class StoreMachine(RuleBasedStateMachine):
             return []
         found = [row for row in self.rows if row.uid == uid and row.state is State.PENDING and row.due_at <= now]
         return sorted((row for row in found if self.may_start(row, now)), key=lambda row: (row.due_at, row.seq))
+
+    def leave_order(self, row: Row) -> None:
+        """It is out of its order; if its turn had come, so has that of the next one that is not finished."""
+        chain = [other for other in self.rows if (other.uid, other.order_key) == (row.uid, row.order_key)]
+        if row.order_key is not None and self.may_start(row, self.now):
+            rest = chain[chain.index(row) + 1 :]
+            following = next((other for other in rest if not other.state.is_finished), None)
+            if following is not None:
+                following.is_released = True
+        row.order_key = None
 
     def leased(self) -> list[Row]:
         return [row for row in self.rows if row.state is State.IN_FLIGHT]
@@ -288,6 +300,40 @@ class StoreMachine(RuleBasedStateMachine):
         self.open = {other: resume or (other != uid and self.open[other]) for other in LANES}
         lanes = [make_lane(**facts(other), is_open=self.open[other]) for other in LANES]
         self.run(self.store.configure(1, lanes))
+
+    @rule(data=st.data(), delay=st.sampled_from([0, 0, 300]))
+    def replay(self, data: st.DataObject, delay: int) -> None:
+        rows = data.draw(st.lists(st.sampled_from(self.rows), max_size=4, unique_by=lambda row: row.seq))
+        finished = [row for row in sorted(rows, key=lambda row: row.seq) if row.state.is_finished]
+
+        portion = self.intervene(Action.REPLAY, rows, Terms(delay_ms=delay))
+
+        assert portion.done == len(finished)
+        for row in finished:
+            self.leave_order(row)
+            row.state, row.due_at, row.counted, row.give_up_at = State.PENDING, self.now + delay, 0, None
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        rows = data.draw(st.lists(st.sampled_from(self.rows), max_size=4, unique_by=lambda row: row.seq))
+        waiting = [row for row in sorted(rows, key=lambda row: row.seq) if row.state is State.PENDING]
+
+        self.intervene(Action.CANCEL, waiting, Terms())
+
+        heads = [row for row in waiting if self.may_start(row, self.now)]
+        for row in waiting:
+            row.state = State.CANCELLED
+        for row in waiting:
+            if row in heads:
+                self.leave_order(row)
+            row.order_key = None
+
+    def intervene(self, action: Action, rows: list[Row], terms: Terms) -> Portion:
+        self.interventions += 1
+        where = Selection(ids=tuple(f"d{row.seq}" for row in rows) or ("none",))
+        how = Intervention(f"key {self.interventions}", action, self.now, "ann")
+        portion: Portion = self.run(self.store.intervene(where, how, terms=terms))
+        return portion
 
     @invariant()
     def the_wake_time_misses_nothing(self) -> None:

@@ -1,12 +1,13 @@
 """Deliveries as people see them: listings, one with its attempts, counts. Reads only."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import apsw
 
 from reconciler.errors import NotInStoreError
-from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
+from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, Outcome, Reason, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
 from reconciler.store.sqlite.connection import Row, array, row, rows, value
@@ -19,7 +20,8 @@ SELECT d.id, e.id,
     l.webhook_uid, d.state, d.reason, d.attempts, d.outcome,
     CASE WHEN d.state = 'pending' AND l.is_open = 0 THEN l.note END, d.accepted_at,
     CASE WHEN d.state = 'pending' THEN d.due_at END, coalesce(d.claim_revision, d.revision),
-    CASE WHEN d.state = 'in_flight' THEN d.claim_commit ELSE d.git_commit END
+    CASE WHEN d.state = 'in_flight' THEN d.claim_commit ELSE d.git_commit END,
+    d.replays, (SELECT id FROM deliveries o WHERE o.seq = d.replay_of)
 FROM deliveries d JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id
 """
 _ATTEMPTS: Final = """
@@ -29,6 +31,11 @@ WHERE delivery_seq = :seq ORDER BY number
 _UNDER_WAY: Final = """
 SELECT attempts, started_at, NULL, claim_revision, claim_commit, NULL FROM deliveries
 WHERE seq = :seq AND state = 'in_flight'
+"""
+_INTERVENTIONS: Final = """
+SELECT i.key, i.action, i.given_at, i.given_by, i.reason, d.attempts
+FROM delivery_interventions d JOIN interventions i ON i.id = d.intervention_id
+WHERE d.delivery_seq = :seq ORDER BY i.id
 """
 _COUNTS: Final = """
 SELECT json_group_array(json_array(webhook_uid, pending, in_flight, delivered, dead, cancelled)) FROM lanes
@@ -69,7 +76,8 @@ def delivery(db: apsw.Connection, delivery_id: str) -> tuple[Delivery, tuple[Att
         return None
     seq = value(db, "SELECT seq FROM deliveries WHERE id = :id", id=delivery_id)
     attempts = rows(db, _ATTEMPTS, seq=seq) + rows(db, _UNDER_WAY, seq=seq)
-    return _delivery(found), tuple(_attempt(item) for item in attempts)
+    interventions = tuple(_intervention(item) for item in rows(db, _INTERVENTIONS, seq=seq))
+    return replace(_delivery(found), interventions=interventions), tuple(_attempt(item) for item in attempts)
 
 
 def delivery_ids(db: apsw.Connection, prefix: str, limit: int) -> tuple[DeliveryId, ...]:
@@ -100,7 +108,7 @@ def _seq(db: apsw.Connection, delivery_id: str | None) -> int | None:
 
 def _delivery(found: Row) -> Delivery:
     delivery_id, event_id, webhook, uid, state, reason, attempts, outcome, note, *rest = found
-    accepted_at, next_attempt_at, revision, commit = rest
+    accepted_at, next_attempt_at, revision, commit, replays, replay_of = rest
     return Delivery(
         id=DeliveryId(delivery_id),
         event_id=event_id,
@@ -115,7 +123,14 @@ def _delivery(found: Row) -> Delivery:
         next_attempt_at=next_attempt_at,
         revision=revision,
         commit=commit,
+        replays=replays,
+        replay_of=None if replay_of is None else DeliveryId(replay_of),
     )
+
+
+def _intervention(found: Row) -> Intervention:
+    key, action, given_at, given_by, reason, attempts = found
+    return Intervention(key, Action(action), given_at, given_by, reason, after_attempt=attempts)
 
 
 def _attempt(found: Row) -> Attempt:

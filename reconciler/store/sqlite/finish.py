@@ -36,7 +36,7 @@ UPDATE deliveries SET
 FROM jsonb_each(:finished) f WHERE deliveries.seq = f.value ->> 0
 """
 # The next of its order key, by acceptance, becomes the head. One in flight is a head already (it outlived its hold).
-_NEXT_HEADS: Final = """
+NEXT_HEADS: Final = """
 UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND seq IN (
     SELECT (SELECT n.seq FROM deliveries n WHERE n.lane_id = d.lane_id AND n.order_key = d.order_key
         AND n.state IN ('pending', 'in_flight') AND n.seq > d.seq ORDER BY n.seq LIMIT 1)
@@ -151,5 +151,5 @@ def _block(db: apsw.Connection, finished: Sequence[Finished]) -> None:
 
 def _settle(db: apsw.Connection, seqs: str) -> None:
     """Deliveries have left their lease: let their successors come, and their lanes know."""
-    run(db, _NEXT_HEADS, seqs=seqs)
+    run(db, NEXT_HEADS, seqs=seqs)
     refresh(db, array(db, _LANES_OF, seqs=seqs))

@@ -10,12 +10,13 @@ from typing import Final, Self
 import apsw
 
 from reconciler.errors import StoreError
-from reconciler.models.delivery import Attempt, Delivery, DeliveryId, State
+from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
-from reconciler.store.sqlite import claim, delivery, event, finish, lane, revision, schema
+from reconciler.store.operate import Portion, Selection, Terms
+from reconciler.store.sqlite import claim, delivery, event, finish, lane, operate, revision, schema
 from reconciler.store.sqlite.connection import connect, run
 from reconciler.store.sqlite.fault import store_error
 from reconciler.store.sqlite.lock import DaemonLock
@@ -23,6 +24,7 @@ from reconciler.store.sqlite.thread import ConnectionThread, Function, ReadThrea
 
 NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
+AT_ONCE: Final = Terms()
 
 
 class SqliteStore:
@@ -144,6 +146,19 @@ class SqliteStore:
 
     async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
         return await self._read(delivery.counts)
+
+    # Interventions
+
+    async def survey(
+        self, where: Selection, action: Action, *, terms: Terms = AT_ONCE, at: str | None = None
+    ) -> Portion:
+        return await self._read(lambda db: operate.survey(db, where, action, terms, at))
+
+    async def intervene(
+        self, where: Selection, how: Intervention, *, terms: Terms = AT_ONCE, at: str | None = None
+    ) -> Portion:
+        picked = await self._read(lambda db: operate.pick(db, where, at))
+        return await self._write(lambda db: operate.intervene(db, where, picked, how, terms))
 
     # Threads
 

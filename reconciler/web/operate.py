@@ -1,0 +1,91 @@
+"""What operators do to deliveries and events, for commands: surveys, replays, cancels, portion by portion.
+
+Mounted by `web.app`; the store decides what can be done. Who did it is said by the token, where there is one, and when
+by the daemon's clock.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reconciler.models.delivery import Action
+from reconciler.observe.log import log
+from reconciler.source.body import Body
+from reconciler.source.problem import problem_response
+from reconciler.store.operate import OperatorStore, Portion
+from reconciler.store.wire import dumps
+from reconciler.store.wire_operate import ORDER_MAX_BYTES, OperateBody, portion_json
+from reconciler.web.content import CLOSE, content_of, token_name
+
+FAULTS_MAX: Final = 3  # of a body, told at once
+
+
+class OperateApi:
+    """The endpoints over one store. `now` gives milliseconds since the epoch; `on_operate` is called when something may
+    have become due."""
+
+    def __init__(self, *, store: OperatorStore, now: Callable[[], int], on_operate: Callable[[], None]) -> None:
+        self._store = store
+        self._now = now
+        self._on_operate = on_operate
+
+    def routes(self) -> list[Route]:
+        """What to mount."""
+        return [
+            Route("/v1/deliveries/survey", self.survey, methods=["POST"]),
+            Route("/v1/deliveries/replay", self.replay, methods=["POST"]),
+            Route("/v1/deliveries/cancel", self.cancel, methods=["POST"]),
+        ]
+
+    async def survey(self, request: Request) -> Response:
+        """What a replay or a cancel would do to the next portion of a selection."""
+        order = await _order(request)
+        if isinstance(order, Response):
+            return order
+        where = order.where.selection()
+        return _portion(await self._store.survey(where, order.action, terms=order.terms(), at=order.at))
+
+    async def replay(self, request: Request) -> Response:
+        """Make the next portion of a selection due again."""
+        return await self._intervene(request, Action.REPLAY)
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel the next portion of a selection."""
+        return await self._intervene(request, Action.CANCEL)
+
+    async def _intervene(self, request: Request, action: Action) -> Response:
+        order = await _order(request)
+        if isinstance(order, Response):
+            return order
+        if order.action is not action or not order.key:
+            fact = "`key` is missing" if not order.key else f"`action` must be `{action.value}` here"
+            return problem_response(422, fact, code="invalid")
+        how = order.intervention(given_at=self._now(), by=token_name(request))
+        portion = await self._store.intervene(order.where.selection(), how, terms=order.terms(), at=order.at)
+        if portion.done:
+            self._on_operate()
+        log("delivery.intervened", action=action.value, done=portion.done, by=how.given_by, why=how.reason, key=how.key)
+        return _portion(portion)
+
+
+async def _order(request: Request) -> OperateBody | Response:
+    content = await content_of(Body(request), max_bytes=ORDER_MAX_BYTES, hint="name fewer deliveries at a time")
+    if isinstance(content, Response):
+        return content
+    try:
+        return OperateBody.of(content)
+    except ValidationError as exc:
+        faults = [
+            f"`{'.'.join(str(part) for part in fault['loc'])}`: {fault['msg']}"
+            for fault in exc.errors(include_url=False, include_input=False)[:FAULTS_MAX]
+        ]
+        hint = "send {action, where, at, key, by, reason, new_id, delay_ms, interval_us}"
+        return problem_response(422, f"this is no order: {'; '.join(faults)}", hint=hint, headers=CLOSE, code="invalid")
+
+
+def _portion(portion: Portion) -> Response:
+    return Response(dumps(portion_json(portion)), media_type="application/json")
