@@ -4,6 +4,7 @@ A command's module is imported when the command runs; the short help stands here
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -101,6 +102,7 @@ def cli(**_: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit by the table of exit codes. Reports are flushed before the exit."""
+    _speak_utf8()
     sys.exit(_flushed(run(argv)))
 
 
@@ -147,6 +149,14 @@ def _say_usage(exc: click.UsageError) -> None:
     if possibilities:
         hint = f"did you mean `{possibilities[0]}`?"
     view.say_error(f"{text[:1].lower()}{text[1:].rstrip('.')}", hint=hint)
+
+
+def _speak_utf8() -> None:
+    """Print the same bytes in every locale: a plan is compared and kept, and Latin-1 could not say every name. What not
+    even UTF-8 can say, half of a surrogate pair in a file's name, is spelt out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _flushed(code: int) -> int:
