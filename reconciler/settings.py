@@ -1,6 +1,7 @@
 """The operator's settings as values: read by `cli` only, passed inward as arguments."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,13 @@ class ConnectTo:
         return f"{self.host}:{self.port}:{self.address}:{self.target_port}"
 
 
+class TransportKind(StrEnum):
+    """What sends requests: `docs/transport.md` tells where the two differ."""
+
+    FAST = "fast"  # ours
+    HTTPX = "httpx"  # httpx's own stack
+
+
 @dataclass(frozen=True, slots=True)
 class EgressSettings:
     """How the one door out is set up."""
@@ -34,6 +42,7 @@ class EgressSettings:
     secrets_file: Path | None = None
     ca_file: Path | None = None
     connect_to: tuple[ConnectTo, ...] = ()
+    transport: TransportKind = TransportKind.FAST
 
 
 def parse_connect_to(text: str) -> ConnectTo:

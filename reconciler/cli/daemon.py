@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from reconciler.cli import view
-from reconciler.cli.option import egress_options, egress_settings, store_option, store_url
+from reconciler.cli.option import egress_options, egress_settings, store_option, store_url, transport_option
 from reconciler.errors import EXIT_INTERRUPTED, EXIT_OK
 from reconciler.settings import DEFAULT_LISTEN, parse_listen
 
@@ -17,6 +17,7 @@ from reconciler.settings import DEFAULT_LISTEN, parse_listen
 @click.command()
 @store_option
 @egress_options
+@transport_option
 @click.option(
     "--listen",
     metavar="ADDRESS:PORT",

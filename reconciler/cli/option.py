@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from reconciler.settings import DEFAULT_STORE, EgressSettings, parse_connect_to
+from reconciler.settings import DEFAULT_STORE, EgressSettings, TransportKind, parse_connect_to
 
 if TYPE_CHECKING:
     from reconciler.manifest.cache import Cache
@@ -114,6 +114,19 @@ def connect_to_option(command: Command) -> Command:
     )(command)
 
 
+def transport_option(command: Command) -> Command:
+    """`--transport fast|httpx`: what sends the deliveries."""
+    return click.option(
+        "--transport",
+        type=click.Choice([kind.value for kind in TransportKind]),
+        default=TransportKind.FAST.value,
+        show_default=True,
+        envvar="RECONCILER_TRANSPORT",
+        show_envvar=True,
+        help="What sends deliveries: ours, or httpx's own stack; docs/transport.md tells the differences.",
+    )(command)
+
+
 def ca_option(command: Command) -> Command:
     """`--ca FILE`: authorities beside the system's, for receivers and for daemons."""
     return click.option(
@@ -128,10 +141,14 @@ def ca_option(command: Command) -> Command:
 
 
 def egress_settings(options: Mapping[str, Any]) -> EgressSettings:
-    """The value of `egress_options`; several `--connect-to` in the variable are separated by spaces."""
+    """The value of `egress_options`, and of `transport_option` where a command has it.
+
+    Several `--connect-to` in the variable are separated by spaces.
+    """
     connect_to = [item for value in options["connect_to"] for item in value.split()]
     return EgressSettings(
         secrets_file=Path(options["secrets_file"]) if options["secrets_file"] else None,
         ca_file=Path(options["ca_file"]) if options["ca_file"] else None,
         connect_to=tuple(parse_connect_to(item) for item in connect_to),
+        transport=TransportKind(options.get("transport") or TransportKind.FAST),
     )

@@ -4,19 +4,21 @@ Called by the worker for deliveries and by the probe for `test`. It classifies b
 text; what an attempt means for its delivery is decided in `dispatch.retry`.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Final, Self
 
 import httpx
 
 from reconciler import VERSION
-from reconciler.egress.dial import Dialer, Exchange, Phase, RefusedAddressError, ResolveError, TlsError
+from reconciler.egress.client import DeliveryClient
+from reconciler.egress.dial import RefusedAddressError, ResolveError, TlsError
+from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.mask import Masker
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
-from reconciler.egress.transport import DeliveryTransport
+from reconciler.egress.transport import make_transport
 from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, ReceivedResponse, SentRequest, Timings
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
@@ -67,13 +69,13 @@ class Deliverer:
     ) -> None:
         self._masker = masker
         self._now = now
-        self._transport = transport or DeliveryTransport(Dialer(settings, resolve=resolve))
+        self._client = DeliveryClient(transport or make_transport(settings, resolve=resolve))
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._transport.aclose()
+        await self._client.aclose()
 
     async def send(
         self,
@@ -89,9 +91,10 @@ class Deliverer:
         neither toward the timeout nor in the timings. What it raises, and cancellation, pass through and close the
         connection.
         """
-        exchange = Exchange()
+        exchange = Exchange(before_write)
+        exchange.ends_at = exchange.started_at + timeout_seconds
         response = _Response(self._masker)
-        fault, detail = await self._try(prepared, exchange, response, timeout_seconds, before_write)
+        fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
         if response.status is not None and not 200 <= response.status < 300:
             fault, detail = Fault.STATUS, f"the receiver answered {response.status} {response.reason_phrase}".rstrip()
         return AttemptResult(
@@ -111,15 +114,12 @@ class Deliverer:
 
     def shown(self, prepared: Prepared) -> SentRequest:
         """A request as people are shown it, with the headers that every request of ours has; masked."""
-
-        def hide(text: str) -> str:
-            return self._masker.mask(text).encode("utf-8", "replace").decode("utf-8")  # no store takes a lone surrogate
-
+        hide = self._masker.mask_short
         return SentRequest(
             method=prepared.method,
-            url=hide(prepared.url),
-            headers=tuple((hide(name), hide(value)) for name, value in complete_headers(prepared.headers)),
-            body=hide((prepared.body or b"").decode("utf-8", "replace")),
+            url=_storable(hide(prepared.url)),
+            headers=tuple([(hide(name), _storable(hide(value))) for name, value in complete_headers(prepared.headers)]),
+            body=self._masker.mask((prepared.body or b"").decode("utf-8", "replace")),
         )
 
     async def _try(
@@ -128,7 +128,6 @@ class Deliverer:
         exchange: Exchange,
         response: "_Response",
         timeout_seconds: float,
-        before_write: Callable[[], Awaitable[None]] | None,
     ) -> tuple[Fault | None, str]:
         """Fills in `exchange` and `response` as far as it comes; the fault with a line on it, or (None, "")."""
         try:
@@ -137,18 +136,12 @@ class Deliverer:
             return Fault.RENDER, f"the request cannot be sent: {exc}"
         except UnicodeError:
             return Fault.RENDER, "the request cannot be sent: a header holds characters that HTTP cannot carry"
-        deadline = asyncio.timeout(timeout_seconds)
-        if before_write is not None:
-            exchange.before_write = _outside(deadline, before_write, exchange)
         try:
-            async with deadline:
-                await response.read(await self._transport.handle_async_request(request))
-        except TimeoutError:
-            if not deadline.expired():
-                raise  # ours, from before_write
-            fault, text = _TIMEOUTS[exchange.phase]
-            return fault, f"{text} within {timeout_seconds:g} s"
+            await response.read(await self._client.send(request, stream=True))
         except httpx.TransportError as exc:
+            if exchange.is_late:
+                fault, text = _TIMEOUTS[exchange.phase]
+                return fault, f"{text} within {timeout_seconds:g} s"
             return _classify(exc, exchange)
         return None, ""
 
@@ -168,14 +161,19 @@ class _Response:
         """Take the head and up to BODY_KEPT_MAX of the body; what is longer is cut and its connection closed."""
         self.status = response.status_code
         self.reason_phrase = response.reason_phrase
+        raw = response.headers.raw
         self.headers = tuple(
-            (name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in response.headers.raw
+            [(name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in raw]
         )
         # a secret that begins before the cut must be seen whole to be masked
         enough = BODY_KEPT_MAX + 4 * self._masker.longest
         self._is_truncated = True
         try:
-            if self.status >= 200 and isinstance(response.stream, httpx.AsyncByteStream):
+            if isinstance(response.stream, httpx.ByteStream):  # it is here already
+                self._body += b"".join(response.stream)[: enough + 1]
+                if len(self._body) > enough:
+                    return
+            elif self.status >= 200 and isinstance(response.stream, httpx.AsyncByteStream):
                 async for part in response.stream:
                     self._body += part[: enough + 1 - len(self._body)]
                     if len(self._body) > enough:
@@ -204,7 +202,7 @@ class _Response:
             left -= len(name) + len(value) + len(": ")
             if left < 0:
                 break
-            kept.append((self._masker.mask(name), self._masker.mask(value)))
+            kept.append((self._masker.mask_short(name), self._masker.mask_short(value)))
         return tuple(kept)
 
     def _shown_body(self) -> str:
@@ -216,10 +214,20 @@ class _Response:
         return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head))
 
 
+def _storable(text: str) -> str:
+    """No store takes a lone surrogate."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """The headers with those that every request of ours carries, where the webhook does not set them."""
-    names = {name.lower() for name, _ in headers}
-    return headers + tuple(item for item in _ADDED_HEADERS if item[0] not in names)
+    return headers + _added_headers(tuple([name for name, _ in headers]))
+
+
+@lru_cache(maxsize=1024)
+def _added_headers(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    set_ones = {name.lower() for name in names}
+    return tuple(item for item in _ADDED_HEADERS if item[0] not in set_ones)
 
 
 def _control(headers: tuple[tuple[str, str], ...]) -> DeliveryControl | None:
@@ -230,38 +238,23 @@ def _control(headers: tuple[tuple[str, str], ...]) -> DeliveryControl | None:
 
 def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
     """Raises httpx.InvalidURL and UnicodeError."""
-    url = httpx.URL(prepared.url)
+    url = _parse_url(prepared.url)
+    # the characters of Latin-1 as one byte each (RFC 9110, section 5.5), which is how receivers read them
+    headers = [(b"Host", url.netloc)]
+    headers += [(name.encode("ascii"), value.encode("latin-1")) for name, value in complete_headers(prepared.headers)]
+    if prepared.body is not None:
+        headers.append((b"Content-Length", b"%d" % len(prepared.body)))
+    stream = httpx.ByteStream(prepared.body or b"")
+    return httpx.Request(prepared.method, url, headers=headers, stream=stream, extensions={"exchange": exchange})
+
+
+@lru_cache(maxsize=1024)
+def _parse_url(text: str) -> httpx.URL:
+    """Raises httpx.InvalidURL. A webhook's URL comes with each of its deliveries."""
+    url = httpx.URL(text)
     if url.raw_host.endswith(b"."):  # neither certificates nor virtual hosts know a name by its absolute form
         url = url.copy_with(host=url.raw_host[:-1].decode("ascii"))
-    return httpx.Request(
-        prepared.method,
-        url,
-        # the characters of Latin-1 as one byte each (RFC 9110, section 5.5), which is how receivers read them
-        headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in complete_headers(prepared.headers)],
-        content=prepared.body,
-        extensions={"exchange": exchange},
-    )
-
-
-def _outside(
-    deadline: asyncio.Timeout, before_write: Callable[[], Awaitable[None]], exchange: Exchange
-) -> Callable[[], Awaitable[None]]:
-    """`before_write` with the deadline and the timings standing still meanwhile."""
-
-    async def hold() -> None:
-        loop = asyncio.get_running_loop()
-        began_at = loop.time()
-        ends_at = deadline.when()
-        deadline.reschedule(None)
-        try:
-            await before_write()
-        finally:
-            held = loop.time() - began_at
-            exchange.held_seconds += held
-            if ends_at is not None:
-                deadline.reschedule(ends_at + held)
-
-    return hold
+    return url
 
 
 def _classify(exc: httpx.TransportError, exchange: Exchange) -> tuple[Fault, str]:

@@ -1,6 +1,6 @@
 """From a name to a verified connection: resolve, judge every address, dial only a judged one, check the certificate.
 
-Called by `egress.transport` for each new connection, so that a name that changes its address is judged again.
+Called by both transports for each new connection, so that a name that changes its address is judged again.
 Nothing here can turn verification off; only the operator's `--connect-to` exempts a target from judgement.
 """
 
@@ -9,17 +9,15 @@ import itertools
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
-import httpcore
 import httpx
 
 from reconciler.address import judge_address, judge_host
+from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.resolve import Resolve, SystemResolver
 from reconciler.errors import ReconcilerError
 from reconciler.settings import ConnectTo, EgressSettings
@@ -27,6 +25,9 @@ from reconciler.settings import ConnectTo, EgressSettings
 RESOLVE_TIMEOUT_SECONDS: Final = 5.0  # one try of the usual resolver; its own default is two or more
 CONNECT_TIMEOUT_SECONDS: Final = 5.0  # TCP over all addresses of a name; the handshake has the same again
 ADDRESSES_MAX: Final = 8  # dialled per connection; every address is judged
+
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 class ResolveError(httpx.ConnectError):
@@ -41,102 +42,6 @@ class TlsError(httpx.ConnectError):
     """The handshake failed or the certificate does not hold for the name."""
 
 
-class Phase(StrEnum):
-    """How far an exchange has come."""
-
-    RESOLVE = "resolve"
-    CONNECT = "connect"
-    HANDSHAKE = "handshake"
-    EXCHANGE = "exchange"
-
-
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
-
-
-@dataclass(slots=True)
-class Exchange:
-    """What one attempt meets on the wire; travels in the request's extensions and is filled in on the way.
-
-    Marks are milliseconds since `started_at`, without the time spent in `before_write`.
-    """
-
-    before_write: Callable[[], Awaitable[None]] | None = None
-    started_at: float = field(default_factory=_loop_time)  # the loop's clock, seconds
-    held_seconds: float = 0.0
-    phase: Phase = Phase.RESOLVE
-    is_reused: bool = False
-    wrote: bool = False
-    was_closed: bool = False  # the receiver ended the connection
-    address: str | None = None
-    connect_to: str | None = None
-    tls: str | None = None
-    resolved_ms: float | None = None
-    connected_ms: float | None = None
-    secured_ms: float | None = None
-    first_byte_ms: float | None = None
-
-    def mark(self) -> float:
-        """Milliseconds since the start."""
-        return (_loop_time() - self.started_at - self.held_seconds) * 1000
-
-
-class Stream(httpcore.AsyncNetworkStream):
-    """One verified TLS connection; notes in the exchange it serves when the first byte goes out and comes in.
-
-    Closing never waits for the other side. Deadlines are the caller's: the timeouts of httpcore's interface are unused.
-    """
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, exchange: Exchange) -> None:
-        self._reader = reader
-        self._writer = writer
-        self.exchange = exchange
-        self.address = exchange.address
-        self.connect_to = exchange.connect_to
-        self.tls = exchange.tls
-
-    def serve(self, exchange: Exchange) -> None:
-        """Go over to another exchange, which reuses this connection."""
-        self.exchange = exchange
-        exchange.is_reused = True
-        exchange.phase = Phase.EXCHANGE
-        exchange.address, exchange.connect_to, exchange.tls = self.address, self.connect_to, self.tls
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        try:
-            data = await self._reader.read(max_bytes)
-        except (OSError, ssl.SSLError) as exc:
-            self.exchange.was_closed = True
-            raise httpcore.ReadError(describe_os_error(exc)) from exc
-        if not data:
-            self.exchange.was_closed = True
-        elif self.exchange.first_byte_ms is None:
-            self.exchange.first_byte_ms = self.exchange.mark()
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.exchange.wrote = True
-        try:
-            self._writer.write(buffer)
-            await self._writer.drain()
-        except (OSError, ssl.SSLError) as exc:
-            raise httpcore.WriteError(describe_os_error(exc)) from exc
-
-    async def aclose(self) -> None:
-        self.abort()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._writer.transport.abort()
-
-    def is_ended(self) -> bool:
-        """Whether the other side has closed, as far as the loop has seen."""
-        return self._reader.at_eof() or self._reader.exception() is not None or self._writer.transport.is_closing()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._writer.get_extra_info(info)
-
-
 class Dialer:
     """Opens connections to names. `resolve` replaces the system's resolver; what it answers is judged all the same."""
 
@@ -145,11 +50,25 @@ class Dialer:
         self._targets = {(item.host, item.port): item for item in settings.connect_to}
         self._resolve = resolve or SystemResolver()
 
-    async def connect(self, host: str, port: int, exchange: Exchange) -> Stream:
-        """A connection whose certificate holds for `host` (lower case, no trailing dot).
+    async def connect(
+        self, host: str, port: int, exchange: Exchange, make: Callable[[], P]
+    ) -> tuple[asyncio.Transport, P]:
+        """A connection whose certificate holds for `host` (lower case, no trailing dot), with the protocol of `make`.
 
-        Raises RefusedAddressError, ResolveError, httpx.ConnectError, httpx.ConnectTimeout or TlsError.
+        Raises RefusedAddressError, ResolveError, httpx.ConnectError, httpx.ConnectTimeout (also past the exchange's own
+        deadlines) or TlsError.
         """
+        ends_at = exchange.earliest_end(exchange.connect_seconds)
+        try:
+            async with asyncio.timeout_at(ends_at):
+                return await self._connect(host, port, exchange, make)
+        except TimeoutError:
+            exchange.is_late = ends_at == exchange.ends_at
+            raise httpx.ConnectTimeout(f"no connection to {host} in time") from None
+
+    async def _connect(
+        self, host: str, port: int, exchange: Exchange, make: Callable[[], P]
+    ) -> tuple[asyncio.Transport, P]:
         target = self._targets.get((host, port))
         exchange.phase = Phase.RESOLVE
         exchange.connect_to = str(target) if target else None
@@ -159,7 +78,7 @@ class Dialer:
         sock = await _connect_any(addresses, target.target_port if target else port, exchange)
         exchange.connected_ms = exchange.mark()
         exchange.phase = Phase.HANDSHAKE
-        return await self._secure(sock, host, exchange)
+        return await self._secure(sock, host, exchange, make)
 
     async def _judged_addresses(self, host: str, port: int) -> Sequence[str]:
         if reason := judge_host(host):
@@ -188,10 +107,15 @@ class Dialer:
             raise ResolveError(f"{host} has no address")
         return addresses
 
-    async def _secure(self, sock: socket.socket, host: str, exchange: Exchange) -> Stream:
+    async def _secure(
+        self, sock: socket.socket, host: str, exchange: Exchange, make: Callable[[], P]
+    ) -> tuple[asyncio.Transport, P]:
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                reader, writer = await asyncio.open_connection(sock=sock, ssl=self._context, server_hostname=host)
+                transport, protocol = await loop.create_connection(
+                    make, sock=sock, ssl=self._context, server_hostname=host
+                )
         except TimeoutError:
             raise httpx.ConnectTimeout(f"no TLS handshake with {exchange.address} in time") from None
         except ssl.SSLCertVerificationError as exc:
@@ -200,9 +124,9 @@ class Dialer:
             raise TlsError(f"TLS handshake failed: {describe_os_error(exc)}") from exc
         exchange.secured_ms = exchange.mark()
         exchange.phase = Phase.EXCHANGE
-        ssl_object = writer.get_extra_info("ssl_object")
+        ssl_object = transport.get_extra_info("ssl_object")
         exchange.tls = f"{ssl_object.version()} {ssl_object.cipher()[0]}"
-        return Stream(reader, writer, exchange)
+        return transport, protocol
 
 
 def make_context(ca_file: Path | None) -> ssl.SSLContext:

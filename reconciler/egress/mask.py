@@ -15,6 +15,8 @@ from urllib.parse import quote, quote_plus
 from reconciler import jsontext
 
 MASK: Final = "***"
+REMEMBERED_MAX: Final = 4096  # short texts, such as headers, that come with every attempt
+SHORT_MAX: Final = 128  # characters
 
 
 class Masker:
@@ -23,6 +25,7 @@ class Masker:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._forms: tuple[str, ...] = ()
+        self._remembered: dict[str, str] = {}
         self.longest = 0  # characters of the longest form
 
     def add(self, value: str) -> None:
@@ -32,6 +35,7 @@ class Masker:
         self._values.add(value)
         self._forms = tuple(sorted({*self._forms, *forms_of(value)}, key=len, reverse=True))
         self.longest = len(self._forms[0])
+        self._remembered.clear()
 
     def mask(self, text: str, *, limit: int | None = None) -> str:
         """The text with each secret replaced by `***`, where secrets overlap by one for all of them.
@@ -39,6 +43,23 @@ class Masker:
         With a limit only the first `limit` characters are kept, judged with what follows them: a secret that is cut
         by the limit is hidden as a whole, provided that the text goes on for `longest` characters.
         """
+        for form in self._forms:
+            if form in text:
+                return self._masked(text, limit)
+        return text if limit is None else text[:limit]
+
+    def mask_short(self, text: str) -> str:
+        """The same for a text that is likely to come again: what was found is remembered."""
+        masked = self._remembered.get(text)
+        if masked is None:
+            masked = self.mask(text)
+            if len(text) <= SHORT_MAX:
+                if len(self._remembered) >= REMEMBERED_MAX:
+                    self._remembered.clear()
+                self._remembered[text] = masked
+        return masked
+
+    def _masked(self, text: str, limit: int | None) -> str:
         end = len(text) if limit is None else min(limit, len(text))
         parts: list[str] = []
         position = 0

@@ -1,6 +1,7 @@
 """A certificate authority, a receiver and the way to it."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from egress_receiver import HOST, Receiver, Send, request, server_context
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
 from reconciler.models.delivery import AttemptResult
+from reconciler.settings import EgressSettings, TransportKind
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,12 @@ def masker() -> Masker:
     return Masker()
 
 
+@pytest.fixture(params=list(TransportKind))
+def transport(request: pytest.FixtureRequest) -> TransportKind:
+    """Each transport in turn: what asks for it, or for what is sent through it, holds for both."""
+    return TransportKind(request.param)
+
+
 @pytest.fixture
 async def receiver(ca: trustme.CA) -> AsyncIterator[Receiver]:
     """Answers for hooks.example.com and other.example.com."""
@@ -40,9 +48,15 @@ async def receiver(ca: trustme.CA) -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def deliverer(receiver: Receiver, ca_file: Path, masker: Masker) -> AsyncIterator[Deliverer]:
-    """Reaches the receiver under its real names."""
-    settings = receiver.settings(ca_file, HOST, "other.example.com")
+def settings(receiver: Receiver, ca_file: Path, transport: TransportKind) -> EgressSettings:
+    """Lead to the receiver under its real names and one that its certificate does not hold for."""
+    found = receiver.settings(ca_file, HOST, "other.example.com", "third.example.com")
+    return replace(found, transport=transport)
+
+
+@pytest.fixture
+async def deliverer(settings: EgressSettings, masker: Masker) -> AsyncIterator[Deliverer]:
+    """Reaches the receiver."""
     async with Deliverer(settings, masker=masker, now=lambda: 1_800_000_000.0) as deliverer:
         yield deliverer
 

@@ -1,16 +1,17 @@
 """Connections kept alive: reused for their name, never for another, and never when it could repeat a request."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from egress_receiver import HOST, OK, Conversation, Receiver, Send, request
 
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.dial import Dialer
+from reconciler.egress.fast import FastTransport
 from reconciler.egress.mask import Masker
-from reconciler.egress.transport import DeliveryTransport
+from reconciler.egress.stock import StockTransport
 from reconciler.models.delivery import Fault
+from reconciler.settings import EgressSettings, TransportKind
 
 
 async def test_many_sends_share_one_connection(receiver: Receiver, send: Send) -> None:
@@ -37,10 +38,9 @@ async def test_a_connection_of_one_name_never_serves_another(receiver: Receiver,
 
 
 async def test_a_connection_verified_for_one_name_does_not_help_a_name_that_fails(
-    receiver: Receiver, ca_file: Path
+    receiver: Receiver, settings: EgressSettings
 ) -> None:
     """The address is the same, the certificate does not hold for the second name."""
-    settings = receiver.settings(ca_file, HOST, "third.example.com")
     good, bad = request(f"https://{HOST}/in"), request("https://third.example.com/in")
     async with Deliverer(settings, masker=Masker()) as deliverer:
         first = await deliverer.send(good, good, timeout_seconds=10)
@@ -192,10 +192,10 @@ async def test_a_slow_host_takes_no_connection_from_another(receiver: Receiver, 
     await asyncio.gather(*slow, return_exceptions=True)
 
 
-async def test_closing_the_deliverer_closes_idle_connections(receiver: Receiver, ca_file: Path) -> None:
+async def test_closing_the_deliverer_closes_idle_connections(receiver: Receiver, settings: EgressSettings) -> None:
     """A stopped daemon leaves nothing open."""
     prepared = request(f"https://{HOST}/in")
-    async with Deliverer(receiver.settings(ca_file, HOST), masker=Masker()) as deliverer:
+    async with Deliverer(settings, masker=Masker()) as deliverer:
         await deliverer.send(prepared, prepared, timeout_seconds=10)
         assert receiver.open_connections == 1
 
@@ -205,11 +205,10 @@ async def test_closing_the_deliverer_closes_idle_connections(receiver: Receiver,
             await receiver.closed.wait()
 
 
-async def test_an_idle_connection_is_closed_after_its_time(receiver: Receiver, ca_file: Path) -> None:
+async def test_an_idle_connection_is_closed_after_its_time(receiver: Receiver, settings: EgressSettings) -> None:
     """Nobody needs to send for that."""
-    settings = receiver.settings(ca_file, HOST, "other.example.com")
-    transport = DeliveryTransport(Dialer(settings), idle_seconds=0.05)
-    async with Deliverer(settings, masker=Masker(), transport=transport) as deliverer:
+    make = FastTransport if settings.transport is TransportKind.FAST else StockTransport
+    async with Deliverer(settings, masker=Masker(), transport=make(Dialer(settings), idle_seconds=0.05)) as deliverer:
         for host in (HOST, "other.example.com"):
             prepared = request(f"https://{host}/in")
             assert (await deliverer.send(prepared, prepared, timeout_seconds=10)).fault is None
@@ -221,7 +220,7 @@ async def test_an_idle_connection_is_closed_after_its_time(receiver: Receiver, c
 
 
 async def test_a_request_in_flight_outlives_the_closing_and_leaves_nothing_open(
-    receiver: Receiver, ca_file: Path
+    receiver: Receiver, settings: EgressSettings
 ) -> None:
     """A drain waits for what is in flight; its connection is not kept."""
     arrived, go_on = asyncio.Event(), asyncio.Event()
@@ -233,7 +232,7 @@ async def test_a_request_in_flight_outlives_the_closing_and_leaves_nothing_open(
 
     receiver.script = [wait]
     prepared = request(f"https://{HOST}/in")
-    async with Deliverer(receiver.settings(ca_file, HOST), masker=Masker()) as deliverer:
+    async with Deliverer(settings, masker=Masker()) as deliverer:
         task = asyncio.create_task(deliverer.send(prepared, prepared, timeout_seconds=10))
         await asyncio.wait_for(arrived.wait(), 5)
     go_on.set()

@@ -1,0 +1,222 @@
+"""One verified connection as an asyncio protocol: a request's bytes out, its response in, deadlines kept.
+
+Made by `egress.fast` through `egress.dial`, handed around by `egress.pool`. It serves one exchange at a time; bytes
+that arrive while it serves none end it. It repeats nothing and knows nothing of webhooks.
+"""
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import Final, cast
+
+import httpx
+
+from reconciler.egress.dial import describe_os_error
+from reconciler.egress.exchange import Exchange, Phase
+from reconciler.egress.http1 import ResponseReader
+
+BUFFER_MAX: Final = 64 * 1024  # of a body that nobody takes; then the receiver waits
+REST_MAX: Final = 256 * 1024  # of a body that nobody wants, read away to keep its connection
+REST_SECONDS: Final = 1.0
+
+_NEVER: Final = float("inf")
+
+
+class Connection(asyncio.Protocol):
+    """`send`, then `more` until it gives nothing, then `reader` tells whether the connection may serve again."""
+
+    __slots__ = (
+        "_due_at",
+        "_error",
+        "_exchange",
+        "_loop",
+        "_on_rest",
+        "_poll",
+        "_rest",
+        "_seen",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_waiter",
+        "born_at",
+        "reader",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
+        self._exchange: Exchange | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: httpx.TransportError | None = None
+        self._due_at = _NEVER
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _NEVER
+        self._rest = 0
+        self._on_rest: Callable[[], None] | None = None
+        self._seen: tuple[str | None, str | None, str | None] = (None, None, None)
+        self.born_at = loop.time()
+        self.reader = ResponseReader()
+
+    def made_for(self, exchange: Exchange) -> None:
+        """Remember address, target and TLS of the exchange for which the connection was made."""
+        self._seen = (exchange.address, exchange.connect_to, exchange.tls)
+
+    # What the pool asks
+
+    def serve(self, exchange: Exchange) -> None:
+        """Go over to another exchange, which reuses this connection."""
+        exchange.is_reused = True
+        exchange.phase = Phase.EXCHANGE
+        exchange.address, exchange.connect_to, exchange.tls = self._seen
+
+    def is_ended(self) -> bool:
+        """Whether the other side has closed, as far as the loop has seen."""
+        return self._transport is None or self._transport.is_closing()
+
+    def is_readable(self) -> bool:
+        """Whether the kernel holds what the loop has not seen."""
+        return bool(self._poll.poll(0))
+
+    def abort(self) -> None:
+        """Close at once; nobody is told."""
+        self._exchange = self._on_rest = None
+        self._stop_timer()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What the transport calls
+
+    def send(self, data: bytes, exchange: Exchange) -> "asyncio.Future[None]":
+        """Write the request; the future is done when the head has arrived, and with it what came along of the body.
+
+        It fails with an httpx.TransportError. Raises httpx.WriteError, nothing being written, on an ended connection.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise httpx.WriteError("the connection was closed")
+        self._exchange = exchange
+        self.reader.begin()
+        self._wait_until(exchange.earliest_end(exchange.first_byte_seconds))
+        exchange.wrote = True
+        self._transport.write(data)
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    async def more(self) -> bytes:
+        """The next piece of the body; empty at its end. Raises httpx.TransportError."""
+        reader = self.reader
+        while not reader.buffered:
+            if self._error is not None:
+                raise self._error
+            if reader.is_complete:
+                return b""
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        if self._transport is not None:
+            self._transport.resume_reading()
+        return reader.take()
+
+    def drop_rest(self, on_rest: Callable[[], None]) -> None:
+        """Read away what is left of a body nobody wants; `on_rest` is called if that ends soon, else it closes."""
+        self.reader.take()
+        self._rest = REST_MAX
+        self._on_rest = on_rest
+        self._wait_until(min(self._due_at, self._loop.time() + REST_SECONDS))
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    # What the loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        exchange, reader = self._exchange, self.reader
+        if exchange is None:
+            self.abort()
+            return
+        if exchange.first_byte_ms is None:
+            exchange.first_byte_ms = exchange.mark()
+            self._due_at = _NEVER if exchange.ends_at is None else exchange.ends_at
+        try:
+            reader.feed(data)
+        except httpx.RemoteProtocolError as exc:
+            self._fail(exc)
+            return
+        if reader.is_complete:
+            self._finish()
+        elif reader.is_head_complete:
+            self._wake()
+            if self._on_rest is not None:
+                self._drop()
+            elif reader.buffered > BUFFER_MAX and self._transport is not None:
+                self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._stop_timer()
+        if self._exchange is not None:
+            self._exchange.was_closed = True
+            if exc is None and self.reader.end():
+                self._finish()
+            elif exc is None:
+                self._fail(httpx.RemoteProtocolError("the connection was closed before the answer was complete"))
+            else:
+                self._fail(httpx.ReadError(describe_os_error(exc)))
+        self.reader.close()
+
+    def _finish(self) -> None:
+        self._exchange = None
+        on_rest, self._on_rest = self._on_rest, None
+        self._wake()
+        if on_rest is not None:
+            self.reader.take()
+            on_rest()
+
+    def _drop(self) -> None:
+        self._rest -= self.reader.buffered
+        self.reader.take()
+        if self._rest < 0:
+            self.abort()
+
+    def _fail(self, error: httpx.TransportError) -> None:
+        self._error = error
+        self.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        if self._error is not None:
+            waiter.set_exception(self._error)
+        else:
+            waiter.set_result(None)
+
+    # Deadlines: one timer a connection, set anew only when it fires or is too late; most exchanges end long before
+
+    def _wait_until(self, due_at: float | None) -> None:
+        self._due_at = _NEVER if due_at is None else due_at
+        if self._due_at < self._timer_at:
+            self._stop_timer()
+            self._timer_at = self._due_at
+            self._timer = self._loop.call_at(self._due_at, self._on_timer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._timer_at = _NEVER
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = _NEVER
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._loop.time() < self._due_at:
+            self._wait_until(self._due_at)
+            return
+        exchange.is_late = self._due_at == exchange.ends_at
+        self._fail(httpx.ReadTimeout("no complete answer in time"))
