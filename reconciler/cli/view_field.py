@@ -5,6 +5,7 @@ Called by the plan's views; values on one line are `view_value`'s. Values are ma
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from reconciler import jsontext
@@ -78,6 +79,7 @@ def _masked(side: Side) -> tuple[Any, Any]:
     return before, before if side.before is side.after else shown(side.path, side.after)
 
 
+@lru_cache(maxsize=1024)  # nearly every webhook has the same
 def spelt(path: Path) -> str:
     """`spec.headers.x-api-client-token`; a key that would read as a path stands in quotes."""
     return ".".join(_key(key) for key in path)
@@ -90,7 +92,7 @@ def _key(key: str) -> str:
 
 def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
     # 1. a text body, 2. two lists or mapping bodies, 3. a mapping body, 4. old and new, 5. one value
-    if _is_template(side.path) and any(isinstance(value, str) for value in (side.before, side.after)):
+    if _is_template(side.path) and (isinstance(side.before, str) or isinstance(side.after, str)):
         yield from _body_lines(side, how)
     elif side.mark == "~" and _is_container(side.before) and type(side.before) is type(side.after):
         yield from _compared_lines(name, value_tree(side.before), value_tree(side.after), how)
@@ -114,8 +116,9 @@ def _is_container(value: Any) -> bool:
 def _single_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
     """One value on its line; a list for which a terminal is too narrow, an item a line."""
     value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
-    line = Line(f"{name} = {value_text(value, how.room)}{end}", indent=_indent(side), mark=side.mark)
-    if how.room.holds(line) or not isinstance(value, list):
+    room = how.room
+    line = Line(f"{name} = {value_text(value, room)}{end}", indent=_indent(side), mark=side.mark)
+    if not isinstance(value, list) or room.holds(line):
         yield line
         return
     tree = value_tree(value)

@@ -5,7 +5,7 @@ take for a command is disarmed here, where it is known what a line begins with.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ import click
 COLOURS: Final = {"+": "green", "~": "yellow", "-": "red", ".": "red"}
 DIFF_MARKS: Final = {"+": "+", "~": "!", "-": "-", ".": "!"}  # what a `diff` fence colours, in its first column
 
+_STYLED_MARKS: Final = {"": "", **{mark: f"{click.style(mark, fg=colour)} " for mark, colour in COLOURS.items()}}
 _COMMAND: Final = re.compile(r"\s*:(?=:)")  # what GitHub's runner obeys at a line's start, spaces aside
 
 
@@ -36,8 +37,8 @@ class Line:
     @property
     def styled(self) -> str:
         """With colour, which the output takes away again where it does not belong."""
-        mark = f"{click.style(self.mark, fg=COLOURS[self.mark])} " if self.mark else ""
-        text = click.style(self._safe, bold=True) if self.is_bold else "".join(self._highlighted())
+        mark = _STYLED_MARKS[self.mark]
+        text = click.style(self._safe, bold=True) if self.is_bold else self._highlighted
         return f"{' ' * self.indent}{mark}{text}".rstrip(" ")
 
     @property
@@ -50,18 +51,18 @@ class Line:
     def _safe(self) -> str:
         return self.text if self.mark else disarmed(self.text)
 
-    def _highlighted(self) -> Iterator[str]:
-        end = 0
+    @property
+    def _highlighted(self) -> str:
+        text, end = "", 0
         for start, stop in self.highlights:
-            yield self._safe[end:start]
-            yield click.style(self._safe[start:stop], bold=True, underline=True)
+            text += self._safe[end:start] + click.style(self._safe[start:stop], bold=True, underline=True)
             end = stop
-        yield self._safe[end:]
+        return text + self._safe[end:]
 
 
 def disarmed(text: str) -> str:
     """The text that a line begins with, of which no runner makes a command."""
-    match = _COMMAND.match(text)
+    match = _COMMAND.match(text) if "::" in text else None
     return text if match is None else f"{text[: match.end() - 1]}\\x3a{text[match.end() :]}"
 
 

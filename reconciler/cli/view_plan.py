@@ -14,7 +14,7 @@ from reconciler.cli.view_line import Line
 from reconciler.models.revision import NOBODY, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookName
 from reconciler.plan.change import NAME_PATH, Action, Change, Suggestion, Summary
-from reconciler.plan.diff import ABSENT, Path, attributes, told_attributes
+from reconciler.plan.diff import ABSENT, Path, attributes, default_document, is_told
 from reconciler.plan.guard import owner_text
 from reconciler.plan.plan import Plan
 
@@ -37,7 +37,7 @@ DONE: Final = Telling("was", "")
 
 def out_plan(plan: Plan, how: PlanView = NORMAL, *, err: bool = False) -> None:
     """The whole plan, on stdout unless it is not the command's result."""
-    view.say("\n".join(line.styled for line in plan_lines(plan, how)), err=err)
+    view.say_lines(plan_lines(plan, how), err=err)
 
 
 def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
@@ -232,7 +232,8 @@ def _whole_sides(change: Change, how: PlanView) -> tuple[list[Side], int]:
     webhook = change.after or (change.before.webhook if change.before else None)
     assert webhook is not None
     everything = [item for item in attributes(webhook.document()) if item[0] != NAME_PATH]
-    told = everything if how.shows_unchanged else [item for item in told_attributes(webhook) if item[0] != NAME_PATH]
+    defaults = default_document(webhook.host)
+    told = everything if how.shows_unchanged else [item for item in everything if is_told(*item, defaults)]
     is_gone = change.after is None
     sides = [Side(path, value if is_gone else ABSENT, ABSENT if is_gone else value) for path, value in told]
     return sides, len(everything) - len(told)

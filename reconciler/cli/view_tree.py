@@ -123,5 +123,6 @@ def _hidden_line(count: int, shown: TreeView, depth: int) -> Iterator[Line]:
 def _line(label: str | None, text: str, depth: int, mark: str = "") -> Line:
     """One item. The mark's column is the same at every depth."""
     shown = f"{label}: {text}" if label is not None else text
-    padded = "  " * depth + "\t".join(view.visible(part) for part in shown.split("\t"))  # templates have tabs
+    parts = shown.split("\t") if "\t" in shown else (shown,)  # templates have tabs
+    padded = "  " * depth + "\t".join(map(view.visible, parts))
     return Line(padded, indent=MARK_INDENT if mark else MARK_INDENT + 2, mark=mark)

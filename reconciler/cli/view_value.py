@@ -20,6 +20,7 @@ FIELD_INDENT: Final = 6
 CONCISE_MAX_CHARS: Final = 120  # the longest value shown whole where values are clipped; invoke URLs are shorter
 CLIPPED_CHARS: Final = 48  # what is left of a longer one, beside its size and hash
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)
 _WORD: Final = re.compile(r"[0-9A-Za-z_-]+|[^0-9A-Za-z_-]")
 
 Range = tuple[int, int]
@@ -72,7 +73,7 @@ def fingerprint(text: str) -> str:
 
 
 def _whole(value: Any) -> str:
-    return MASK if value == MASK else view.visible(json.dumps(value, ensure_ascii=False))
+    return MASK if value == MASK else view.visible(_JSON.encode(value))
 
 
 def _marked(line: Line, left: int, offset: int, ranges: tuple[Range, ...]) -> Iterator[Line]:

@@ -65,9 +65,12 @@ def attributes(document: Document) -> Iterator[tuple[Path, Any]]:
 def told_attributes(webhook: Webhook) -> Iterator[tuple[Path, Any]]:
     """The attributes that say more than the defaults do, and those that everybody wants to see."""
     defaults = default_document(webhook.host)
-    for path, value in attributes(webhook.document()):
-        if path in ALWAYS_TOLD or value_at(defaults, path) != value:
-            yield path, value
+    return (item for item in attributes(webhook.document()) if is_told(*item, defaults))
+
+
+def is_told(path: Path, value: Any, defaults: Document) -> bool:
+    """Whether an attribute says more than the defaults do, or is one that everybody wants to see."""
+    return path in ALWAYS_TOLD or value_at(defaults, path) != value
 
 
 @lru_cache(maxsize=128)
@@ -81,7 +84,7 @@ def value_at(document: Document, path: Path) -> Any:
     """The value at a path, or ABSENT."""
     value: Any = document
     for key in path:
-        if not isinstance(value, Mapping) or key not in value:
+        if not _is_mapping(value) or key not in value:
             return ABSENT
         value = value[key]
     return value
@@ -108,8 +111,14 @@ def _expanded(path: Path, before: Any, after: Any) -> Iterator[FieldChange]:
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    if path == BODY_PATH or not isinstance(value, Mapping):
+    if not _is_mapping(value) or path == BODY_PATH:
         yield path, value
         return
     for key in sorted(value):
         yield from _leaves((*path, key), value[key])
+
+
+def _is_mapping(value: Any) -> bool:
+    """Nearly always a dict, or nothing like it, which is told without asking the abstract class."""
+    kind = value.__class__
+    return kind is dict or (kind is not str and kind is not list and isinstance(value, Mapping))
