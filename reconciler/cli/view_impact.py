@@ -55,7 +55,8 @@ def counts_text(webhook: WebhookImpact) -> str:
     ]
     said = ", ".join(word for word in words if word)
     broken = f"; {webhook.broken:,} cannot be rendered and would end dead" if webhook.broken else ""
-    return f"deliveries: {said or 'none before and after'}{broken}"
+    errors = f"; of {webhook.match_errors:,} more its `when` cannot tell" if webhook.match_errors else ""
+    return f"deliveries: {said or 'none before and after'}{broken}{errors}"
 
 
 def example_lines(example: Example | None, how: PlanView) -> Iterator[Line]:

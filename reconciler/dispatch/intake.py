@@ -263,7 +263,7 @@ def _deliveries(event: Event, snapshot: Snapshot, now: int) -> tuple[NewDelivery
             due_at=now,
             hold_until=now + live.webhook.spec.max_hold // timedelta(milliseconds=1),
         )
-        for live in snapshot.wanting(event)
+        for live, _ in snapshot.judge(event)  # an error cannot be: no webhook with a `when` gets so far yet
         if not live.webhook.ineffective
     )
 

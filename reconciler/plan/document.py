@@ -161,6 +161,7 @@ class WebhookImpacted(TypedDict):
     changed_destination: Annotated[Count, Field(description="With another method or URL.")]
     unchanged: Count
     broken: Annotated[Count, Field(description="Of the added and changed: those that cannot be rendered any more.")]
+    match_errors: Annotated[Count, Field(description="Events of which the desired `when` cannot tell.")]
     example: ImpactExample | None
 
 

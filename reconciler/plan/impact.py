@@ -14,6 +14,7 @@ from reconciler.models.event import TRIGGER_OF_EVENT_TYPE, Event
 from reconciler.models.webhook import Trigger, Webhook
 from reconciler.plan.change import Action, Change
 from reconciler.plan.redact import shown
+from reconciler.request.condition import MatchState
 from reconciler.request.fact import Facts, facts_of
 from reconciler.request.match import Matcher, compile_match
 from reconciler.request.render import blank_secrets, render_body, render_request
@@ -61,6 +62,7 @@ class WebhookImpact:
 
     Each is added, lost, changed or unchanged; of the changed, some in `body`, some in `destination` (method and URL),
     some in both. `broken` counts those, added or changed, that the desired template cannot render: they would end dead.
+    `match_errors` counts the events of which the desired `when` cannot tell; they are no deliveries.
     """
 
     address: str
@@ -71,12 +73,13 @@ class WebhookImpact:
     body: int = 0
     destination: int = 0
     broken: int = 0
+    match_errors: int = 0
     example: Example | None = None
 
     @property
     def is_felt(self) -> bool:
-        """Whether any delivery would be another one."""
-        return bool(self.added or self.lost or self.changed)
+        """Whether any delivery would be another one, or cannot be told."""
+        return bool(self.added or self.lost or self.changed or self.match_errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +163,11 @@ class _Tally:
         return tuple(trigger for side in (self.before, self.after) if side for trigger in side.matcher.triggers)
 
     def add(self, event: Event, facts: Facts) -> None:
-        before = self.before if self.before is not None and self.before.wants(facts) else None
-        after = self.after if self.after is not None and self.after.wants(facts) else None
+        before = self.before if self.before is not None and self.before.judge(facts) is MatchState.YES else None
+        state = self.after.judge(facts) if self.after is not None else MatchState.NO
+        after = self.after if state is MatchState.YES else None
+        if state is MatchState.ERROR:
+            self._count("match_errors")
         if before is not None and after is not None:
             self._keep(event, before, after)
         elif after is not None:
@@ -223,9 +229,9 @@ class _Side:
     def of(cls, webhook: Webhook) -> Self:
         return cls(webhook, compile_match(webhook), blank_secrets(webhook), bool(webhook.ineffective))
 
-    def wants(self, facts: Facts) -> bool:
-        """Whether the dispatcher would make a delivery."""
-        return not self.is_idle and self.matcher.wants(facts)
+    def judge(self, facts: Facts) -> MatchState:
+        """Whether the dispatcher would make a delivery, or a match error."""
+        return MatchState.NO if self.is_idle else self.matcher.judge(facts).state
 
     @property
     def body_source(self) -> object:

@@ -220,6 +220,7 @@ def _impacted_json(item: WebhookImpact) -> WebhookImpacted:
         "changed_destination": item.destination,
         "unchanged": item.unchanged,
         "broken": item.broken,
+        "match_errors": item.match_errors,
         "example": None if item.example is None else _example_json(item.example),
     }
 

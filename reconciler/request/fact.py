@@ -11,6 +11,7 @@ from reconciler import jsontext
 from reconciler.jsontext import JsonValue
 from reconciler.models.event import Event
 from reconciler.models.webhook import Approval, Trigger
+from reconciler.request.condition import Said
 from reconciler.request.glob import Identities
 
 _IDENTITIES: Final = ("id", "name", "path", "email")
@@ -48,6 +49,7 @@ class Facts:
     approval: Approval
     custom_fields: Mapping[str, Identities]
     groups: tuple[GroupFacts, ...]
+    said: Said  # what conditions see
 
 
 def facts_of(event: Event) -> Facts:
@@ -64,6 +66,7 @@ def facts_of(event: Event) -> Facts:
         approval=Approval.MANUAL if data.get("approvals") else Approval.AUTOMATIC,
         custom_fields={key: _texts(value) for key, value in _mapping(data.get("custom_fields")).items()},
         groups=tuple(_group_facts(group) for group in groups) or (_group_facts({}),),
+        said=Said(event.payload),
     )
 
 

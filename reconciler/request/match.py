@@ -1,8 +1,8 @@
 """Which webhooks want an event, and why: pure, no clock, no I/O.
 
-Called by `dispatch.live` for every accepted event and by `reconciler match` to explain. It judges status, triggers and
-filters only; whether a webhook that matched can be sent at all (a field without effect, a pause, an unbound secret) is
-decided by whoever asks.
+Called by `dispatch.live` for every accepted event, through `index`, and by `reconciler match` to explain. It judges
+status, triggers, filters and `when`; whether a webhook that matched can be sent at all (a field without effect, a
+pause, an unbound secret) is decided by whoever asks.
 
 What one list of globs says of one thing: the thing passes if the list has no positive glob or one of them matches any
 of the thing's identities (id, name, path, e-mail…), and no negative glob (`!x`) matches any of them. A thing that is
@@ -13,6 +13,8 @@ if there is *one* access group whose integration passes, which has a resource ty
 resource and permission both pass. So a negative rules out the thing it matches, not the whole request: `!secret-*` on
 resource still wants a request for `secret-1` and `public-1`, because of `public-1`. An event without groups, or a group
 without units, is judged as if it had one of which nothing is known.
+
+The `when` is asked only if all of that holds. What it cannot tell is a match in state `error`, neither yes nor no.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,6 +24,7 @@ from typing import Any, Final
 
 from reconciler.models.event import Event
 from reconciler.models.webhook import Approval, Filters, Globs, IntegrationFilter, Status, Trigger, Webhook
+from reconciler.request.condition import NO, YES, MatchState, Verdict, When, compile_when
 from reconciler.request.fact import Facts, GroupFacts, UnitFacts, facts_of
 from reconciler.request.glob import Holds, Identities, compile_list, list_holds
 
@@ -30,12 +33,19 @@ SHOWN_MAX: Final = 256  # characters of what an event says that an explanation q
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing a webhook asks of an event: `name` is its place in the spec, `wanted` and `actual` are for people."""
+    """One thing a webhook asks of an event: `name` is its place in the spec, `wanted` and `actual` are for people. With
+    `is_error`, `actual` says why it could not be told."""
 
     name: str
     held: bool
     wanted: str
     actual: str
+    is_error: bool = False
+
+    @property
+    def state(self) -> MatchState:
+        """Whether it holds."""
+        return MatchState.ERROR if self.is_error else MatchState.YES if self.held else MatchState.NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,15 @@ class Matcher:
     group: tuple[tuple[Callable[[GroupFacts], Identities], Holds], ...]
     resource_type: Holds | None
     unit: tuple[tuple[Callable[[UnitFacts], Identities], Holds], ...]
+    when: When | None
 
-    def wants(self, facts: Facts) -> bool:
+    def judge(self, facts: Facts) -> Verdict:
+        """Whether the webhook wants the event. Never raises."""
+        if not self.passes(facts):
+            return NO
+        return YES if self.when is None else self.when.judge(facts.said)
+
+    def passes(self, facts: Facts) -> bool:
         """Whether the webhook is active, has the event's trigger, and all of its filters hold. Never raises."""
         # An event never carries Manual: `Event.trigger` maps no event type onto it.
         if facts.trigger not in self.triggers or self.approval not in (None, facts.approval):
@@ -74,11 +91,11 @@ class Matcher:
 
 
 def matches(webhook: Webhook, event: Event) -> bool:
-    """Whether the webhook is active, has the event's trigger, and all of its filters hold. Never raises.
+    """Whether the webhook wants the event; an error is no yes. Never raises.
 
     For many webhooks and events: `compile_match` a webhook once, read `facts_of` an event once.
     """
-    return compile_match(webhook).wants(facts_of(event))
+    return compile_match(webhook).judge(facts_of(event)).state is MatchState.YES
 
 
 def compile_match(webhook: Webhook) -> Matcher:
@@ -101,6 +118,7 @@ def compile_match(webhook: Webhook) -> Matcher:
         ),
         resource_type=compile_list(filters.resource_type) if filters.resource_type else None,
         unit=_asked((attrgetter("resource"), filters.resource), (attrgetter("permission"), filters.permission)),
+        when=compile_when(webhook.spec.when) if webhook.spec.when is not None else None,
     )
 
 
@@ -116,7 +134,16 @@ def judge_match(webhook: Webhook, event: Event) -> tuple[Condition, ...]:
         Condition("triggers", facts.trigger in spec.triggers, _listed(spec.triggers), _cut(trigger)),
         *_judge_groups(spec.filters, facts, compile_match(webhook)),
         *_judge_request(spec.filters, facts),
+        *_judge_when(spec.when, facts),
     )
+
+
+def state_of(conditions: Iterable[Condition]) -> MatchState:
+    """What follows from all conditions of a webhook: its `when` is asked, and may fail, only if the others hold."""
+    states = {condition.state for condition in conditions}
+    if MatchState.NO in states:
+        return MatchState.NO
+    return MatchState.ERROR if MatchState.ERROR in states else MatchState.YES
 
 
 def _asked(*lists: tuple[Callable[[Any], Identities], Globs]) -> tuple[tuple[Callable[[Any], Identities], Holds], ...]:
@@ -165,6 +192,14 @@ def _judge_request(filters: Filters, facts: Facts) -> tuple[Condition, ...]:
         if globs:
             conditions.append(_judge_list(f"filters.custom_fields.{key}", globs, [facts.custom_fields.get(key, ())]))
     return tuple(conditions)
+
+
+def _judge_when(when: str | None, facts: Facts) -> tuple[Condition, ...]:
+    if when is None:
+        return ()
+    verdict = compile_when(when).judge(facts.said)
+    actual = verdict.error or str(verdict.state is MatchState.YES).lower()
+    return (Condition("when", verdict.state is MatchState.YES, when, actual, bool(verdict.error)),)
 
 
 def _judge_list(name: str, globs: Globs, things: list[Identities]) -> Condition:
