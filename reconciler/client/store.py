@@ -13,6 +13,7 @@ from reconciler import VERSION
 from reconciler.client.connection import DaemonAddress, DaemonError, problem_of, refusal
 from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
+from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
@@ -26,18 +27,21 @@ from reconciler.store.wire import (
     attempt_of,
     change_set_lines,
     delivery_of,
+    dumps,
     event_of,
     hold_of,
     loads,
     revision_of,
     state_of,
 )
+from reconciler.store.wire_flow import PauseBody, backlog_of, flow_of, halt_of, pause_of
 from reconciler.store.wire_operate import intervention_of, operate_body, portion_of
 
 if TYPE_CHECKING:
     import httpx
 
 PUBLISH_SECONDS: Final = 600.0  # ten thousand webhooks are judged and stored in some; a loaded daemon may need more
+STEER_SECONDS: Final = 600.0  # to cancel a million deliveries, a thousand at a time
 PAGE_MAX: Final = 1000  # the most that the API lists at once
 EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB
 NEWEST: Final = Page()
@@ -164,6 +168,37 @@ class RemoteStore:
         response = await self._send("POST", path, body=body, headers={"content-type": "application/json"})
         return self._read(response, portion_of)
 
+    # Flow
+
+    async def halts(self) -> Mapping[WebhookUid, Halt]:
+        return self._read(await self._send("GET", "/v1/halts"), _halts_of)
+
+    async def flow(self, name: str) -> Flow:
+        return self._read(await self._send("GET", f"/v1/webhooks/{_segment(name)}/flow"), flow_of)
+
+    async def pause(self, name: str, pause: Pause) -> None:
+        await self._steer(name, "pause", body=PauseBody.of(pause))
+
+    async def resume(self, name: str, *, fresh_first: bool = False) -> Pause | None:
+        response = await self._steer(name, "resume", body=dumps({"fresh_first": fresh_first}))
+        return self._read(response, lambda value: pause_of(value["paused"]))
+
+    async def backlog(self, name: str) -> Backlog:
+        return self._read(await self._send("GET", f"/v1/webhooks/{_segment(name)}/backlog"), backlog_of)
+
+    async def compact(self, name: str) -> int:
+        response = await self._steer(name, "compact", body=b"{}")
+        return self._read(response, lambda value: int(value["cancelled"]))
+
+    async def _steer(self, name: str, verb: str, *, body: bytes) -> "httpx.Response":
+        """A change of one webhook's flow. Raises what a refusal means."""
+        path = f"/v1/webhooks/{_segment(name)}/{verb}"
+        headers = {"content-type": "application/json"}
+        response = await self._send("POST", path, body=body, headers=headers, seconds=STEER_SECONDS)
+        if not response.is_success:
+            raise refusal(response)
+        return response
+
     # Asking
 
     async def _listed(
@@ -281,6 +316,10 @@ def _delivery_in_full(value: Mapping[str, Any]) -> tuple[Delivery, tuple[Attempt
     interventions = tuple(intervention_of(item) for item in value.get("interventions", ()))
     delivery = replace(delivery_of(value), interventions=interventions)
     return delivery, tuple(attempt_of(item) for item in value["attempt_log"])
+
+
+def _halts_of(value: Mapping[str, Mapping[str, Any]]) -> dict[WebhookUid, Halt]:
+    return {WebhookUid(uid): halt_of(halt) for uid, halt in value.items()}
 
 
 def _counts_of(value: Mapping[str, Mapping[str, int]]) -> dict[WebhookUid, dict[State, int]]:

@@ -3,15 +3,20 @@
 Called by the worker, which does the sending between the two. What a result means is decided in `dispatch.retry`.
 """
 
+from typing import Final
+
 from reconciler.dispatch import retry
 from reconciler.errors import TemplateError
 from reconciler.models.delivery import AttemptResult, Outcome, State
 from reconciler.models.event import read_event
+from reconciler.models.health import Health
 from reconciler.models.webhook import Webhook
 from reconciler.observe.log import log
 from reconciler.request.render import Prepared, blank_secrets, render_request
 from reconciler.request.sign import signed
 from reconciler.store.base import Claimed, Finished
+
+BLAME_CHARACTERS: Final = 200  # of what an attempt met, in the reason of a pause
 
 
 def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str], *, now: int) -> tuple[Prepared, Prepared]:
@@ -74,6 +79,7 @@ def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, 
             give_up_at=claimed.give_up_at,
             now=now,
             rand=rand,
+            is_probe=claimed.is_probe,
         )
     return Finished(
         seq=claimed.seq,
@@ -88,4 +94,6 @@ def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, 
         is_counted=decision.is_counted,
         give_up_at=decision.give_up_at,
         blocked_until=decision.blocked_until,
+        health=Health.UNTOLD if webhook is None else retry.health_of(judged, webhook.spec.retry),
+        blame=judged.detail[:BLAME_CHARACTERS],
     )

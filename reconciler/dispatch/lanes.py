@@ -5,7 +5,7 @@ when one of them has moved.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from reconciler.dispatch.live import Live, Snapshot
@@ -48,7 +48,7 @@ class Lanes:
         self._rounds = 0
 
     @property
-    def open_webhooks(self) -> Collection[WebhookUid]:
+    def open_webhooks(self) -> frozenset[WebhookUid]:
         """Webhooks that are claimed from: neither inactive nor held for want of a secret."""
         return self._open
 

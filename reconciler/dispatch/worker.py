@@ -15,6 +15,7 @@ from typing import Final
 
 from reconciler.dispatch.attempt import conclude, describe_fault, prepare
 from reconciler.dispatch.crowd import Crowd
+from reconciler.dispatch.halts import Halts
 from reconciler.dispatch.lanes import Lanes
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.pace import Gate
@@ -89,6 +90,7 @@ class Worker:
         )
         self._gate = Gate()
         self._lanes = Lanes(store=store, live=live, resolver=resolver, limits=self._limits, now=clock.now)
+        self._halts = Halts(store=store, live=live, now=clock.now)
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -123,7 +125,8 @@ class Worker:
             return False
         if await self._store.next_wake_at() is not None:
             counts = await self._store.counts()
-            if any(counts[uid].get(State.PENDING) for uid in self._lanes.open_webhooks if uid in counts):
+            able = self._lanes.open_webhooks - await self._halts.paused()
+            if any(counts[uid].get(State.PENDING) for uid in able if uid in counts):
                 return False
         return not self.is_busy and self._claims == before
 
@@ -176,7 +179,8 @@ class Worker:
                 async with asyncio.timeout(REFRESH_SECONDS):
                     await self._moved.wait()
             self._moved.clear()
-            if await self._lanes.refresh(self._patience):
+            is_moved = await self._lanes.refresh(self._patience)
+            if await self._halts.refresh(self._patience) or is_moved:
                 self.wake()
 
     # Leases
@@ -195,6 +199,8 @@ class Worker:
 
     async def _expire_forever(self) -> None:
         while True:
+            while await self._patience("sweep", self._store.sweep):  # what an apply that was killed had cancelled
+                pass
             await asyncio.sleep(EXPIRE_SECONDS)
             await self._patience("expired", self.close_expired)
 

@@ -46,6 +46,7 @@ class Breaker:
             "failures": self.failures,
             "opened_at": iso_time(self.opened_at),
             "probe_at": iso_time(self.probe_at),
+            "wait_ms": self.wait_ms,
         }
 
 

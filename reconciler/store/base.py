@@ -16,8 +16,10 @@ from typing import Any, Protocol, Self
 from reconciler import jsontext
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State, iso_time
 from reconciler.models.event import EventId
+from reconciler.models.health import Health
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
+from reconciler.store.flow import FlowStore
 from reconciler.store.operate import OperatorStore
 
 
@@ -134,7 +136,8 @@ class Claimed:
     """A delivery under lease, its attempt `number` already recorded as started.
 
     `counted` attempts before this one count toward max_attempts. `give_up_at` is None before the first attempt; the
-    claim has moved it by the time the delivery stood due without being claimed (pacing, blocking, pause).
+    claim has moved it by the time the delivery stood due without being claimed (pacing, blocking, pause). `is_probe`:
+    the breaker of its pace key is open, and this one attempt tells whether it closes.
     """
 
     delivery_id: DeliveryId
@@ -149,6 +152,7 @@ class Claimed:
     accepted_at: int
     started_at: int
     give_up_at: int | None
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +161,8 @@ class Finished:
 
     `result` is `AttemptResult.to_json()`. `state` is delivered, dead, cancelled or pending; pending has
     `next_attempt_at`. `is_counted` tells whether the attempt counts toward max_attempts. `blocked_until` holds back
-    the whole pace key.
+    the whole pace key. `health` is what the attempt tells of its receiver, `blame` says it in words: the store counts
+    failures in a row by it, opens and closes the pace key's breaker, and pauses the webhook (`models.health`).
     """
 
     seq: int
@@ -172,6 +177,8 @@ class Finished:
     is_counted: bool = True
     give_up_at: int | None = None
     blocked_until: int | None = None
+    health: Health = Health.UNTOLD
+    blame: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +223,8 @@ class RevisionStore(Protocol):
         Raises RefusedError while the owner's applies are on hold, unless the change set restores a revision.
         Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used, and
         NotInStoreError if two webhooks would have one name. Pending deliveries of webhooks deleted or made inactive
-        are cancelled in the same transaction; those in flight are cancelled when they come back undelivered.
+        are cancelled by it: from then on they read so and none is claimed, while the store writes them one by one
+        (`DeliveryStore.sweep`); those in flight are cancelled when they come back undelivered.
         """
         ...
 
@@ -329,12 +337,17 @@ class DeliveryStore(DeliveryLog, Protocol):
         (the caller has just taken the daemon's lock, so their holder is gone)."""
         ...
 
+    async def sweep(self) -> bool:
+        """Write some of the deliveries that a revision has cancelled, in one small transaction; True if there are more.
+        `publish` does it to the end; a daemon, for those who were killed before."""
+        ...
+
     async def next_wake_at(self) -> int | None:
         """When `claim` may next have something to give; None: only after new events, results or configuration."""
         ...
 
 
-class CommandStore(RevisionStore, EventLog, DeliveryLog, OperatorStore, Protocol):
+class CommandStore(RevisionStore, EventLog, DeliveryLog, OperatorStore, FlowStore, Protocol):
     """What commands use of a store, which they open themselves or reach through its daemon. An async context
     manager."""
 
@@ -343,7 +356,7 @@ class CommandStore(RevisionStore, EventLog, DeliveryLog, OperatorStore, Protocol
     async def __aexit__(self, *exc_info: object) -> None: ...
 
 
-class Store(RevisionStore, EventStore, DeliveryStore, OperatorStore, Protocol):
+class Store(RevisionStore, EventStore, DeliveryStore, OperatorStore, FlowStore, Protocol):
     """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""
 
     async def __aenter__(self) -> Self: ...

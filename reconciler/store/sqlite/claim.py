@@ -20,7 +20,7 @@ HELD_ROWS: Final = 1_000  # rows released from their hold in one claim; the next
 # CAST keeps the bytes: group_concat joins blobs as they are, but calls the result text.
 CLAIMED: Final = """
 json_group_array(json_array(d.id, d.seq, d.token, d.attempts, d.counted, l.webhook_uid, p.key, e.id, length(e.raw),
-    d.accepted_at, d.started_at, d.give_up_at)), CAST(group_concat(e.raw, '') AS BLOB)
+    d.accepted_at, d.started_at, d.give_up_at, d.seq IS p.probe_seq)), CAST(group_concat(e.raw, '') AS BLOB)
 """
 
 _RELEASE_HELD: Final = """
@@ -36,17 +36,18 @@ SELECT json_group_array(DISTINCT lane_id) FROM (SELECT lane_id FROM deliveries
 _READY: Final = """
 WITH RECURSIVE ready AS (
     SELECT row_number() OVER (ORDER BY wake_at, served_token, id) AS position, id,
-        CASE WHEN interval_us IS NULL THEN :limit
-        ELSE max(0, (:now * 1000 + burst * interval_us - max(full_at_us, :now * 1000)) / interval_us) END AS tokens
+        min(iif(opened_at IS NULL, :limit, 1), CASE WHEN interval_us IS NULL THEN :limit
+        ELSE max(0, (:now * 1000 + burst * interval_us - max(full_at_us, :now * 1000)) / interval_us) END) AS tokens,
+        opened_at IS NOT NULL AS is_probed
     FROM (SELECT * FROM paces WHERE wake_at <= :now ORDER BY wake_at, served_token LIMIT :limit)
 ),
 share AS (SELECT max(1, :limit / max(1, count(*))) AS lanes FROM ready),
-picked (position, pace_id, tokens, n, lane_id) AS (
-    SELECT position, id, tokens, 1, (SELECT id FROM lanes WHERE pace_id = ready.id AND wake_at <= :now
+picked (position, pace_id, tokens, is_probed, n, lane_id) AS (
+    SELECT position, id, tokens, is_probed, 1, (SELECT id FROM lanes WHERE pace_id = ready.id AND wake_at <= :now
         ORDER BY wake_at, served_token, id LIMIT 1)
     FROM ready
     UNION ALL
-    SELECT position, last.pace_id, tokens, n + 1, coalesce(
+    SELECT position, last.pace_id, tokens, is_probed, n + 1, coalesce(
         (SELECT id FROM lanes WHERE pace_id = last.pace_id AND wake_at = l.wake_at AND served_token = l.served_token
             AND id > l.id ORDER BY id LIMIT 1),
         (SELECT id FROM lanes WHERE pace_id = last.pace_id AND wake_at = l.wake_at AND served_token > l.served_token
@@ -56,24 +57,32 @@ picked (position, pace_id, tokens, n, lane_id) AS (
     FROM picked last CROSS JOIN lanes l ON l.id = last.lane_id
     WHERE n < min(tokens, (SELECT lanes FROM share))
 )
-SELECT json_group_array(json_array(picked.pace_id, tokens, lane_id, l.max_concurrency - l.in_flight)
+SELECT json_group_array(json_array(picked.pace_id, tokens, lane_id, l.max_concurrency - l.in_flight, is_probed)
     ORDER BY n, position)
 FROM picked LEFT JOIN lanes l ON l.id = lane_id
 """
-# A lane's heads by due time, each found from the one before it.
-_PICK: Final = """
-WITH RECURSIVE picked (position, lane_id, allowance, n, seq, due_at) AS (
-    SELECT a.key, a.value ->> 0, a.value ->> 1, 1, d.seq, d.due_at
-    FROM json_each(:allowances) a CROSS JOIN deliveries d ON d.seq = (SELECT seq FROM deliveries
-        WHERE lane_id = a.value ->> 0 AND state = 'pending' AND is_head = 1 AND due_at <= :now
-        ORDER BY due_at, seq LIMIT 1)
+# A lane's heads by rank and due time, each found from the one before it: of the same rank, else of the next that has
+# one due.
+_FIRST_OF_RANK: Final = """SELECT seq FROM deliveries WHERE lane_id = {lane} AND state = 'pending' AND is_head = 1
+            AND rank = {rank} AND due_at <= :now ORDER BY due_at, seq LIMIT 1"""
+_FIRST_OF_RANKS: Final = f"""SELECT first.seq FROM lanes l CROSS JOIN json_each(l.ranks) r
+            CROSS JOIN deliveries first ON first.seq = ({_FIRST_OF_RANK.format(lane="l.id", rank="r.value")})
+            WHERE l.id = {{lane}} AND r.value > {{rank}} ORDER BY r.value LIMIT 1"""
+_PICK: Final = f"""
+WITH RECURSIVE picked (position, lane_id, allowance, n, rank, seq, due_at) AS (
+    SELECT a.key, a.value ->> 0, a.value ->> 1, 1, d.rank, d.seq, d.due_at
+    FROM json_each(:allowances) a CROSS JOIN lanes ON lanes.id = a.value ->> 0
+    CROSS JOIN deliveries d ON d.seq = coalesce(
+        ({_FIRST_OF_RANK.format(lane="lanes.id", rank="lanes.rank")}),
+        ({_FIRST_OF_RANKS.format(lane="lanes.id", rank="lanes.rank")}))
     UNION ALL
-    SELECT last.position, last.lane_id, last.allowance, last.n + 1, d.seq, d.due_at
+    SELECT last.position, last.lane_id, last.allowance, last.n + 1, d.rank, d.seq, d.due_at
     FROM picked last CROSS JOIN deliveries d ON d.seq = coalesce(
         (SELECT seq FROM deliveries WHERE lane_id = last.lane_id AND state = 'pending' AND is_head = 1
-            AND due_at = last.due_at AND seq > last.seq ORDER BY seq LIMIT 1),
+            AND rank = last.rank AND due_at = last.due_at AND seq > last.seq ORDER BY seq LIMIT 1),
         (SELECT seq FROM deliveries WHERE lane_id = last.lane_id AND state = 'pending' AND is_head = 1
-            AND due_at > last.due_at AND due_at <= :now ORDER BY due_at, seq LIMIT 1))
+            AND rank = last.rank AND due_at > last.due_at AND due_at <= :now ORDER BY due_at, seq LIMIT 1),
+        ({_FIRST_OF_RANKS.format(lane="last.lane_id", rank="last.rank")}))
     WHERE last.n < last.allowance
 )
 SELECT json_group_array(json_array(seq, lane_id) ORDER BY position, n) FROM picked
@@ -88,6 +97,14 @@ WHERE seq IN (SELECT value FROM json_each(:seqs))
 _LEASED: Final = f"""
 SELECT {CLAIMED} FROM json_each(:seqs) j CROSS JOIN deliveries d ON d.seq = j.value
 JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id JOIN paces p ON p.id = d.pace_id
+"""
+_PROBE: Final = """
+UPDATE paces SET probe_seq = t.value ->> 1 FROM json_each(:probes) t WHERE paces.id = t.value ->> 0
+"""
+# What ends by itself ends here, so that whoever looks later sees it ended.
+_END_PAUSES: Final = """
+UPDATE lanes SET paused_at = NULL, paused_by = NULL, pause_reason = NULL, paused_until = NULL, faults = 0
+WHERE paused_until <= :now
 """
 _SERVED_LANES: Final = """
 UPDATE lanes SET served_at = :now, served_token = :token WHERE id IN (SELECT value FROM json_each(:lanes))
@@ -113,12 +130,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ReadyLane:
-    """A lane with something due: `free` is how many more it may have in flight, `tokens` what its pace may give."""
+    """A lane with something due: `free` is how many more it may have in flight, `tokens` what its pace may give;
+    `is_probed`: the pace's breaker is open, so that what it gives is a probe."""
 
     pace_id: int
     tokens: int
     lane_id: int
     free: int
+    is_probed: bool
 
 
 def claim(
@@ -126,6 +145,7 @@ def claim(
 ) -> tuple[Claimed, ...]:
     """Lease due deliveries, at most `limit`, recording the next attempt of each as started."""
     _release_held(db, now)
+    run(db, _END_PAUSES, now=now)
     if not value(db, "SELECT EXISTS (SELECT 1 FROM paces WHERE wake_at <= :now)", now=now):
         return ()
     token = value(db, "UPDATE store SET last_token = last_token + 1 RETURNING last_token")
@@ -154,6 +174,10 @@ def _round(db: apsw.Connection, lease: Lease, limit: int) -> list[Claimed]:
         refresh_paces(db, {item[0] for item in found})
         return []
     seqs, lanes = [seq for seq, _ in picked], [lane_id for _, lane_id in picked]
+    probed = {lane.pace_id for lane in ready if lane.is_probed}
+    if probed:
+        probes = {pace_of[lane_id]: seq for seq, lane_id in picked}
+        run(db, _PROBE, probes=pack([item for item in probes.items() if item[0] in probed]))
     given = _lease(db, lease, seqs)
     taken = dict.fromkeys((pace_of[lane_id] for lane_id in lanes), 0)
     for lane_id in lanes:
@@ -205,7 +229,7 @@ def unpack(found: tuple[Any, ...] | None) -> list[Claimed]:
     packed, raws = found
     claimed, start = [], 0
     for delivery_id, seq, token, number, counted, uid, pace_key, event_id, size, *times in orjson.loads(packed):
-        accepted_at, started_at, give_up_at = times
+        accepted_at, started_at, give_up_at, is_probe = times
         claimed.append(
             Claimed(
                 delivery_id=delivery_id,
@@ -220,6 +244,7 @@ def unpack(found: tuple[Any, ...] | None) -> list[Claimed]:
                 accepted_at=accepted_at,
                 started_at=started_at,
                 give_up_at=give_up_at,
+                is_probe=bool(is_probe),
             )
         )
         start += size

@@ -11,18 +11,24 @@ from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, In
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
 from reconciler.store.sqlite.connection import Row, array, row, rows, value
+from reconciler.store.sqlite.flow import HALT, halt_of, is_cancelling
 from reconciler.store.sqlite.text import LAST_CHARACTER, load, storable
 
-_DELIVERY: Final = """
+# Cancelled by a revision, though the row does not say so yet.
+_IS_DOOMED: Final = "(d.state = 'pending' AND d.seq <= coalesce(l.cancel_through, 0))"
+_DELIVERY: Final = f"""
 SELECT d.id, e.id,
     coalesce((SELECT name FROM webhook_versions WHERE uid = l.webhook_uid ORDER BY revision DESC LIMIT 1),
         l.webhook_uid),
-    l.webhook_uid, d.state, d.reason, d.attempts, d.outcome,
-    CASE WHEN d.state = 'pending' AND l.is_open = 0 THEN l.note END, d.accepted_at,
-    CASE WHEN d.state = 'pending' THEN d.due_at END, coalesce(d.claim_revision, d.revision),
+    l.webhook_uid, iif({_IS_DOOMED}, 'cancelled', d.state), iif({_IS_DOOMED}, l.cancel_reason, d.reason),
+    d.attempts, d.outcome, CASE WHEN d.state = 'pending' AND l.is_open = 0 THEN l.note END, d.accepted_at,
+    CASE WHEN d.state = 'pending' AND NOT {_IS_DOOMED} THEN d.due_at END, coalesce(d.claim_revision, d.revision),
     CASE WHEN d.state = 'in_flight' THEN d.claim_commit ELSE d.git_commit END,
-    d.replays, (SELECT id FROM deliveries o WHERE o.seq = d.replay_of)
+    d.replays, (SELECT id FROM deliveries o WHERE o.seq = d.replay_of),
+    CASE WHEN d.state = 'pending' AND NOT {_IS_DOOMED} AND (l.paused_at IS NOT NULL OR p.opened_at IS NOT NULL)
+        THEN json_array({HALT}) END
 FROM deliveries d JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id
+LEFT JOIN paces p ON p.id = l.pace_id
 """
 _ATTEMPTS: Final = """
 SELECT number, started_at, finished_at, revision, git_commit, result FROM attempts
@@ -38,11 +44,13 @@ FROM delivery_interventions d JOIN interventions i ON i.id = d.intervention_id
 WHERE d.delivery_seq = :seq ORDER BY i.id
 """
 _COUNTS: Final = """
-SELECT json_group_array(json_array(webhook_uid, pending, in_flight, delivered, dead, cancelled)) FROM lanes
+SELECT json_group_array(json_array(webhook_uid, pending - doomed, in_flight, delivered, dead, cancelled + doomed))
+FROM lanes
 WHERE pending + in_flight + delivered + dead + cancelled > 0
 """
 _UNFINISHED: Final = """
-SELECT json_group_array(json_array(webhook_uid, pending + in_flight)) FROM lanes WHERE pending + in_flight > 0
+SELECT json_group_array(json_array(webhook_uid, pending - doomed + in_flight)) FROM lanes
+WHERE pending - doomed + in_flight > 0
 """
 
 
@@ -52,7 +60,7 @@ def deliveries(db: apsw.Connection, page: Page, where: DeliveryFilter) -> tuple[
     if page.before is not None:
         terms.append("d.seq < :before")
     if where.state is not None:
-        terms.append(f"d.state = '{where.state.value}'")  # spelt out, so that the partial indexes apply
+        terms.append(_in_state(db, where.state))
     if where.webhook is not None:
         uid = "SELECT uid FROM live_webhooks WHERE name = :webhook"
         terms.append(f"d.lane_id = (SELECT id FROM lanes WHERE webhook_uid = ({uid}))")
@@ -67,6 +75,14 @@ def deliveries(db: apsw.Connection, page: Page, where: DeliveryFilter) -> tuple[
         limit=page.limit,
     )
     return tuple(_delivery(item) for item in found)
+
+
+def _in_state(db: apsw.Connection, state: State) -> str:
+    """The term for a state, spelt out, so that the partial indexes apply wherever nothing is doomed."""
+    is_it = f"d.state = '{state.value}'"
+    if state not in (State.PENDING, State.CANCELLED) or not is_cancelling(db):
+        return is_it
+    return f"({is_it} OR {_IS_DOOMED})" if state is State.CANCELLED else f"({is_it} AND NOT {_IS_DOOMED})"
 
 
 def delivery(db: apsw.Connection, delivery_id: str) -> tuple[Delivery, tuple[Attempt, ...]] | None:
@@ -108,7 +124,7 @@ def _seq(db: apsw.Connection, delivery_id: str | None) -> int | None:
 
 def _delivery(found: Row) -> Delivery:
     delivery_id, event_id, webhook, uid, state, reason, attempts, outcome, note, *rest = found
-    accepted_at, next_attempt_at, revision, commit, replays, replay_of = rest
+    accepted_at, next_attempt_at, revision, commit, replays, replay_of, held = rest
     return Delivery(
         id=DeliveryId(delivery_id),
         event_id=event_id,
@@ -118,7 +134,7 @@ def _delivery(found: Row) -> Delivery:
         reason=None if reason is None else Reason(reason),
         attempts=attempts,
         outcome=None if outcome is None else Outcome(outcome),
-        note=note,
+        note=note if note or held is None else halt_of(load(held)).fact,
         accepted_at=accepted_at,
         next_attempt_at=next_attempt_at,
         revision=revision,

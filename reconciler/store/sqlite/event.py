@@ -32,13 +32,14 @@ ON CONFLICT (webhook_uid) DO NOTHING
 _INSERT_DELIVERIES: Final = """
 WITH new AS (
     SELECT d.key AS position, d.value ->> 0 AS id, d.value ->> 1 AS event_seq, l.id AS lane_id,
-        d.value ->> 3 AS order_key, d.value ->> 4 AS due_at, d.value ->> 5 AS hold_until, d.value ->> 6 AS accepted_at
+        d.value ->> 3 AS order_key, l.rank, d.value ->> 4 AS due_at, d.value ->> 5 AS hold_until,
+        d.value ->> 6 AS accepted_at
     FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2
     WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = d.value ->> 0)
 )
-INSERT INTO deliveries (id, event_seq, lane_id, order_key, state, is_head, due_at, hold_until, revision, git_commit,
-    accepted_at)
-SELECT id, event_seq, lane_id, order_key, 'pending',
+INSERT INTO deliveries (id, event_seq, lane_id, order_key, rank, state, is_head, due_at, hold_until, revision,
+    git_commit, accepted_at)
+SELECT id, event_seq, lane_id, order_key, rank, 'pending',
     order_key IS NULL OR (row_number() OVER (PARTITION BY lane_id, order_key ORDER BY position) = 1
         AND coalesce((SELECT o.is_head AND o.state NOT IN ('pending', 'in_flight') FROM deliveries o
             WHERE o.lane_id = new.lane_id AND o.order_key = new.order_key ORDER BY o.seq DESC LIMIT 1), true)),

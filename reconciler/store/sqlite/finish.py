@@ -8,6 +8,7 @@ import apsw
 from reconciler.store.base import Claimed, Finished
 from reconciler.store.sqlite.claim import CLAIMED, unpack
 from reconciler.store.sqlite.connection import array, pack, row, run, value
+from reconciler.store.sqlite.health import tell
 from reconciler.store.sqlite.lane import refresh, refresh_paces
 from reconciler.store.sqlite.text import dump
 
@@ -62,6 +63,10 @@ FROM (SELECT d.pace_id AS id, d.started_at AS taken_at, count(*) AS number
     FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value GROUP BY d.pace_id, d.started_at) b
 WHERE paces.id = b.id AND paces.taken_at = b.taken_at AND interval_us IS NOT NULL
 """
+_RETURN_PROBE: Final = """
+UPDATE paces SET probe_seq = NULL WHERE id IN (SELECT value FROM json_each(:paces))
+    AND probe_seq IN (SELECT value FROM json_each(:seqs))
+"""
 _RELEASE: Final = f"""
 UPDATE deliveries SET
     state = iif(cancel_reason IS NULL, 'pending', 'cancelled'), reason = cancel_reason,
@@ -87,6 +92,7 @@ def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]
         seqs = pack([item.seq for item in kept])
         run(db, _RECORD, finished=pack([[item.seq, None, item.finished_at, dump(item.result)] for item in kept]))
         _block(db, kept)
+        tell(db, kept)
         run(db, _FINISH, finished=pack([_columns(item) for item in kept]))
         _settle(db, seqs)
     return tuple(item.seq for item in finished if item.seq not in held)
@@ -99,6 +105,7 @@ def release(db: apsw.Connection, claimed: Sequence[Claimed], due_at: int) -> Non
         seqs = pack(held)
         paces = array(db, _PACES_OF, seqs=seqs)
         run(db, _RETURN_TOKENS, seqs=seqs)
+        run(db, _RETURN_PROBE, paces=pack(paces), seqs=seqs)
         run(db, _RELEASE, seqs=seqs, due_at=due_at)
         _settle(db, seqs)
         refresh_paces(db, paces)

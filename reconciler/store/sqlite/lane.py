@@ -19,16 +19,23 @@ MICROSECONDS: Final = 1_000_000
 INTERVAL_MAX_US: Final = 10**12  # 11 days a token; with BURST_MAX tokens still within 64 bits
 BURST_MAX: Final = 10**6
 
-_REFRESH_LANES: Final = """
+# The head that is due first: of the only rank there is, or the first of those of each rank.
+_DUE_AT: Final = """SELECT due_at FROM deliveries WHERE lane_id = lanes.id AND state = 'pending' AND is_head = 1
+            AND rank = {rank} ORDER BY due_at, seq LIMIT 1"""
+_REFRESH_LANES: Final = f"""
 UPDATE lanes SET wake_at = CASE
-    WHEN pace_id IS NULL OR is_open = 0 OR in_flight >= max_concurrency THEN NULL
-    ELSE max(served_at, (SELECT due_at FROM deliveries
-        WHERE lane_id = lanes.id AND state = 'pending' AND is_head = 1 ORDER BY due_at, seq LIMIT 1)) END
+    WHEN pace_id IS NULL OR is_open = 0 OR in_flight >= max_concurrency OR cancel_reason IS NOT NULL
+        OR (paused_at IS NOT NULL AND paused_until IS NULL) THEN NULL
+    ELSE max(served_at, coalesce(paused_until, 0), CASE WHEN ranks IS NULL THEN (
+        {_DUE_AT.format(rank=0)})
+        ELSE (SELECT min(due_at) FROM (SELECT (
+        {_DUE_AT.format(rank="r.value")}) AS due_at FROM json_each(lanes.ranks) r)) END) END
 WHERE id IN (SELECT value FROM json_each(:lanes))
 """
+# While a breaker's probe is under way nothing of its pace is claimed.
 _REFRESH_PACES: Final = """
-UPDATE paces SET wake_at = max(ready_at, (SELECT wake_at FROM lanes
-    WHERE pace_id = paces.id AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1))
+UPDATE paces SET wake_at = CASE WHEN probe_seq IS NULL THEN max(ready_at, coalesce(probe_at, 0), (
+    SELECT wake_at FROM lanes WHERE pace_id = paces.id AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1)) END
 WHERE id IN (SELECT value FROM json_each(:paces))
 """
 _PACES_OF: Final = """

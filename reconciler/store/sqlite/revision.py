@@ -20,7 +20,7 @@ from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Policy, Webhook, WebhookName, WebhookUid
 from reconciler.store.base import Page
 from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
-from reconciler.store.sqlite.lane import refresh
+from reconciler.store.sqlite.flow import doom
 from reconciler.store.sqlite.text import dump, load, storable, storable_or_none
 
 STAGE_ROWS: Final = 500  # about 1 MB, some 10 ms
@@ -271,9 +271,9 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -
         body = dump(change_set.policy.model_dump(mode="json"))
         db.execute("INSERT INTO policies (owner, revision, body) VALUES (?, ?, ?)", (made.owner, made.number, body))
     run(db, "UPDATE store SET live_revision = :number", number=made.number)
-    _cancel(db, change_set.deletes, Reason.WEBHOOK_DELETED)
+    doom(db, change_set.deletes, Reason.WEBHOOK_DELETED)
     inactive = [live.uid for live in change_set.upserts if not live.webhook.is_active]
-    _cancel(db, inactive, Reason.WEBHOOK_INACTIVE)
+    doom(db, inactive, Reason.WEBHOOK_INACTIVE)
     return made
 
 
@@ -344,24 +344,3 @@ def _refuse_twins(db: apsw.Connection, upserts: str) -> None:
     )
     if twin is not None:
         raise NotInStoreError(f"two live webhooks would have one name: {twin}", hint="names are unique in a store")
-
-
-def _cancel(db: apsw.Connection, uids: Sequence[WebhookUid], reason: Reason) -> None:
-    """Cancel what is pending; what is in flight is marked, and cancelled if it comes back undelivered."""
-    if not uids:
-        return
-    lanes = "SELECT id FROM lanes WHERE webhook_uid IN (SELECT value FROM json_each(:uids))"
-    run(
-        db,
-        f"UPDATE deliveries SET state = 'cancelled', reason = :reason, is_head = 1"
-        f" WHERE state = 'pending' AND lane_id IN ({lanes})",
-        reason=reason.value,
-        uids=pack(list(uids)),
-    )
-    run(
-        db,
-        f"UPDATE deliveries SET cancel_reason = :reason WHERE state = 'in_flight' AND lane_id IN ({lanes})",
-        reason=reason.value,
-        uids=pack(list(uids)),
-    )
-    refresh(db, array(db, f"SELECT json_group_array(id) FROM ({lanes})", uids=pack(list(uids))))

@@ -12,13 +12,15 @@ import apsw
 from reconciler.errors import StoreError
 from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
+from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
 from reconciler.store.operate import Portion, Selection, Terms
-from reconciler.store.sqlite import claim, delivery, event, finish, lane, operate, revision, schema
+from reconciler.store.sqlite import claim, delivery, event, finish, flow, lane, operate, revision, schema
 from reconciler.store.sqlite.connection import connect, run
 from reconciler.store.sqlite.fault import store_error
+from reconciler.store.sqlite.flow import CANCEL_ROWS, Walk
 from reconciler.store.sqlite.lock import DaemonLock
 from reconciler.store.sqlite.thread import ConnectionThread, Function, ReadThread, T, WriteThread
 
@@ -76,7 +78,10 @@ class SqliteStore:
             await self._write(partial(revision.stage_documents, portion=portion))
         for changes in revision.change_portions(change_set.changes):
             await self._write(partial(revision.stage_changes, plan_id=change_set.plan_id, portion=changes))
-        return await self._write(lambda db: revision.flip(db, change_set, documents))
+        published = await self._write(lambda db: revision.flip(db, change_set, documents))
+        while await self.sweep():
+            pass
+        return published
 
     async def revisions(self, page: Page = NEWEST) -> tuple[Revision, ...]:
         return await self._read(lambda db: revision.revisions(db, page))
@@ -132,6 +137,9 @@ class SqliteStore:
     async def expired(self, *, now: int | None) -> tuple[Claimed, ...]:
         return await self._read(lambda db: finish.expired(db, now))
 
+    async def sweep(self) -> bool:
+        return await self._read(flow.is_cancelling) and await self._write(flow.sweep)
+
     async def next_wake_at(self) -> int | None:
         return await self._read(finish.next_wake_at)
 
@@ -159,6 +167,37 @@ class SqliteStore:
     ) -> Portion:
         picked = await self._read(lambda db: operate.pick(db, where, at))
         return await self._write(lambda db: operate.intervene(db, where, picked, how, terms))
+
+    # Flow
+
+    async def halts(self) -> Mapping[WebhookUid, Halt]:
+        return await self._read(flow.halts)
+
+    async def flow(self, name: str) -> Flow:
+        return await self._read(lambda db: flow.flow(db, name))
+
+    async def pause(self, name: str, pause: Pause) -> None:
+        await self._write(lambda db: flow.pause(db, name, pause))
+
+    async def resume(self, name: str, *, fresh_first: bool = False) -> Pause | None:
+        return await self._write(lambda db: flow.resume(db, name, fresh_first))
+
+    async def backlog(self, name: str) -> Backlog:
+        return (await self._walk(name)).backlog
+
+    async def compact(self, name: str) -> int:
+        superseded = (await self._walk(name)).superseded
+        cancelled = 0
+        for start in range(0, len(superseded), CANCEL_ROWS):
+            portion = superseded[start : start + CANCEL_ROWS]
+            cancelled += await self._write(partial(flow.supersede, seqs=portion))
+        return cancelled
+
+    async def _walk(self, name: str) -> Walk:
+        walk = Walk()
+        while not walk.is_over:
+            await self._read(lambda db: flow.walk(db, name, walk))
+        return walk
 
     # Threads
 

@@ -1,0 +1,83 @@
+"""What finished attempts tell of their receivers: breakers of pace keys, faults and pauses of webhooks.
+
+Part of `finish`, in its transaction. The rules are `models.health`; where every receiver is well nothing is written.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any, Final
+
+import apsw
+
+from reconciler.models.flow import ITSELF
+from reconciler.models.health import Breaker, Health, after_attempt, faults_after, pause_reason
+from reconciler.store.base import Finished
+from reconciler.store.sqlite.connection import array, pack, run
+from reconciler.store.sqlite.lane import refresh_paces
+from reconciler.store.sqlite.text import storable
+
+# Of attempts that were well, those whose pace or lane has something to forget.
+_TOLD: Final = """
+SELECT json_group_array(json_array(d.seq, d.lane_id, l.faults, l.paused_at IS NOT NULL, d.pace_id, p.probe_seq,
+    p.failures, p.opened_at, p.probe_at, p.wait_ms))
+FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
+CROSS JOIN lanes l ON l.id = d.lane_id CROSS JOIN paces p ON p.id = d.pace_id
+WHERE f.value ->> 1 OR l.faults OR p.failures
+"""
+_SET_BREAKERS: Final = """
+UPDATE paces SET failures = b.value ->> 1, opened_at = b.value ->> 2, probe_at = b.value ->> 3,
+    wait_ms = b.value ->> 4, probe_seq = b.value ->> 5
+FROM jsonb_each(:breakers) b WHERE paces.id = b.value ->> 0
+"""
+_SET_FAULTS: Final = """
+UPDATE lanes SET faults = f.value ->> 1 FROM jsonb_each(:faults) f WHERE lanes.id = f.value ->> 0
+"""
+_PAUSE: Final = """
+UPDATE lanes SET paused_at = p.value ->> 1, paused_by = :by, pause_reason = p.value ->> 2
+FROM jsonb_each(:pauses) p WHERE lanes.id = p.value ->> 0 AND paused_at IS NULL
+"""
+
+
+def tell(db: apsw.Connection, finished: Sequence[Finished]) -> None:
+    """Take over what attempts tell, in order, while their deliveries still hold their leases."""
+    troubled = (Health.FAILED, Health.FAULT, Health.GONE)
+    rows = array(db, _TOLD, finished=pack([[item.seq, int(item.health in troubled)] for item in finished]))
+    if not rows:
+        return
+    told = {row[0]: row for row in rows}
+    kept = [(item, told[item.seq]) for item in finished if item.seq in told]
+    _tell_paces(db, kept)
+    _tell_lanes(db, kept)
+
+
+def _tell_paces(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]]) -> None:
+    before: dict[int, tuple[Breaker, int | None]] = {}
+    after: dict[int, tuple[Breaker, int | None]] = {}
+    for item, (seq, _, _, _, pace_id, probe_seq, *breaker) in told:
+        held, probe = after.get(pace_id) or before.setdefault(pace_id, (Breaker(*breaker), probe_seq))
+        is_probe = seq == probe
+        held = after_attempt(held, item.health, is_probe=is_probe, now=item.finished_at)
+        after[pace_id] = held, None if is_probe or not held.is_open else probe
+    moved = {pace_id: state for pace_id, state in after.items() if state != before[pace_id]}
+    if moved:
+        packed = pack([[pace_id, *astuple(breaker), probe] for pace_id, (breaker, probe) in moved.items()])
+        run(db, _SET_BREAKERS, breakers=packed)
+        refresh_paces(db, moved)
+
+
+def _tell_lanes(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]]) -> None:
+    """The lanes are refreshed by `finish`."""
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+    pauses: dict[int, tuple[int, str]] = {}
+    for item, (_, lane_id, faults, is_paused, *_) in told:
+        before.setdefault(lane_id, faults)
+        after[lane_id] = faults_after(after.get(lane_id, faults), item.health)
+        reason = pause_reason(item.health, after[lane_id], item.blame)
+        if reason is not None and not is_paused:
+            pauses.setdefault(lane_id, (item.finished_at, storable(reason)))
+    moved = [[lane_id, number] for lane_id, number in after.items() if number != before[lane_id]]
+    if moved:
+        run(db, _SET_FAULTS, faults=pack(moved))
+    if pauses:
+        run(db, _PAUSE, by=ITSELF, pauses=pack([[lane_id, *pause] for lane_id, pause in pauses.items()]))
