@@ -93,7 +93,13 @@ async def _send(
         return AttemptResult(fault=Fault.SECRET, detail=detail, request=deliverer.shown(shown))
     except TemplateError as exc:
         return AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
-    return await deliverer.send(prepared, shown, timeout_seconds=webhook.spec.timeout_in_sec, before_write=before_write)
+    return await deliverer.send(
+        prepared,
+        shown,
+        timeout_seconds=webhook.spec.timeout_in_sec,
+        validators=webhook.spec.response_validators,
+        before_write=before_write,
+    )
 
 
 def _prepare(webhook: Webhook, payload: JsonValue, sent_as: DeliveryId, secrets: dict[str, str]) -> Prepared:

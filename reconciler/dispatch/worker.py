@@ -316,7 +316,11 @@ class Worker:
             self._unwritten.pop(claimed.seq, None)
 
         return await self._deliverer.send(
-            prepared, shown, timeout_seconds=webhook.spec.timeout_in_sec, before_write=before_write
+            prepared,
+            shown,
+            timeout_seconds=webhook.spec.timeout_in_sec,
+            validators=webhook.spec.response_validators,
+            before_write=before_write,
         )
 
     def _crashed(self, claimed: Claimed, exc: Exception) -> None:

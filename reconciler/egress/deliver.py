@@ -5,7 +5,7 @@ text; what an attempt means for its delivery is decided in `dispatch.retry`.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Final, Self
 
@@ -20,12 +20,15 @@ from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
 from reconciler.egress.transport import make_transport
 from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, ReceivedResponse, SentRequest, Timings
+from reconciler.models.webhook import ResponseValidator
+from reconciler.request.answer import ANSWER_MAX_BYTES, Miss, miss_of
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
 
 BODY_KEPT_MAX: Final = 16 * 1024  # of a response, as shown to people
 HEADERS_KEPT_MAX: Final = 16 * 1024  # characters of names and values together
 DETAIL_MAX: Final = 256
+JUDGED_SHOWN_MAX: Final = 64  # characters of what an answer says, and of what was expected, in a detail
 
 _ADDED_HEADERS: Final = (
     ("accept", "*/*"),
@@ -83,20 +86,24 @@ class Deliverer:
         shown: Prepared,
         *,
         timeout_seconds: float,
+        validators: Sequence[ResponseValidator] = (),
         before_write: Callable[[], Awaitable[None]] | None = None,
     ) -> AttemptResult:
         """Send `prepared` once and tell what came of it, with `shown` as its request; `outcome` stays None.
 
+        `validators` judge the body of a 2xx, of which up to ANSWER_MAX_BYTES are then read.
         `before_write` is awaited when the connection stands and nothing has been written; the time it takes counts
         neither toward the timeout nor in the timings. What it raises, and cancellation, pass through and close the
         connection.
         """
         exchange = Exchange(before_write)
         exchange.ends_at = exchange.started_at + timeout_seconds
-        response = _Response(self._masker)
+        response = _Response(self._masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
         fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
         if response.status is not None and not 200 <= response.status < 300:
             fault, detail = Fault.STATUS, f"the receiver answered {response.status} {response.reason_phrase}".rstrip()
+        elif validators and fault is None and (miss := response.miss_of(validators)):
+            fault, detail = Fault.VALIDATOR, miss
         return AttemptResult(
             fault=fault,
             detail=_one_line(self._masker.mask(detail)),
@@ -149,8 +156,10 @@ class Deliverer:
 class _Response:
     """What arrived of a response, bounded; still of use when the connection broke on the way."""
 
-    def __init__(self, masker: Masker) -> None:
+    def __init__(self, masker: Masker, *, judged_max: int) -> None:
+        """`judged_max` is how many bytes of a 2xx are wanted whole, beside what is shown."""
         self._masker = masker
+        self._judged_max = judged_max
         self._body = bytearray()
         self._is_truncated = False
         self.status: int | None = None
@@ -158,7 +167,8 @@ class _Response:
         self.headers: tuple[tuple[str, str], ...] = ()
 
     async def read(self, response: httpx.Response) -> None:
-        """Take the head and up to BODY_KEPT_MAX of the body; what is longer is cut and its connection closed."""
+        """Take the head and up to BODY_KEPT_MAX of the body, more where it is judged; what is longer is cut and its
+        connection closed."""
         self.status = response.status_code
         self.reason_phrase = response.reason_phrase
         raw = response.headers.raw
@@ -166,7 +176,7 @@ class _Response:
             [(name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in raw]
         )
         # a secret that begins before the cut must be seen whole to be masked
-        enough = BODY_KEPT_MAX + 4 * self._masker.longest
+        enough = max(BODY_KEPT_MAX + 4 * self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
         self._is_truncated = True
         try:
             if isinstance(response.stream, httpx.ByteStream):  # it is here already
@@ -181,6 +191,22 @@ class _Response:
             self._is_truncated = len(self._body) > BODY_KEPT_MAX
         finally:
             await response.aclose()
+
+    def miss_of(self, validators: Sequence[ResponseValidator]) -> str | None:
+        """Why the answer is not what they want, masked; None if it is."""
+        encoding = self._encoding()
+        miss = Miss(f"its content-encoding is {encoding}") if encoding else miss_of(validators, bytes(self._body))
+        if miss is None:
+            return None
+        actual = "" if miss.actual is None else f" {self._masker.mask(miss.actual, limit=JUDGED_SHOWN_MAX)}"
+        cut = "…" if len(miss.actual or "") > JUDGED_SHOWN_MAX else ""
+        wanted = f", expected {_cut(miss.wanted, JUDGED_SHOWN_MAX)}" if miss.wanted else ""
+        return f"the answer does not count as delivered: {_cut(miss.fact, JUDGED_SHOWN_MAX)}{actual}{cut}{wanted}"
+
+    def _encoding(self) -> str | None:
+        """The content-encoding of a body that has one."""
+        encoding = next((value for name, value in self.headers if name.lower() == "content-encoding"), "identity")
+        return encoding if encoding.lower() != "identity" and self._body else None
 
     def to_received(self) -> ReceivedResponse | None:
         """The response as shown to people, masked before it is cut; None if none came."""
@@ -206,8 +232,7 @@ class _Response:
         return tuple(kept)
 
     def _shown_body(self) -> str:
-        encoding = next((value for name, value in self.headers if name.lower() == "content-encoding"), "identity")
-        if encoding.lower() != "identity" and self._body:
+        if encoding := self._encoding():
             # not even as bytes: a secret inside could not be masked
             return f"({len(self._body)} bytes, content-encoding {_one_line(self._masker.mask(encoding))}, not shown)"
         head = self._body[:BODY_KEPT_MAX].decode("utf-8", "replace")
@@ -284,5 +309,8 @@ def _timings(exchange: Exchange) -> Timings:
 
 def _one_line(text: str) -> str:
     """Printable, on one line, at most DETAIL_MAX characters."""
-    line = "".join(char if char.isprintable() else " " for char in text)
-    return line if len(line) <= DETAIL_MAX else f"{line[: DETAIL_MAX - 1]}…"
+    return _cut("".join(char if char.isprintable() else " " for char in text), DETAIL_MAX)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

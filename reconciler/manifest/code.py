@@ -84,7 +84,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "auth.oauth2": "OAuth 2.0 has a client secret, or a private key with its id and algorithm",
         "auth.basic": "a user name holds no colon (RFC 7617, section 2)",
         "auth.header": "the authorization header is set once",
-        "validator.json_path": "a JSON path begins with $",
+        "validator.json_path": "a JSON path is one of RFC 9535",
         "signing.time": "a signing window is two RFC 3339 times in order",
         "signing.gap": "signing windows overlap, so that at any time a key signs",
         "signing.ended": "a signing key that has ended is removed",

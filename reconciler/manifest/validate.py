@@ -20,6 +20,7 @@ from reconciler.models.fault import SECRET_FIELDS, Fault, Path, show
 from reconciler.models.rule import check_project, check_spec
 from reconciler.models.rule_signing import check_signing_now
 from reconciler.models.webhook import API_VERSION, SECRET_REFERENCE, Project, Spec, Webhook, secret_names
+from reconciler.request.answer import check_validators
 from reconciler.template import TemplateFault, check_body, used_partials
 
 KINDS: Final = ("Webhook", "Project", "WebhookTest")
@@ -102,6 +103,7 @@ class Judge:
         faults.extend(check_spec(raw["spec"]))
         if self._now is not None:
             faults.extend(check_signing_now(raw["spec"], self._now))
+        faults.extend(check_validators(raw["spec"].get("response_validators")))
         faults.extend(self._check_body(raw["spec"]))
         if webhook is not None and self._bindings is not None:
             faults.extend(_check_bindings(webhook, raw["spec"], self._bindings))
@@ -121,6 +123,7 @@ class Judge:
         except ValidationError as exc:
             faults.extend(field_faults(exc, Webhook, raw))
         faults.extend(check_spec(raw["spec"]))
+        faults.extend(check_validators(raw["spec"].get("response_validators")))
         faults.extend(self._check_body(raw["spec"]))
         faults = [fault for fault in faults if fault.severity is Severity.ERROR]
         return (None if faults else webhook), faults
@@ -200,6 +203,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> Iterator[Fault]:
             if not (fault.code == "field.missing" and len(fault.path) == 2):
                 yield fault
     yield from check_spec(raw)
+    yield from check_validators(raw.get("response_validators"))
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

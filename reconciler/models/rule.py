@@ -42,7 +42,7 @@ _MEDIA_TYPE: Final = re.compile(
     )
 )
 _CHARSET: Final = re.compile(r";[ \t]*charset=\"?([^\s;\"]*)", re.IGNORECASE)
-_NO_EFFECT_YET: Final = ("auth", "response_validators", "when")
+_NO_EFFECT_YET: Final = ("auth", "when")
 
 
 def check_spec(spec: Mapping[str, Any]) -> Faults:
@@ -54,7 +54,6 @@ def check_spec(spec: Mapping[str, Any]) -> Faults:
     yield from _check_body(spec)
     yield from _check_globs(("spec", "filters"), spec.get("filters"))
     yield from _check_auth(spec)
-    yield from _check_validators(spec.get("response_validators"))
     yield from check_signing(spec)
     for key in _NO_EFFECT_YET:
         if spec.get(key):
@@ -225,13 +224,3 @@ def _check_oauth2(oauth2: Mapping[str, Any]) -> Faults:
 def _check_credential(path: Path, value: object) -> Faults:
     if isinstance(value, str) and value and not secret_names(value):
         yield plain_secret(path)
-
-
-def _check_validators(validators: object) -> Faults:
-    for index, validator in enumerate(validators if isinstance(validators, list) else ()):
-        json_path = validator.get("json_path") if isinstance(validator, Mapping) else None
-        if isinstance(json_path, str) and json_path and not json_path.startswith("$"):
-            path = ("spec", "response_validators", index, "json_path")
-            yield Fault(
-                "validator.json_path", path, f"`{show(path)}` must begin with $: {json_path[:80]}", "like $.data.status"
-            )

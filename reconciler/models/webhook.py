@@ -137,11 +137,14 @@ class Filters(Model):
 
 
 class ResponseValidator(Model):
-    """An answer counts as delivered only if the value at `json_path` is one of `expected_values`."""
+    """An answer counts as delivered only if something stands at `json_path` and is one of `expected_values`; where the
+    path leads to several values, all of them. An answer that is not JSON, or longer than 64 KiB, never does."""
 
-    json_path: Line = Field(description="Where to look in the JSON answer, beginning with `$`.")
-    expected_values: Many[str | int | float | bool | None] = Field(
-        min_length=1, description="One of these must stand there."
+    json_path: Line = Field(description="Where to look in the JSON answer: a JSONPath (RFC 9535), like $.data.status.")
+    expected_values: Many[str | int | Annotated[float, Field(allow_inf_nan=False)] | bool | None] = Field(
+        min_length=1,
+        description="One of these must stand there. A text also stands for the number, true, false or null that it "
+        'spells: "200" is expected by 200, while 200 is not by "200".',
     )
 
 
@@ -342,7 +345,6 @@ class Webhook(Model):
         spec = self.spec
         fields = {
             "spec.auth": spec.auth is not None,
-            "spec.response_validators": bool(spec.response_validators),
             "spec.when": spec.when is not None,
         }
         return tuple(path for path, is_set in fields.items() if is_set)

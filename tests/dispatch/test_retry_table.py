@@ -141,3 +141,9 @@ def test_a_receiver_that_asks_for_nothing_more_is_as_good_as_gone(status):
 
     assert destination_of(result, HONOURS) is Destination.GONE
     assert (judge(result, HONOURS).outcome is Outcome.DELIVERED) is (status == 200)
+
+
+def test_a_policy_that_says_no_is_the_same_as_one_that_says_nothing():
+    """So that webhooks stored before there was the field do not differ from their manifests."""
+    assert Retry(honour_webhook_delivery=False) == Retry()
+    assert "honour_webhook_delivery" not in Retry(honour_webhook_delivery=False).model_dump(exclude_none=True)
