@@ -1,4 +1,4 @@
-"""`deliveries list|show`: what was sent, what came back, what happens next."""
+"""`deliveries list|show`: what was sent, what came back, what happens next. `replay|cancel` stand in `cli.operate`."""
 
 import asyncio
 from dataclasses import replace
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from reconciler.cli import view
+from reconciler.cli.operate import cancel, replay
 from reconciler.cli.option import format_option, store_option, store_url
 from reconciler.cli.state import reading, whole_delivery_id, whole_event_id
 from reconciler.cli.view_attempt import DELIVERIES, delivery_row, out_delivery
@@ -18,7 +19,7 @@ from reconciler.store.base import DeliveryFilter, Page
 
 @click.group()
 def deliveries() -> None:
-    """List and show deliveries with their attempts."""
+    """List, show, replay and cancel deliveries."""
 
 
 @deliveries.command("list")
@@ -63,6 +64,10 @@ def show(ctx: click.Context, /, output_format: str, delivery_id: str, **_: Any) 
         view.out_json(delivery.in_full(attempts))
         return
     out_delivery(delivery, attempts)
+
+
+deliveries.add_command(replay)
+deliveries.add_command(cancel)
 
 
 async def _list(url: str, page: Page, where: DeliveryFilter) -> tuple[Delivery, ...]:

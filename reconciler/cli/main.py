@@ -52,7 +52,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "webhooks": LazyCommand("webhook", "List and show live webhooks."),
     "send": LazyCommand("event", "Send events from a file to a daemon."),
     "events": LazyCommand("event", "List and show received events."),
-    "deliveries": LazyCommand("delivery", "List and show deliveries with their attempts."),
+    "deliveries": LazyCommand("delivery", "List, show, replay and cancel deliveries."),
     "run": LazyCommand("daemon", "Run the dispatcher: take events in, deliver them.", is_service=True),
     "sandbox": LazyCommand("sandbox", "Run a local server that behaves like Okta Workflows.", is_service=True),
     "demo": LazyCommand("demo", "The whole path on this machine: plan, apply, deliver, look.", is_service=True),

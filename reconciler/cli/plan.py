@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from reconciler import VERSION
 from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
 from reconciler.cli import view
+from reconciler.cli.approval import says_yes
 from reconciler.cli.impact import impact_options, measured_plan_of
 from reconciler.cli.option import (
     ca_option,
@@ -251,22 +252,10 @@ async def _publish(
 
 
 async def is_approved(made: Plan, output_format: str, options: Mapping[str, Any]) -> bool:
-    """Whether the terminal says `yes` to a plan; if not, that nothing was changed is said. Waits in the event loop, so
-    that Ctrl-C interrupts."""
+    """Whether the terminal says `yes` to a plan; if not, that nothing was changed is said."""
     if output_format == "json" or not sys.stdout.isatty():
         out_plan(made, plan_view(options, err=True), err=True)  # nobody approves what they cannot see
-    click.echo(PROMPT, nl=False, err=True)
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(sys.stdin.fileno(), readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
-    if sys.stdin.readline().strip() == "yes":
-        return True
-    view.say("\nApply cancelled; nothing was changed.")
-    return False
+    return await says_yes(PROMPT, refusal="Apply cancelled; nothing was changed.")
 
 
 def refused(made: Plan) -> int:

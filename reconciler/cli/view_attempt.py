@@ -8,7 +8,7 @@ import click
 from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.cli.view_table import Table, short_id, to_seconds, without_year
-from reconciler.models.delivery import Attempt, Delivery, Fault, State, iso_time
+from reconciler.models.delivery import Action, Attempt, Delivery, Fault, State, iso_time
 
 STATE_COLOURS: Final = {
     State.PENDING: "yellow",
@@ -17,6 +17,7 @@ STATE_COLOURS: Final = {
     State.DEAD: "red",
     State.CANCELLED: "bright_black",
 }
+PAST: Final = {Action.REPLAY: "replayed", Action.CANCEL: "cancelled"}
 OUTCOME_COLOURS: Final = {"delivered": "green", "retryable": "yellow", "unknown": "yellow", "permanent": "red"}
 PHASES: Final = (
     ("DNS", "dns_ms"),
@@ -59,8 +60,11 @@ def delivery_row(delivery: Delivery) -> list[str]:
 
 
 def state_text(delivery: Delivery) -> str:
-    """The state with its reason, coloured."""
-    text = f"{delivery.state.value} ({delivery.reason.value})" if delivery.reason else delivery.state.value
+    """The state with its reason, coloured; a replay that is not over says that it is one."""
+    why = delivery.reason.value if delivery.reason else ""
+    if delivery.replays and not delivery.state.is_finished:
+        why = "replayed"
+    text = f"{delivery.state.value} ({why})" if why else delivery.state.value
     return click.style(text, fg=STATE_COLOURS[delivery.state])
 
 
@@ -79,18 +83,31 @@ def out_delivery(delivery: Delivery, attempts: Sequence[Attempt]) -> None:
         "next attempt": iso_time(delivery.next_attempt_at) or "",
         "waits because": view.visible(delivery.note or ""),
         "revision": f"{delivery.revision}" + (f" (commit {delivery.commit[:12]})" if delivery.commit else ""),
+        "replay of": delivery.replay_of or "",
     }
     view.out(click.style(f"delivery {delivery.id}", bold=True))
     for line in fact_lines(facts):
         view.out(line)
+    _out_interventions(delivery, 0)
     for attempt in attempts:
         view.out("")
         view.out(click.style(f"attempt {attempt.number}", bold=True) + f"  {iso_time(attempt.started_at)}")
         if attempt.result is None:
             view.out("  under way")
-            continue
-        for line in invocation_lines(attempt.result):
-            view.out(line)
+        else:
+            for line in invocation_lines(attempt.result):
+                view.out(line)
+        _out_interventions(delivery, attempt.number)
+
+
+def _out_interventions(delivery: Delivery, after_attempt: int) -> None:
+    """The replays and cancels that came after an attempt."""
+    for item in delivery.interventions:
+        if item.after_attempt == after_attempt:
+            why = f": {view.visible(item.reason)}" if item.reason else ""
+            deed = click.style(PAST[item.action], bold=True)
+            view.out("")
+            view.out(f"{deed}  {iso_time(item.given_at)} by {view.visible(item.given_by)}{why}")
 
 
 def fact_lines(facts: Mapping[str, str]) -> Iterator[str]:

@@ -61,7 +61,7 @@ class _Column:
 
 def out_table(table: Table, rows: Sequence[Sequence[str]]) -> None:
     """The table on stdout. Cells may be styled; text from outside must have been made visible."""
-    for line in table_lines(table, rows, width=_terminal_columns()):
+    for line in table_lines(table, rows, width=terminal_columns()):
         view.out(line)
 
 
@@ -87,7 +87,7 @@ def table_lines(table: Table, rows: Sequence[Sequence[str]], *, width: int | Non
 
 def out_fields(fields: Sequence[tuple[str, str, str, str]], *, last: str) -> None:
     """A schema's fields, (path, type, `last`, meaning) each: a table, or on a terminal too narrow for it paragraphs."""
-    table, columns = Table(("PATH", "TYPE", last.upper(), "MEANING")), _terminal_columns()
+    table, columns = Table(("PATH", "TYPE", last.upper(), "MEANING")), terminal_columns()
     lines = list(table_lines(table, fields, width=None if columns is None else sys.maxsize))
     if columns is not None and max(map(width_of, lines)) > columns:
         lines = [line for field in fields for line in _paragraph(*field, last=last, width=columns)]
@@ -153,7 +153,7 @@ def first_and_count(text: str) -> str:
     return f"{first} +{len(others)}" if others else first
 
 
-def _terminal_columns() -> int | None:
+def terminal_columns() -> int | None:
     """The terminal's width; None for a pipe or a file."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 

@@ -139,7 +139,8 @@ class Worker:
         """Work until `drain` is called. An unexpected error propagates, and so does a store that stays away."""
         async with asyncio.TaskGroup() as group:
             recorder = group.create_task(self._recorder.run())
-            keepers = [group.create_task(self._refresh_forever()), group.create_task(self._expire_forever())]
+            forever = (self._refresh_forever, self._look_forever, self._expire_forever)
+            keepers = [group.create_task(keep()) for keep in forever]
             try:
                 await self._claim_forever(group)
             finally:
@@ -181,6 +182,14 @@ class Worker:
             self._moved.clear()
             is_moved = await self._lanes.refresh(self._patience)
             if await self._halts.refresh(self._patience) or is_moved:
+                self.wake()
+
+    async def _look_forever(self) -> None:
+        """Another process may have made something due on our file: a replay, a trigger, an apply."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            wake_at = await self._patience("next_wake_at", self._store.next_wake_at)
+            if wake_at is not None and wake_at <= self._clock.now():
                 self.wake()
 
     # Leases

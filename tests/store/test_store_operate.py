@@ -1,4 +1,4 @@
-"""Interventions: which deliveries a selection means, what replaying and cancelling does to them, and what it never does."""
+"""Interventions: which deliveries a selection means, what replaying and cancelling does to them, and what never."""
 
 from collections.abc import Mapping
 from typing import Any
