@@ -56,6 +56,13 @@ class SecretResolver:
             self._judge(name, host)
         return {name: self._read(self._bindings[name]) for name in sorted({name for name, _ in wanted})}
 
+    def value(self, name: str) -> str:
+        """The value of a bound name, for use on this machine alone. Raises SecretError."""
+        if name not in self._bindings:
+            hint = "name the binding file by `--secrets`" if self._path is None else "add it to the binding file"
+            raise SecretError(f"secret `{name}` is not bound", name=name, hint=hint)
+        return self._read(self._bindings[name])
+
     def unresolved(self, webhook: Webhook) -> str | None:
         """Why `values` would fail, as one line for people, or None."""
         try:
