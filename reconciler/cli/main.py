@@ -35,6 +35,7 @@ class LazyCommand:
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "validate": LazyCommand("manifest", "Check manifests; report every problem at once."),
+    "check": LazyCommand("check", "Check manifests and run the tests among them."),
     "fmt": LazyCommand("fmt", "Rewrite manifests in the one layout, comments kept."),
     "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests, events and plans."),
     "explain": LazyCommand("manifest", "Print a schema as a table."),

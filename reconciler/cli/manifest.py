@@ -51,7 +51,7 @@ def validate(
     given = read_variables(variables, [Path(file) for file in var_files])
     now = datetime.now(UTC)
     manifests = load_manifests(
-        chosen, variables=given, bindings=bindings, rehearse=True, cache=manifest_cache(), now=now
+        chosen, variables=given, bindings=bindings, rehearse=True, cache=manifest_cache(), now=now, tests=True
     )
     manifests = replace(manifests, problems=(*problems, *_empty(manifests, chosen), *manifests.problems))
     out_manifests(manifests, chosen, output_format)

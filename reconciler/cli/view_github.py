@@ -17,7 +17,7 @@ SHOWN_MAX: Final = 10  # annotations of one kind that GitHub shows a step
 _LINE_BREAK: Final = re.compile(r"([\r\n])")
 
 
-def annotations(problems: Sequence[Problem]) -> Iterator[str]:
+def annotations(problems: Sequence[Problem], *, name: str = "reconciler validate") -> Iterator[str]:
     """A line for each problem that GitHub shows, errors before warnings; then one that counts the others."""
     left_out: list[Problem] = []
     for severity in Severity:
@@ -26,7 +26,7 @@ def annotations(problems: Sequence[Problem]) -> Iterator[str]:
         left_out += of_kind[SHOWN_MAX:]
     if left_out:
         said = f"{remaining(left_out)}\nGitHub shows {SHOWN_MAX} of each kind; `--format text` shows all"
-        yield f"::notice title=reconciler validate::{_data(said)}"
+        yield f"::notice title={name}::{_data(said)}"
 
 
 def _annotation(problem: Problem) -> str:

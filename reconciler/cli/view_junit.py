@@ -1,6 +1,7 @@
 """Problems as JUnit XML, for pipelines that show test reports: a suite for each file, a case for each document.
 
-Called by `validate`. The XML is ASCII and well-formed whatever manifests say; what XML cannot hold is spelt out.
+Called by `validate` and `check`. The XML is ASCII and well-formed whatever manifests say; what XML cannot hold is spelt
+out.
 """
 
 import re
@@ -63,8 +64,8 @@ class Suite:
             case.problems.append(problem)
 
 
-def junit_xml(outlines: Iterable[Outline], problems: Iterable[Problem]) -> str:
-    """The report; its last line is not ended. Warnings do not fail a case, they are its output."""
+def junit_xml(outlines: Iterable[Outline], problems: Iterable[Problem], *, name: str = "reconciler validate") -> str:
+    """The report under a name; its last line is not ended. Warnings do not fail a case, they are its output."""
     suites: dict[str, Suite] = {}
     for outline in outlines:
         suite = suites.setdefault(outline.file, Suite(outline.file))
@@ -75,7 +76,7 @@ def junit_xml(outlines: Iterable[Outline], problems: Iterable[Problem]) -> str:
     for file, found in by_file.items():
         suites.setdefault(file, Suite(file)).put(found)
     every = [case for suite in suites.values() for case in suite.cases]
-    root = ElementTree.Element("testsuites", _counts("reconciler validate", every))
+    root = ElementTree.Element("testsuites", _counts(name, every))
     for file, suite in sorted(suites.items()):
         element = ElementTree.SubElement(root, "testsuite", _counts(file, suite.cases))
         for case in suite.cases:

@@ -20,7 +20,7 @@ def out_manifests(manifests: Manifests, paths: Sequence[Path], output_format: st
     """The report in one of the formats that `validate` knows, on stdout. `paths` are what was validated."""
     match output_format:
         case "json":
-            view.out_json(_report(manifests.problems))
+            view.out_json(report_of(manifests.problems))
         case "github":
             from reconciler.cli.view_github import annotations
 
@@ -73,7 +73,8 @@ def remaining(problems: Sequence[Problem]) -> str:
     return f"+{len(problems)} more: {' and '.join(kinds)}"
 
 
-def _report(problems: Sequence[Problem]) -> dict[str, Any]:
+def report_of(problems: Sequence[Problem]) -> dict[str, Any]:
+    """Problems as JSON, with their counts."""
     errors = sum(problem.is_error for problem in problems)
     return {
         "format_version": FORMAT_VERSION,

@@ -22,8 +22,9 @@ from reconciler.manifest.layout import Order, Section, lay_out
 from reconciler.manifest.parse import parse
 from reconciler.models.fault import Path
 from reconciler.models.webhook import Project, Webhook
+from reconciler.models.webhook_test import WebhookTest
 
-MODELS: Final[dict[str, type[BaseModel]]] = {"Webhook": Webhook, "Project": Project}
+MODELS: Final[dict[str, type[BaseModel]]] = {"Webhook": Webhook, "Project": Project, "WebhookTest": WebhookTest}
 
 _STRUCTURE: Final = frozenset(  # of such a file nobody knows what it says
     f"yaml.{name}" for name in ("syntax", "character", "tag", "alias", "merge_key", "depth", "documents")

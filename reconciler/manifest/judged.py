@@ -127,6 +127,13 @@ class FileJudge:
                 problem for index, fault in faults for problem in self._placed(parsed.documents[index], parsed, [fault])
             ]
 
+    def places(self, file: str, raw: bytes, faults: Iterable[tuple[int, Fault]]) -> list[Problem]:
+        """The same for documents without a fault of their own: a problem for each fault, in order."""
+        text, _ = decode(file, raw)
+        with self._parsed(file, text) as parsed:
+            origins = [(*self._placer.origin(parsed.documents[index], fault), fault) for index, fault in faults]
+            return [self._placer.problem(*origin) for origin in origins]
+
     @contextmanager
     def _parsed(self, file: str, text: str) -> Iterator[Parsed]:
         """The file, parsed, its text at hand for the places of faults meanwhile."""

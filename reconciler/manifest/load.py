@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -23,13 +23,17 @@ from reconciler.manifest.cache import Cache
 from reconciler.manifest.file import decode, find_files, read_bytes
 from reconciler.manifest.judged import FileJudge, Ground, Head, Judged
 from reconciler.manifest.memory import Memory
-from reconciler.manifest.parse import Document, parse
+from reconciler.manifest.parse import Document, Parsed, parse
 from reconciler.manifest.project import FoundProject, find_project
 from reconciler.manifest.share import judge_files
+from reconciler.manifest.validate import check_head
 from reconciler.models.binding import Binding
 from reconciler.models.fault import Fault
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Project, Webhook, WebhookName
+
+if TYPE_CHECKING:
+    from reconciler.manifest.webhook_test import ReadyTest
 
 _PROJECT: Final = re.compile(rb"""kind["']?\s*:\s*["']?Project""")  # as nearly everybody writes it
 _WINDOW: Final = re.compile(rb"not_before|not_after")
@@ -60,11 +64,15 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class ManifestTest:
-    """A `kind: WebhookTest` document; plan and apply pass it over. `read` gives it as it was written."""
+    """A `kind: WebhookTest` document; plan and apply pass it over. `read` gives it as it was written; `ready` is None
+    where it has an error, or where tests were not asked for. `index` is as in `Source`."""
 
     file: str
     line: int
     read: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
+    index: int = 0
+    name: str | None = None
+    ready: "ReadyTest | None" = field(default=None, repr=False, compare=False)
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -85,6 +93,11 @@ class Manifests:
     heads: tuple[tuple[str, Head], ...]
     files: int
     project_source: Source | None = None
+    again: "_Again | None" = field(default=None, repr=False, compare=False)
+
+    def places(self, file: str, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:
+        """What others have found out about sound documents of one file, by their index, as problems in this order."""
+        return self.again.places(file, faults) if self.again is not None and faults else []
 
     @cached_property
     def sources(self) -> Mapping[WebhookName, Source]:
@@ -131,17 +144,20 @@ def load_manifests(
     cache: Cache | None = None,
     workers: int | None = None,
     now: datetime | None = None,
+    tests: bool = False,
 ) -> Manifests:
     """Read and judge every manifest under `paths`, which are files and folders.
 
     `variables` are put in for `${var:NAME}`. With `bindings`, secrets that the daemon would not resolve are warned of.
     With `rehearse`, each body is rendered over the built-in events of its triggers, which costs a few milliseconds a
-    body. With `now`, signing keys that have ended, or of which none is valid yet, are warned of. With a `cache`, what
-    was judged before is not judged again. `workers` is the number of processes; None: as many as help. The result is
-    the same for every cache and number. Raises nothing for what people wrote: it is all in `problems`.
+    body. With `now`, signing keys that have ended, or of which none is valid yet, are warned of. With `tests`, those
+    that `check` runs are judged too. With a `cache`, what was judged before is not judged again. `workers` is the
+    number of processes; None: as many as help. The result is the same for every cache and number. Raises nothing for
+    what people wrote: it is all in `problems`.
     """
     with _collector_off():
-        return _Loading(Ground(variables or {}, bindings, rehearses=rehearse, now=now), cache, workers).load(paths)
+        ground = Ground(variables or {}, bindings, rehearses=rehearse, now=now)
+        return _Loading(ground, cache, workers, tests).load(paths)
 
 
 def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
@@ -179,6 +195,7 @@ class _Loading:
     ground: Ground  # as far as it is known before a file is read
     cache: Cache | None
     workers: int | None
+    judges_tests: bool
     raws: dict[str, bytes] = field(default_factory=dict)
     problems: set[Problem] = field(default_factory=set)
 
@@ -199,15 +216,31 @@ class _Loading:
         for judged in verdicts.values():
             self.problems.update(judged.problems)
         self._check_names(verdicts, FileJudge(ground))
-        return self._manifests(found, verdicts, _Again(ground, self.raws), len(files))
+        again = _Again(ground, self.raws)
+        ready = self._judge_tests(paths, verdicts, again) if self.judges_tests else {}
+        return self._manifests(found, verdicts, again, ready, len(files))
 
-    def _manifests(self, found: FoundProject, verdicts: Mapping[str, Judged], again: "_Again", files: int) -> Manifests:
+    def _manifests(
+        self,
+        found: FoundProject,
+        verdicts: Mapping[str, Judged],
+        again: "_Again",
+        ready: Mapping[tuple[str, int], "ReadyTest"],
+        files: int,
+    ) -> Manifests:
         heads = tuple([(file, head) for file, judged in verdicts.items() for head in judged.heads])
         return Manifests(
             webhooks=tuple(sorted(_webhooks(verdicts, again), key=lambda webhook: webhook.name)),
             project=found.project or Project(),
             tests=tuple(
-                ManifestTest(file, head.line, partial(again.value, file, head.index))
+                ManifestTest(
+                    file,
+                    head.line,
+                    partial(again.value, file, head.index),
+                    head.index,
+                    head.name,
+                    ready.get((file, head.index)),
+                )
                 for file, head in heads
                 if head.kind == "WebhookTest"
             ),
@@ -215,6 +248,7 @@ class _Loading:
             heads=heads,
             files=files,
             project_source=_source(found.file.document) if found.file else None,
+            again=again,
         )
 
     def _judge(self, memory: Memory | None) -> tuple[FoundProject, Ground, dict[str, Judged]]:
@@ -249,9 +283,33 @@ class _Loading:
         for file, faults in found.items():
             self.problems.update(judge.place(file, self.raws[file], faults))
 
+    def _judge_tests(
+        self, paths: Sequence[Path], verdicts: Mapping[str, Judged], again: "_Again"
+    ) -> "dict[tuple[str, int], ReadyTest]":
+        """The tests without an error, by file and index. They are judged anew each time: they depend on other files,
+        and few commands ask for them."""
+        from reconciler.manifest.webhook_test import Around, judge_test
+
+        heads = [(file, head) for file, judged in verdicts.items() for head in judged.heads]
+        webhooks = sorted({head.name for _, head in heads if head.kind == "Webhook" and head.name is not None})
+        folders = [path if path.is_dir() else path.parent for path in paths]
+        tests = [(file, head) for file, head in heads if head.kind == "WebhookTest"]
+        ready: dict[tuple[str, int], ReadyTest] = {}
+        found: dict[str, list[tuple[int, Fault]]] = {}
+        for file, index, fault in _clashes(tests):
+            found.setdefault(file, []).append((index, fault))
+        for file, head in tests:
+            test, faults = judge_test(again.value(file, head.index), Around(file, webhooks, folders))
+            found.setdefault(file, []).extend((head.index, fault) for fault in faults)
+            if test is not None and again.is_sound(file, head.index):
+                ready[file, head.index] = test
+        for file, more in found.items():
+            self.problems.update(again.judge.place(file, self.raws[file], more))
+        return ready
+
 
 def _clashes(named: Sequence[tuple[str, Head]]) -> Iterator[tuple[str, int, Fault]]:
-    """What no two webhooks may say alike: file and index of the later one, and its fault."""
+    """What no two webhooks, or no two tests, may say alike: file and index of the later one, and its fault."""
     first_by_name: dict[str, tuple[str, Head]] = {}
     first_by_origin: dict[str, tuple[str, Head]] = {}
     for item in sorted(named, key=lambda item: (item[0], item[1].line, item[1].column)):
@@ -269,26 +327,42 @@ class _Again:
     """What documents say, read anew from what their files held: of most of them, nobody asks."""
 
     def __init__(self, ground: Ground, raws: Mapping[str, bytes]) -> None:
-        self._judge = FileJudge(replace(ground, bindings=None, rehearses=False))
+        self.judge = FileJudge(replace(ground, bindings=None, rehearses=False))
         self._variables = ground.variables
         self._raws = raws
         self._file = ""
         self._judged = Judged(())
+        self._parsed_file = ""
+        self._parsed = Parsed()
 
     def canonical(self, file: str, index: int) -> bytes:
         """The canonical document of a webhook without an error."""
         if self._file != file:  # those of one file are asked for one after the other
-            self._file, self._judged = file, self._judge.judge(file, self._raws[file])
+            self._file, self._judged = file, self.judge.judge(file, self._raws[file])
         found = self._judged.canonical[index]
         assert found is not None
         return found
 
     def value(self, file: str, index: int) -> Mapping[str, Any]:
         """A document as written."""
-        value: Mapping[str, Any] = (
-            parse(file, decode(file, self._raws[file])[0], self._variables).documents[index].value
-        )
+        value: Mapping[str, Any] = self._parse(file).documents[index].value
         return value
+
+    def is_sound(self, file: str, index: int) -> bool:
+        """Whether nothing is wrong with a document's YAML and its head."""
+        parsed = self._parse(file)
+        has_faults = any(place == index for place, _ in parsed.faulty)
+        return not has_faults and not any(check_head(parsed.documents[index].value))
+
+    def places(self, file: str, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:
+        """The places of faults in sound documents, in their order."""
+        return self.judge.places(file, self._raws[file], faults)
+
+    def _parse(self, file: str) -> Parsed:
+        if self._parsed_file != file:
+            self._parsed = parse(file, decode(file, self._raws[file])[0], self._variables)
+            self._parsed_file = file
+        return self._parsed
 
 
 def _webhooks(verdicts: Mapping[str, Judged], again: _Again) -> Iterator[Webhook]:

@@ -53,13 +53,13 @@ def _faults_of(spec: Spec, secrets: Mapping[str, str]) -> Iterator[Fault]:
 def _fault(
     spec: Spec, error: TemplateError, name: str, trigger: Trigger, event: Any, secrets: Mapping[str, str]
 ) -> Fault:
-    path = ("spec", "body_template", *_leaf_of(spec, event, secrets))
+    path = ("spec", "body_template", *leaf_of(spec, event, secrets))
     message = f"{error.message}, with the sample event `{name}` of {trigger.value}"
     end = None if error.column is None else error.column + 1
     return Fault("template.render", path, message, error.hint, line=error.line, column=error.column, end_column=end)
 
 
-def _leaf_of(spec: Spec, event: Any, secrets: Mapping[str, str]) -> tuple[str | int, ...]:
+def leaf_of(spec: Spec, event: Any, secrets: Mapping[str, str]) -> tuple[str | int, ...]:
     """The keys to the leaf of a mapping body that cannot be rendered; none where it is a text, or the whole."""
     if not isinstance(spec.body_template, Mapping):
         return ()

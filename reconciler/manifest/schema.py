@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 from reconciler.models.event import event_schema
 from reconciler.models.field import format_duration
 from reconciler.models.webhook import API_VERSION, Approval, Method, Ordering, Project, Status, Trigger, Webhook
+from reconciler.models.webhook_test import WebhookTest
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 VARIABLE: Final = {
@@ -58,12 +59,12 @@ def schema_text(schema: Schema) -> str:
 
 def manifest_schema() -> Schema:
     """The JSON Schema (2020-12) of one manifest document: a Webhook, a Project or a WebhookTest."""
-    models: list[type[BaseModel]] = [Webhook, Project]
+    models: list[type[BaseModel]] = [Webhook, Project, WebhookTest]
     _, generated = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions: dict[str, Schema] = generated["$defs"]
     for definition in definitions.values():
         _tidy(definition)
-    webhook, project = definitions.pop("Webhook"), definitions.pop("Project")
+    webhook, project, test = (definitions.pop(model.__name__) for model in models)
     definitions["Defaults"] = _defaults(definitions["Spec"])
     defaults = definitions["ProjectSpec"]["properties"]["defaults"]
     definitions["ProjectSpec"]["properties"]["defaults"] = {
@@ -73,9 +74,8 @@ def manifest_schema() -> Schema:
     for definition in definitions.values():
         _take_variables(definition)
     definitions["Variable"] = dict(VARIABLE)
-    test: Schema = {"properties": {"metadata": {"type": "object"}, "spec": {"type": "object"}}, "required": ["spec"]}
     kinds = {"Webhook": (webhook, "A declared webhook."), "Project": (project, "What holds for every webhook.")}
-    kinds["WebhookTest"] = (test, "A test of webhooks, for `reconciler check`; plan and apply pass it over.")
+    kinds["WebhookTest"] = (test, "A test of a webhook, for `reconciler check`; plan and apply pass it over.")
     for kind, (schema, description) in kinds.items():
         definitions[kind] = _document(kind, schema, description)
     return {
@@ -186,17 +186,19 @@ def explain_event() -> list[Field]:
 
 
 def explain_manifest() -> list[Field]:
-    """The fields of a webhook's manifest, depth first."""
-    schema = Webhook.model_json_schema(ref_template="#/$defs/{model}")
+    """The fields of a webhook's manifest, depth first, then those of a test, whose paths begin with its kind."""
+    return [*_explain(Webhook, ""), *_explain(WebhookTest, "WebhookTest.")]
+
+
+def _explain(model: type[BaseModel], prefix: str) -> Iterator[Field]:
+    schema = model.model_json_schema(ref_template="#/$defs/{model}")
     for definition in (schema, *schema["$defs"].values()):
         _tidy(definition)
-    rows = []
     for path, field in _walk(schema, schema, ""):
         default = field.get("default", "")
         if path.startswith("spec.") and "." not in path.removeprefix("spec.") and isinstance(default, dict | list):
             default = "" if not default else "see below"
-        rows.append(Field(path, _type_name(field, schema), field.get("description", ""), _shown(default)))
-    return rows
+        yield Field(prefix + path, _type_name(field, schema), field.get("description", ""), _shown(default))
 
 
 def _shown(default: Any) -> str:

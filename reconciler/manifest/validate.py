@@ -92,7 +92,7 @@ class Judge:
         metadata = metadata if isinstance(metadata, Mapping) else {}
         spec = merge(self._defaults, spec if isinstance(spec, Mapping) else {})
         faults: list[Fault] = []
-        raw = {"metadata": _literal(metadata, ("metadata",), faults), "spec": _texts_of_spec(spec, faults)}
+        raw = {"metadata": literal(metadata, ("metadata",), faults), "spec": _texts_of_spec(spec, faults)}
         self._add_partials(raw["spec"])
         webhook = None
         try:
@@ -174,9 +174,9 @@ def judge_project(document: Mapping[str, Any]) -> tuple[Project | None, list[Fau
     faults: list[Fault] = []
     spec = spec if isinstance(spec, Mapping) else {}
     raw = {
-        "metadata": _literal(metadata, ("metadata",), faults) if isinstance(metadata, Mapping) else {},
+        "metadata": literal(metadata, ("metadata",), faults) if isinstance(metadata, Mapping) else {},
         "spec": {
-            key: value if key == "defaults" else _literal(value, ("spec", key), faults) for key, value in spec.items()
+            key: value if key == "defaults" else literal(value, ("spec", key), faults) for key, value in spec.items()
         },
     }
     project = None
@@ -230,12 +230,12 @@ def _check_name(metadata: Mapping[str, Any]) -> Iterator[Fault]:
 def _texts_of_spec(spec: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
     """The spec with what no secret is put into as it will stand; references elsewhere stay until they are sent."""
     return {
-        key: (_secret_field if key in SECRET_FIELDS else _literal)(value, ("spec", key), faults)
+        key: (_secret_field if key in SECRET_FIELDS else literal)(value, ("spec", key), faults)
         for key, value in spec.items()
     }
 
 
-def _literal(value: Any, path: Path, faults: list[Fault]) -> Any:
+def literal(value: Any, path: Path, faults: list[Fault]) -> Any:
     """A value that no secret is put into: `$${` becomes the `${` it stands for, a reference is a fault."""
     return _map_text(value, path, lambda text, where: _unescape(text, where, faults)) if _refers(value) else value
 

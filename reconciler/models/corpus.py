@@ -5,6 +5,7 @@ the vendor has been seen to send is among them, and what people can type is in a
 """
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ HOSTILE: Final = (
     'quote " backslash \\ line\nfeed\r\n tab\t nul\0 \u2028\u2029 </script> {{x}} {{{y}}} ${secret:z} '
     "👩‍🚀 \u202eעברית \ud83d ,}]'`"
 )
+OLDER_PAYLOAD: Final = "older payload"  # the sample that lacks what the schema says came later
 _SECONDS: Final = "1795424400.851898000"
 _TIMES: Final = ("event_time", "creation_date", "revocation_date")
 _NEWER: Final = ("grantee", "access_duration_in_seconds", "custom_fields")  # `x-since` in the schema
@@ -26,6 +28,12 @@ _NEWER: Final = ("grantee", "access_duration_in_seconds", "custom_fields")  # `x
 def corpus(trigger: Trigger) -> tuple[Sample, ...]:
     """The events of a trigger, by name. They are shared: do not change them."""
     return tuple((name, make(_complete(trigger))) for name, make in _MAKERS.items())
+
+
+def complete_event(trigger: Trigger) -> dict[str, JsonValue]:
+    """The event of a trigger with every field, for the caller to change; docs/testing.md shows it, and manifests' tests
+    rely on it."""
+    return deepcopy(dict(corpus(trigger))["complete"])
 
 
 def _complete(trigger: Trigger) -> dict[str, Any]:
@@ -153,6 +161,6 @@ _MAKERS: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "nulls": _nulls,
     "empty": _empty,
     "no groups": _no_groups,
-    "older payload": _older,
+    OLDER_PAYLOAD: _older,
     "other types": _other_types,
 }

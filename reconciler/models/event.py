@@ -180,7 +180,11 @@ class Event:
 
 
 class EventProblem(ValueError):
-    """An item that the schema cannot take; the message says what and where."""
+    """An item that the schema cannot take; the message says what and where, `keys` lead there."""
+
+    def __init__(self, message: str, keys: tuple[str | int, ...] = ()) -> None:
+        super().__init__(message)
+        self.keys = keys
 
 
 def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
@@ -192,10 +196,10 @@ def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
         model.model_validate(_as_python(payload))
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
-        path = ".".join(
-            f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"] if part not in _UNION_TAGS
-        )
-        raise EventProblem(f"`{path}` {_wording(first['type'], first['msg'])}: {_short(first['input'])}") from None
+        keys = tuple(part for part in first["loc"] if part not in _UNION_TAGS)
+        path = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in keys)
+        message = f"`{path}` {_wording(first['type'], first['msg'])}: {_short(first['input'])}"
+        raise EventProblem(message, keys) from None
     named = {
         "event_type": payload["event_type"],
         "event_time": payload.get("event_time"),
@@ -203,7 +207,9 @@ def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
     }
     for path, text in named.items():
         if isinstance(text, str) and not _is_utf8(text):
-            raise EventProblem(f"`{path}` holds a lone surrogate, which UTF-8 cannot carry: {text!r:.60}")
+            raise EventProblem(
+                f"`{path}` holds a lone surrogate, which UTF-8 cannot carry: {text!r:.60}", tuple(path.split("."))
+            )
     return payload
 
 

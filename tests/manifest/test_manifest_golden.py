@@ -20,7 +20,7 @@ FAULTS_OF_LINE_ONE = {"document-list", "document-without-kind", "document-withou
 
 def shown(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(path.parent)
-    problems = load_manifests([Path(path.name)]).problems
+    problems = load_manifests([Path(path.name)], tests=True).problems
     return "".join(f"{click.unstyle(format_problem(problem))}\n" for problem in problems)
 
 
@@ -35,13 +35,13 @@ def test_each_bad_manifest_has_one_problem_in_the_words_of_its_golden_text(
         golden.write_text(text, "utf-8")
 
     assert text == golden.read_text("utf-8")
-    assert len(load_manifests([file]).problems) == 1
+    assert len(load_manifests([file], tests=True).problems) == 1
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
 def test_a_problem_spans_characters_that_are_there(file: Path) -> None:
     """Editors underline from start to end: both lie on one line of the file, the end after the start."""
-    (problem,) = load_manifests([file]).problems
+    (problem,) = load_manifests([file], tests=True).problems
     rows = file.read_text("utf-8").split("\n")
 
     assert problem.line and problem.column and problem.end_line and problem.end_column
@@ -57,7 +57,7 @@ def test_no_golden_text_is_left_behind() -> None:
 
 def test_every_code_has_its_rule() -> None:
     """The list of codes is the one place that says what each stands for."""
-    used = {problem.code for file in BAD for problem in load_manifests([file]).problems}
+    used = {problem.code for file in BAD for problem in load_manifests([file], tests=True).problems}
 
     assert used <= set(CODES)
     assert len(used) > 40
