@@ -51,7 +51,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
     "signing": LazyCommand("signing", "Make signing keys, and verify signed requests."),
-    "webhooks": LazyCommand("webhook", "List and show live webhooks."),
+    "webhooks": LazyCommand("webhook", "List, show, pause and resume live webhooks."),
     "send": LazyCommand("event", "Send events from a file to a daemon."),
     "events": LazyCommand("event", "List and show received events."),
     "deliveries": LazyCommand("delivery", "List, show, replay and cancel deliveries."),

@@ -12,7 +12,7 @@ from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Status
 
 
-def out_webhook(live: LiveWebhook, counts: Mapping[State, int], *, note: str | None) -> None:
+def out_webhook(live: LiveWebhook, counts: Mapping[State, int], *, note: str | None, backlog: str) -> None:
     """`webhooks show`: the facts of the store, then the manifest that would make it."""
     webhook = live.webhook
     is_active = webhook.spec.status is Status.ACTIVE
@@ -25,6 +25,7 @@ def out_webhook(live: LiveWebhook, counts: Mapping[State, int], *, note: str | N
         "revision": str(live.revision),
         "protected": "yes" if live.is_protected else "",
         "note": view.visible(note or ""),
+        "backlog": backlog,
         "deliveries": ", ".join(f"{counts.get(state, 0)} {state.value.replace('_', ' ')}" for state in State),
     }
     for line in fact_lines(facts):

@@ -19,10 +19,12 @@ from reconciler.cli.option import (
     store_url,
     var_options,
 )
+from reconciler.cli.pause import pause, resume
 from reconciler.cli.state import reading
 from reconciler.cli.view_table import Table, first_and_count, host_of, out_table, short_url
 from reconciler.errors import EXIT_FAILED, EXIT_OK, NotInStoreError, ReconcilerError, StoreError
 from reconciler.models.delivery import State
+from reconciler.models.flow import NO_HALT, Flow, Halt
 from reconciler.models.revision import LiveState, LiveWebhook
 from reconciler.models.webhook import Status, Webhook, WebhookUid
 
@@ -48,7 +50,11 @@ UNFINISHED: Final = (State.PENDING, State.IN_FLIGHT)
 
 @click.group()
 def webhooks() -> None:
-    """List and show live webhooks."""
+    """List and show live webhooks; pause and resume what they are sent."""
+
+
+webhooks.add_command(pause)
+webhooks.add_command(resume)
 
 
 @webhooks.command("list")
@@ -57,10 +63,10 @@ def webhooks() -> None:
 @click.pass_context
 def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
     """List live webhooks: a green dot is active, a white one inactive."""
-    state, counts, notes = asyncio.run(_live(store_url(ctx)))
+    state, counts, notes, halts = asyncio.run(_live(store_url(ctx)))
     if output_format == "json":
         found = state.webhooks
-        view.out_json([live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)) for live in found])
+        view.out_json([_json(live, counts, notes, halts) for live in found])
         return
     if not state.webhooks:
         view.say("no webhooks")
@@ -74,14 +80,15 @@ def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
 @click.pass_context
 def show(ctx: click.Context, /, output_format: str, name: str, **_: Any) -> None:
     """Show one live webhook as it is applied, with its deliveries counted."""
-    state, counts, notes = asyncio.run(_live(store_url(ctx), name))
+    state, counts, notes, halts = asyncio.run(_live(store_url(ctx), name))
     live = find_live(state, name)
+    flow = asyncio.run(_flow(store_url(ctx), name))
     if output_format == "json":
-        view.out_json(live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)))
+        view.out_json({**_json(live, counts, notes, halts), "backlog": flow.to_json()})
         return
     from reconciler.cli.view_webhook import out_webhook
 
-    out_webhook(live, counts.get(live.uid, {}), note=notes.get(live.uid))
+    out_webhook(live, counts.get(live.uid, {}), note=notes.get(live.uid), backlog=flow.estimate())
 
 
 @click.command()
@@ -246,19 +253,33 @@ async def _live_state(url: str) -> LiveState:
         return await store.live_state()
 
 
-async def _live(url: str, name: str | None = None) -> tuple[LiveState, Counts, Mapping[WebhookUid, str]]:
-    """What is live, its deliveries counted, and why webhooks (all, or the one of this name) wait."""
-    from reconciler.web.query import waiting_notes
+async def _live(
+    url: str, name: str | None = None
+) -> tuple[LiveState, Counts, Mapping[WebhookUid, str], Mapping[WebhookUid, Halt]]:
+    """What is live, its deliveries counted, why webhooks (all, or the one of this name) wait, what holds them back."""
+    from reconciler.web.query import current_halts, waiting_notes
 
     async with reading(url) as store:
         state, counts = await store.live_state(), await store.counts()
         lives = [live for live in state.webhooks if name in (None, live.webhook.name)]
-        return state, counts, await waiting_notes(store, lives, counts)
+        halts = await current_halts(store)
+        return state, counts, await waiting_notes(store, lives, counts, halts), halts
+
+
+async def _flow(url: str, name: str) -> Flow:
+    async with reading(url) as store:
+        return await store.flow(name)
 
 
 def dot(webhook: Webhook) -> str:
     """The green and the white dot of the vendor's table, told apart without colour too."""
     return click.style("●", fg="green") if webhook.spec.status is Status.ACTIVE else "○"
+
+
+def _json(
+    live: LiveWebhook, counts: Counts, notes: Mapping[WebhookUid, str], halts: Mapping[WebhookUid, Halt]
+) -> dict[str, Any]:
+    return live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid), halt=halts.get(live.uid, NO_HALT))
 
 
 def _row(live: LiveWebhook, counts: Mapping[State, int], note: str) -> list[str]:

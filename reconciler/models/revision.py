@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reconciler.models.delivery import State, iso_time
+from reconciler.models.flow import NO_HALT, Halt
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 
 NOBODY: Final = "nobody"  # the owner of released webhooks; no project may say it is this one
@@ -27,8 +28,9 @@ class LiveWebhook:
     revision: int
     is_intact: bool = True
 
-    def to_json(self, counts: Mapping[State, int], *, note: str | None = None) -> dict[str, Any]:
-        """The shape of `webhooks list|show --format json` and of the API; `note` says why nothing is sent."""
+    def to_json(self, counts: Mapping[State, int], *, note: str | None = None, halt: Halt = NO_HALT) -> dict[str, Any]:
+        """The shape of `webhooks list|show --format json` and of the API; `note` says why nothing is sent, `halt` what
+        holds it back."""
         return {
             "name": self.webhook.name,
             "title": self.webhook.metadata.title,
@@ -42,6 +44,7 @@ class LiveWebhook:
             "protected": self.is_protected,
             "revision": self.revision,
             "note": note,
+            **halt.to_json(),
             "deliveries": {state.value: counts.get(state, 0) for state in State},
             "spec": self.webhook.document()["spec"],
         }

@@ -25,6 +25,9 @@ ROLES: Final = {
     ("POST", "/v1/deliveries/survey"): Role.READ,  # it changes nothing
     ("POST", "/v1/deliveries/replay"): Role.OPERATE,
     ("POST", "/v1/deliveries/cancel"): Role.OPERATE,
+    ("POST", "/v1/webhooks/{name}/pause"): Role.OPERATE,
+    ("POST", "/v1/webhooks/{name}/resume"): Role.OPERATE,
+    ("POST", "/v1/webhooks/{name}/compact"): Role.OPERATE,
 }
 TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks
 CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3

@@ -17,10 +17,13 @@ from reconciler import jsontext
 from reconciler.dispatch.live import Live
 from reconciler.errors import ReconcilerError
 from reconciler.models.delivery import State
+from reconciler.models.flow import NO_HALT, Halt
+from reconciler.models.revision import LiveWebhook
+from reconciler.models.webhook import WebhookUid
 from reconciler.source.problem import problem_response
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store, StoredEvent
 from reconciler.store.wire import event_json
-from reconciler.web.query import waiting_notes
+from reconciler.web.query import Counts, current_halts, waiting_notes
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 1000
@@ -40,11 +43,12 @@ class BadQueryError(ReconcilerError):
 
 
 class Api:
-    """The endpoints over one store."""
+    """The endpoints over one store; `now` gives milliseconds since the epoch."""
 
-    def __init__(self, *, store: Store, live: Live) -> None:
+    def __init__(self, *, store: Store, live: Live, now: Callable[[], int]) -> None:
         self._store = store
         self._live = live
+        self._now = now
 
     def routes(self) -> list[Route]:
         """What to mount; each answers GET and HEAD."""
@@ -67,18 +71,19 @@ class Api:
         """Every live webhook, by name."""
         await self._live.refresh()
         lives = tuple(self._live.snapshot.webhooks.values())
-        counts = await self._store.counts()
-        notes = await waiting_notes(self._store, lives, counts)
-        return _json([live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)) for live in lives])
+        counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
+        notes = await waiting_notes(self._store, lives, counts, halts)
+        return _json([_webhook_json(live, counts, notes, halts) for live in lives])
 
     async def webhook(self, request: Request) -> Response:
         """One live webhook."""
         await self._live.refresh()
         for live in self._live.snapshot.webhooks.values():
             if live.webhook.name == request.path_params["name"]:
-                counts = await self._store.counts()
-                notes = await waiting_notes(self._store, (live,), counts)
-                return _json(live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid)))
+                counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
+                notes = await waiting_notes(self._store, (live,), counts, halts)
+                flow = await self._store.flow(live.webhook.name)
+                return _json({**_webhook_json(live, counts, notes, halts), "backlog": flow.to_json()})
         return _missing("webhook")
 
     async def events(self, request: Request) -> Response:
@@ -134,6 +139,12 @@ class Api:
     async def unfinished(self, request: Request) -> Response:
         """How many deliveries of each webhook, by its uid, are pending or in flight."""
         return JSONResponse(await self._store.unfinished())
+
+
+def _webhook_json(
+    live: LiveWebhook, counts: Counts, notes: Mapping[WebhookUid, str], halts: Mapping[WebhookUid, Halt]
+) -> dict[str, Any]:
+    return live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid), halt=halts.get(live.uid, NO_HALT))
 
 
 def page_of(query: Mapping[str, str], *, limit: int = LIMIT_DEFAULT) -> Page:

@@ -69,7 +69,7 @@ def build_app(
     pages = Pages(store=store, live=live, now=now)
     routes: list[BaseRoute] = [
         *HttpSource(intake, limits=limits or HttpLimits()).routes(),
-        *Api(store=store, live=live).routes(),
+        *Api(store=store, live=live, now=now).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
         *OperateApi(store=store, now=now, on_operate=on_operate).routes(),
         *FlowApi(store=store, now=now, on_flow=on_operate).routes(),

@@ -15,11 +15,12 @@ from starlette.routing import Route
 from reconciler import jsontext
 from reconciler.dispatch.live import Live
 from reconciler.models.delivery import State
+from reconciler.models.flow import NO_HALT
 from reconciler.models.revision import LiveWebhook
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store
 from reconciler.web.api import choice_of, filter_of, next_query, page_of
 from reconciler.web.present import environment
-from reconciler.web.query import waiting_notes
+from reconciler.web.query import current_halts, waiting_notes
 
 RECENT: Final = 15
 WEBHOOKS_A_PAGE: Final = 100
@@ -60,13 +61,14 @@ class Pages:
             if live.webhook.name > after and wanted in f"{live.webhook.name} {live.webhook.metadata.title}".lower()
         ]
         shown = found[:WEBHOOKS_A_PAGE]
-        counts = await self._store.counts()
+        counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
         return self._page(
             request,
             "webhooks.html",
             lives=shown,
             counts=counts,
-            notes=await waiting_notes(self._store, shown, counts),
+            notes=await waiting_notes(self._store, shown, counts, halts),
+            halts=halts,
             totals={state: sum(of.get(state, 0) for of in counts.values()) for state in State},
             live_count=len(self._live.snapshot.webhooks),
             wanted=request.query_params.get("q", ""),
@@ -78,14 +80,16 @@ class Pages:
         """One webhook as it is applied."""
         await self._live.refresh()
         live = self._find(request.path_params["name"])
-        counts = await self._store.counts()
+        counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
         recent = await self._store.deliveries(Page(RECENT), where=DeliveryFilter(webhook=live.webhook.name))
         return self._page(
             request,
             "webhook.html",
             live=live,
             counts=counts.get(live.uid, {}),
-            note=(await waiting_notes(self._store, (live,), counts)).get(live.uid),
+            note=(await waiting_notes(self._store, (live,), counts, halts)).get(live.uid),
+            halt=halts.get(live.uid, NO_HALT),
+            backlog=(await self._store.flow(live.webhook.name)).estimate(),
             document=jsontext.pretty(live.webhook.document()),
             recent=recent,
         )

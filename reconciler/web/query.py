@@ -1,25 +1,38 @@
 """What the page and the API ask of the store that no single verb of it answers."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reconciler.models.delivery import State
+from reconciler.models.flow import NO_HALT, Halt
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, DeliveryLog, Page
+from reconciler.store.flow import FlowStore
 
 NOTES_MAX_WEBHOOKS: Final = 200  # each costs one read; beyond it only what the webhook itself tells is shown
 
 Counts = Mapping[WebhookUid, Mapping[State, int]]
 
 
-async def waiting_notes(store: DeliveryLog, lives: Sequence[LiveWebhook], counts: Counts) -> dict[WebhookUid, str]:
+async def current_halts(store: FlowStore, now: int | None = None) -> dict[WebhookUid, Halt]:
+    """What holds webhooks back at `now`, in milliseconds since the epoch; without one, by this machine's clock."""
+    at = time.time_ns() // 1_000_000 if now is None else now
+    return {uid: halt.at(at) for uid, halt in (await store.halts()).items()}
+
+
+async def waiting_notes(
+    store: DeliveryLog, lives: Sequence[LiveWebhook], counts: Counts, halts: Mapping[WebhookUid, Halt]
+) -> dict[WebhookUid, str]:
     """Why webhooks wait or are sent nothing, in words, as far as known."""
     notes: dict[WebhookUid, str] = {}
     waiting: list[LiveWebhook] = []
     for live in lives:
         if live.webhook.ineffective:
             notes[live.uid] = f"nothing is sent: {', '.join(live.webhook.ineffective)} has no effect yet"
+        elif (held := halts.get(live.uid, NO_HALT).fact) is not None:
+            notes[live.uid] = held
         elif counts.get(live.uid, {}).get(State.PENDING):
             waiting.append(live)
     for live in waiting[:NOTES_MAX_WEBHOOKS]:

@@ -44,7 +44,9 @@ async def test_lists_have_the_shapes_of_the_commands(client: httpx.AsyncClient, 
     assert (await client.get("/v1/revisions")).json() == [item.to_json() for item in await room.store.revisions()]
     webhooks = (await client.get("/v1/webhooks")).json()
     assert [(item["name"], item["deliveries"]["pending"]) for item in webhooks] == [("approved", 0), ("created", 1)]
-    assert (await client.get("/v1/webhooks/created")).json() == webhooks[1]
+    one = (await client.get("/v1/webhooks/created")).json()
+    assert one.pop("backlog")["pending"] == 1
+    assert one == webhooks[1]
 
 
 async def test_an_event_is_shown_as_received_and_parsed(client: httpx.AsyncClient, room: Room) -> None:
