@@ -7,7 +7,7 @@ from typing import Final
 
 from reconciler.dispatch import retry
 from reconciler.errors import TemplateError
-from reconciler.models.delivery import AttemptResult, Outcome, State
+from reconciler.models.delivery import AttemptResult, Outcome, State, iso_time
 from reconciler.models.event import read_event
 from reconciler.models.health import Health
 from reconciler.models.webhook import Webhook
@@ -44,6 +44,14 @@ def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *
     """
     judged = retry.judge(result, webhook.spec.retry if webhook else None)
     finished = _finished(claimed, webhook, judged, now=now, rand=rand)
+    _log(claimed, webhook, judged, finished)
+    return finished
+
+
+def _log(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finished: Finished) -> None:
+    """The one line of an attempt: what was tried, with which revision, what came of it, how long and how much it was,
+    and what follows."""
+    timings, response = judged.timings, judged.response
     log(
         "delivery.attempted",
         delivery=claimed.delivery_id,
@@ -54,13 +62,26 @@ def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *
         outcome=judged.outcome,
         status=judged.status,
         fault=judged.fault,
-        detail=judged.detail,
-        duration_ms=round(judged.timings.total_ms, 1),
+        detail=judged.detail or None,
+        revision=claimed.revision,
+        commit=claimed.commit,
+        probe=claimed.is_probe or None,
+        address=judged.address,
+        dns_ms=_tenths(timings.dns_ms),
+        connect_ms=_tenths(timings.connect_ms),
+        tls_ms=_tenths(timings.tls_ms),
+        first_byte_ms=_tenths(timings.first_byte_ms),
+        duration_ms=_tenths(timings.total_ms),
+        sent_bytes=judged.sent_bytes,
+        received_bytes=response.body_bytes if response is not None else None,
         state=finished.state,
         reason=finished.reason,
-        next_attempt_at=finished.next_attempt_at,
+        next_attempt_at=iso_time(finished.next_attempt_at),
     )
-    return finished
+
+
+def _tenths(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 1)
 
 
 def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float) -> Finished:

@@ -111,6 +111,7 @@ class Deliverer:
             retry_after_seconds=retry_after_seconds(response.status, response.headers, now=self._now()),
             wrote=exchange.wrote,
             control=_control(response.headers),
+            sent_bytes=len(prepared.body or b"") if exchange.wrote else 0,
             request=self.shown(shown),
             response=response.to_received(),
             timings=_timings(exchange),

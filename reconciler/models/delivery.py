@@ -143,7 +143,8 @@ class AttemptResult:
     `egress.deliver` fills in what happened; `dispatch.retry.judge` alone decides `outcome`, by the retry table. `wrote`
     says whether `write()` was called, so that the receiver may have run it. `retry_after_seconds` is what the receiver
     asked for (Retry-After or x-rate-limit-reset), already bounded. `control` is heeded only where the webhook's retry
-    policy opts in. `detail` is one line for people, masked.
+    policy opts in. `sent_bytes` are those of the body, 0 where nothing was written. `detail` is one line for people,
+    masked.
     """
 
     outcome: Outcome | None = None
@@ -153,6 +154,7 @@ class AttemptResult:
     retry_after_seconds: float | None = None
     wrote: bool = False
     control: DeliveryControl | None = None
+    sent_bytes: int = 0
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
     timings: Timings = Timings()

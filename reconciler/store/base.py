@@ -137,7 +137,8 @@ class Claimed:
 
     `counted` attempts before this one count toward max_attempts. `give_up_at` is None before the first attempt; the
     claim has moved it by the time the delivery stood due without being claimed (pacing, blocking, pause). `is_probe`:
-    the breaker of its pace key is open, and this one attempt tells whether it closes.
+    the breaker of its pace key is open, and this one attempt tells whether it closes. `revision` and `commit` are those
+    that the attempt is made with.
     """
 
     delivery_id: DeliveryId
@@ -152,6 +153,8 @@ class Claimed:
     accepted_at: int
     started_at: int
     give_up_at: int | None
+    revision: int
+    commit: str | None
     is_probe: bool = False
 
 

@@ -20,7 +20,8 @@ HELD_ROWS: Final = 1_000  # rows released from their hold in one claim; the next
 # CAST keeps the bytes: group_concat joins blobs as they are, but calls the result text.
 CLAIMED: Final = """
 json_group_array(json_array(d.id, d.seq, d.token, d.attempts, d.counted, l.webhook_uid, p.key, e.id, length(e.raw),
-    d.accepted_at, d.started_at, d.give_up_at, d.seq IS p.probe_seq)), CAST(group_concat(e.raw, '') AS BLOB)
+    d.accepted_at, d.started_at, d.give_up_at, d.claim_revision, d.claim_commit, d.seq IS p.probe_seq)),
+    CAST(group_concat(e.raw, '') AS BLOB)
 """
 
 _RELEASE_HELD: Final = """
@@ -228,8 +229,8 @@ def unpack(found: tuple[Any, ...] | None) -> list[Claimed]:
         return []
     packed, raws = found
     claimed, start = [], 0
-    for delivery_id, seq, token, number, counted, uid, pace_key, event_id, size, *times in orjson.loads(packed):
-        accepted_at, started_at, give_up_at, is_probe = times
+    for delivery_id, seq, token, number, counted, uid, pace_key, event_id, size, *more in orjson.loads(packed):
+        accepted_at, started_at, give_up_at, revision, commit, is_probe = more
         claimed.append(
             Claimed(
                 delivery_id=delivery_id,
@@ -244,6 +245,8 @@ def unpack(found: tuple[Any, ...] | None) -> list[Claimed]:
                 accepted_at=accepted_at,
                 started_at=started_at,
                 give_up_at=give_up_at,
+                revision=revision,
+                commit=commit,
                 is_probe=bool(is_probe),
             )
         )
