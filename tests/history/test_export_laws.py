@@ -48,7 +48,7 @@ def test_every_parser_reads_back_what_was_written(document: dict[str, Any]) -> N
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(webhook=webhooks)
-def test_an_exported_webhook_loads_as_itself(webhook: Webhook, tmp_path: Path) -> None:
+def test_property_09_an_exported_webhook_loads_as_itself(webhook: Webhook, tmp_path: Path) -> None:
     """Property 9: quotes, references, YAML 1.1 surprises, trailing spaces and tabs survive; so the plan is empty."""
     text = dump_manifests([webhook_manifest(webhook)])
     file = tmp_path / "exported.yaml"

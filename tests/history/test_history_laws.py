@@ -109,7 +109,9 @@ def of_owner(state: LiveState, owner: str) -> dict[str, tuple[str, bytes, bool]]
 
 @settings(max_examples=25, deadline=None)
 @given(histories, st.data())
-def test_a_rollback_restores_one_owner_exactly_and_no_other(history: list[Desired], data: st.DataObject) -> None:
+def test_property_14_a_rollback_restores_one_owner_exactly_and_no_other(
+    history: list[Desired], data: st.DataObject
+) -> None:
     """Uids, documents and protection of then; the others' webhooks are not even written again. Property 14: planning
     the manifests of that revision is empty."""
     with store_of(history) as (run, store, applied):

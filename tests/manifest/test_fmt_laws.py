@@ -60,7 +60,7 @@ def values(text: str) -> list[object]:
 
 @FEWER
 @given(ugly_manifests())
-def test_a_manifest_says_the_same_afterwards(ugly: Ugly) -> None:
+def test_property_09_a_formatted_manifest_says_the_same(ugly: Ugly) -> None:
     """The same documents, the exact text of every scalar included."""
     assert values(ugly.text) == ugly.values
 
@@ -69,7 +69,7 @@ def test_a_manifest_says_the_same_afterwards(ugly: Ugly) -> None:
 
 @FEWER
 @given(ugly_manifests())
-def test_every_comment_is_kept_and_none_added(ugly: Ugly) -> None:
+def test_property_09_every_comment_is_kept_and_none_added(ugly: Ugly) -> None:
     """Each exactly once, whatever moves; only spaces at its end go."""
     comments = re.findall(f"# *{MARK}.*", formatted(ugly.text))
 
@@ -78,7 +78,7 @@ def test_every_comment_is_kept_and_none_added(ugly: Ugly) -> None:
 
 @FEWER
 @given(ugly_manifests())
-def test_what_is_formatted_stays_as_it_is(ugly: Ugly) -> None:
+def test_property_09_what_is_formatted_stays_as_it_is(ugly: Ugly) -> None:
     """Idempotence."""
     once = formatted(ugly.text)
 

@@ -236,7 +236,7 @@ plain_scalars = st.from_regex(r"[-+.~<=nNyYoOtTfF0-9_:eExXabinf]{1,8}", fullmatc
 
 
 @given(plain_scalars)
-def test_an_unquoted_scalar_that_is_taken_means_the_same_to_other_parsers(text: str) -> None:
+def test_property_12_an_unquoted_scalar_that_is_taken_means_the_same_to_other_parsers(text: str) -> None:
     """Against PyYAML's own resolver (YAML 1.1): the same value, or ours refuses it."""
     parsed = parse("a.yaml", f"- {text}\n", {})
     if parsed.problems or not parsed.documents:

@@ -51,7 +51,9 @@ def test_a_template_fault_points_at_its_characters(problems: Problems, spec: str
 @pytest.mark.parametrize("style", ["|", ">", "'", '"', None])
 @settings(deadline=None)
 @given(words=st.lists(st.text("ab'\"\\{}é日:#-", min_size=1, max_size=6), min_size=1, max_size=8), data=st.data())
-def test_every_visible_character_is_found_again(style: str | None, words: list[str], data: st.DataObject) -> None:
+def test_property_13_every_visible_character_is_found_again(
+    style: str | None, words: list[str], data: st.DataObject
+) -> None:
     """For texts of any kind as PyYAML would write them: a character's place holds that character."""
     separators = data.draw(st.lists(st.sampled_from([" ", "\n", "\n\n"]), min_size=len(words), max_size=len(words)))
     value = "".join(word + separator for word, separator in zip(words, separators, strict=True)).rstrip()

@@ -228,7 +228,9 @@ def test_a_target_is_judged_by_the_desired_policy_too() -> None:
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.booleans(), st.booleans())
-def test_what_is_allowed_or_kept_never_adds_a_refusal(owned: int, kept: int, adopts: bool, keeps: bool) -> None:
+def test_property_11_what_is_allowed_or_kept_never_adds_a_refusal(
+    owned: int, kept: int, adopts: bool, keeps: bool
+) -> None:
     """Every flag only opens: with it there is no refusal that was not there without it."""
     state = live_state(*many(owned), live_hook(hook("theirs"), owner="other"))
     wanted = desired(*keep(min(kept, owned)), hook("theirs"))

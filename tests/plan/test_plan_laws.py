@@ -130,7 +130,9 @@ def test_planning_what_is_live_is_empty(webhooks: tuple[Webhook, ...]) -> None:
 
 
 @given(webhook_sets(with_renames=True), live_states())
-def test_applying_a_plan_makes_live_what_is_desired(webhooks: tuple[Webhook, ...], state: LiveState) -> None:
+def test_property_02_applying_a_plan_makes_live_what_is_desired(
+    webhooks: tuple[Webhook, ...], state: LiveState
+) -> None:
     """apply(plan(d, l), l) == d for what is owned; what is not owned stays byte for byte."""
     after = applied(plan_for(webhooks, state), state)
 
@@ -141,7 +143,7 @@ def test_applying_a_plan_makes_live_what_is_desired(webhooks: tuple[Webhook, ...
 
 
 @given(webhook_sets(with_renames=True), live_states())
-def test_planning_again_after_apply_is_empty(webhooks: tuple[Webhook, ...], state: LiveState) -> None:
+def test_property_01_planning_again_after_apply_is_empty(webhooks: tuple[Webhook, ...], state: LiveState) -> None:
     """A second apply has nothing to do, also where `renamed_from` stays in the manifests."""
     after = applied(plan_for(webhooks, state), state)
 
@@ -221,7 +223,7 @@ def touched(plan: Plan) -> set[str]:
 
 
 @given(webhook_sets(with_renames=True), live_states(), st.randoms(use_true_random=False))
-def test_the_order_of_manifests_does_not_matter(
+def test_property_05_the_order_of_manifests_does_not_matter(
     webhooks: tuple[Webhook, ...], state: LiveState, shuffle: random.Random
 ) -> None:
     """The same bytes in every format, whatever order webhooks and live rows come in."""
@@ -254,7 +256,7 @@ def test_uids_are_never_lost_shared_or_moved_to_another_owner(webhooks: tuple[We
 
 
 @given(SPECS, SPECS)
-def test_fields_are_the_whole_difference(first: dict[str, Any], second: dict[str, Any]) -> None:
+def test_property_06_fields_are_the_whole_difference(first: dict[str, Any], second: dict[str, Any]) -> None:
     """Applying the fields to `before` gives `after`, canonical byte for canonical byte; none is idle."""
     before, after = hook("a", **first), hook("b", **second)
 
@@ -293,7 +295,9 @@ def test_a_saved_plan_is_the_plan(webhooks: tuple[Webhook, ...], state: LiveStat
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.one_of(st.none(), st.integers(0, 100)))
-def test_more_deletes_never_turn_a_refusal_into_a_pass(owned_count: int, kept: int, percent: int | None) -> None:
+def test_property_11_more_deletes_never_turn_a_refusal_into_a_pass(
+    owned_count: int, kept: int, percent: int | None
+) -> None:
     """Guards are monotone; the limit is exact to the webhook."""
     state = live_state(
         *(live_hook(hook(f"h{number}")) for number in range(owned_count)),
@@ -313,7 +317,7 @@ def test_more_deletes_never_turn_a_refusal_into_a_pass(owned_count: int, kept: i
 
 
 @given(st.permutations(NAMES), st.integers(1, 4))
-def test_names_move_in_chains_and_cycles_with_their_uids(order: tuple[str, ...], count: int) -> None:
+def test_property_10_names_move_in_chains_and_cycles_with_their_uids(order: tuple[str, ...], count: int) -> None:
     """Any renaming of distinct webhooks, swaps and longer cycles included, keeps every uid."""
     live = [hook(name, url=f"https://hooks.example.com/of-{name}") for name in NAMES[:count]]
     moves = dict(zip(NAMES[:count], order[:count], strict=True))

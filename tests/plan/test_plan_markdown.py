@@ -117,7 +117,9 @@ ALLOWED_INLINE = {"text", "code_inline", "html_inline", "softbreak", "strong_ope
 @given(plans(), VIEWS, st.integers(MIN_MAX_BYTES, 3 * DEFAULT_MAX_BYTES))
 @example(Made(CASES["hostile"].plan()), NORMAL, DEFAULT_MAX_BYTES)
 @settings(max_examples=60)
-def test_markdown_is_whole_and_within_its_size_whatever_webhooks_say(made: Made, how: PlanView, max_bytes: int) -> None:
+def test_property_08_markdown_is_whole_and_within_its_size_whatever_webhooks_say(
+    made: Made, how: PlanView, max_bytes: int
+) -> None:
     """Fences and folds are balanced, nothing of others is read as Markdown, HTML, a mention or a command."""
     text = plan_markdown(made.plan, how, max_bytes=max_bytes)
 
@@ -128,7 +130,7 @@ def test_markdown_is_whole_and_within_its_size_whatever_webhooks_say(made: Made,
 @given(plans(), VIEWS)
 @example(Made(CASES["hostile"].plan()), NORMAL)
 @settings(max_examples=60)
-def test_no_line_of_text_or_json_is_a_command_to_a_pipelines_runner(made: Made, how: PlanView) -> None:
+def test_property_08_no_line_of_text_or_json_is_a_command_to_a_pipelines_runner(made: Made, how: PlanView) -> None:
     """Bodies stand in a job's log: `::error` at a line's start, `##[…]` and `##vso[…]` anywhere would be obeyed."""
     lines = list(plan_lines(made.plan, how))
     printed = "\n".join(click.unstyle(line.styled) for line in lines)

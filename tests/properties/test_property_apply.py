@@ -1,12 +1,12 @@
-"""Properties 1, 2, 6, 10 and 14 of plan and apply, on a real store: what is applied is what was declared, exactly."""
+"""Properties 1, 2, 6, 10, 11 and 14 of plan and apply, on a real store: what is applied is what was declared."""
 
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from property_set import NAMES, ManifestSet, manifest_sets, webhook
+from property_set import NAMES, OWNERS, POLICIES, ManifestSet, manifest_sets, webhook
 from property_store import StoreRoom, by_uid, owned, store_room
 
 from reconciler.errors import RefusedError
@@ -209,6 +209,46 @@ def test_property_10_names_move_in_chains_and_swaps_with_history_and_deliveries(
         back = make_rollback(room.live(1), room.live(), owner="", unfinished={})
         room.apply(back)
         assert {item.webhook.name: item.uid for item in room.live().webhooks} == uids
+
+
+@FEW
+@given(STEPS, st.sampled_from(OWNERS), POLICIES)
+def test_property_11_an_empty_set_of_manifests_is_always_refused(
+    steps: list[tuple[ManifestSet, Scope]], owner: str, policy: dict[str, Any]
+) -> None:
+    """Whatever is live and whatever the policy says, also where everything else is allowed; and with the flag it is not
+    refused for that."""
+    with store_room() as room:
+        _, scope = live_through(room, steps)
+        nothing = ManifestSet(owner, (), policy)
+
+        refused = room.plan(nothing, scope, allows=False)
+
+        assert "empty_manifests" in {refusal.code for refusal in refused.refusals}
+        assert "empty_manifests" not in {refusal.code for refusal in room.plan(nothing, scope).refusals}
+
+
+@FEW
+@given(STEPS, manifest_sets(has_conflicts=False), st.data())
+def test_property_11_one_webhook_less_lifts_no_refusal_of_deletes(
+    steps: list[tuple[ManifestSet, Scope]], declared: ManifestSet, data: st.DataObject
+) -> None:
+    """Neither the limit's nor protection's: whoever deletes more is refused no less."""
+    assume(declared.webhooks)
+    with store_room() as room:
+        live_through(room, [*steps, (declared, Scope())])
+        left_out = data.draw(st.integers(0, len(declared.webhooks) - 1))
+        fewer = ManifestSet(
+            declared.owner, declared.webhooks[:left_out] + declared.webhooks[left_out + 1 :], declared.policy
+        )
+
+        more, less = room.plan(declared, allows=False), room.plan(fewer, allows=False)
+
+        assert less.summary.destroy >= more.summary.destroy
+        about_deletes = {"too_many_deletes", "protected"}
+        assert about_deletes & {refusal.code for refusal in more.refusals} <= {
+            refusal.code for refusal in less.refusals
+        }
 
 
 @FEW
