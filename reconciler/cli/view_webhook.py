@@ -24,6 +24,7 @@ def out_webhook(live: LiveWebhook, counts: Mapping[State, int], *, note: str | N
         "uid": live.uid,
         "revision": str(live.revision),
         "protected": "yes" if live.is_protected else "",
+        "signed by": view.visible(webhook.spec.signing.fact if webhook.spec.signing is not None else ""),
         "note": view.visible(note or ""),
         "backlog": backlog,
         "deliveries": ", ".join(f"{counts.get(state, 0)} {state.value.replace('_', ' ')}" for state in State),

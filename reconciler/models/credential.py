@@ -86,6 +86,13 @@ class SigningKey(Model):
         """When it ends to sign, in milliseconds since the epoch; None: never."""
         return _milliseconds(self.not_after)
 
+    @property
+    def fact(self) -> str:
+        """Which key, and when it signs, in words: the reference to it, never its value."""
+        begins = f" from {self.not_before}" if self.not_before is not None else ""
+        ends = f" until {self.not_after}" if self.not_after is not None else ""
+        return f"{self.key}{begins}{ends}"
+
     def is_open(self, now: int) -> bool:
         """Whether it signs at `now`, in milliseconds since the epoch."""
         begins = self.opens_at is None or self.opens_at <= now
@@ -96,6 +103,11 @@ class Signing(Model):
     """Standard Webhooks signatures. Default: none; webhook-id is sent all the same."""
 
     keys: Many[SigningKey] = Field(min_length=1, description="Every key whose window is open signs.")
+
+    @property
+    def fact(self) -> str:
+        """The keys and their windows on one line."""
+        return ", ".join(key.fact for key in self.keys)
 
 
 def _milliseconds(text: str | None) -> int | None:

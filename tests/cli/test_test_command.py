@@ -182,3 +182,41 @@ def test_render_shows_the_request_and_sends_nothing(place, sandbox, capsys):
     assert shown["method"] == "POST"
     assert json.loads(shown["body"]) == {"type": "AccessRequestGranted", "id": "r-1", "name": None}
     assert (record.stat().st_size if record.exists() else 0) == before
+
+
+def test_a_test_is_signed_as_production_signs_and_its_record_can_be_verified(place, sandbox, monkeypatch, capsys):
+    """The sandbox's record and `signing verify` close the circle; without a valid key nothing is sent."""
+    assert run(["signing", "keygen"]) == 0
+    monkeypatch.setenv("SIGNING_KEY", capsys.readouterr().out.strip())
+    Path("secrets.yaml").write_text("signing_key: {from: env:SIGNING_KEY, hosts: [acme.workflows.okta.com]}\n")
+    Path("secrets.yaml").chmod(0o600)
+    monkeypatch.setenv("RECONCILER_SECRETS", "secrets.yaml")
+    signing = "  signing: {{keys: [{{key: '${{secret:signing_key}}'{more}}}]}}\n"
+    Path("manifests/okta.yaml").write_text(MANIFEST + signing.format(more=""))
+
+    assert run(["test", "okta", "manifests/", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["request"]["headers"]
+    assert shown["webhook-signature"].startswith("v1,")
+    assert run(["signing", "verify", "--secret", "signing_key", "--request", str(sandbox[0] / "record.jsonl")]) == 0
+    assert capsys.readouterr().out.startswith("verified: v1 by signing_key, ")
+
+    count = len((sandbox[0] / "record.jsonl").read_text().splitlines())
+    Path("manifests/okta.yaml").write_text(MANIFEST + signing.format(more=", not_after: '2020-01-01T00:00:00Z'"))
+    assert run(["test", "okta", "manifests/"]) == 1
+    assert "nothing is sent unsigned: the last signing key ended at 2020-01-01T00:00:00Z" in capsys.readouterr().out
+    assert len((sandbox[0] / "record.jsonl").read_text().splitlines()) == count
+
+
+def test_the_keys_of_a_webhook_are_shown_with_their_windows(place, capsys):
+    """In `webhooks show` and as a note of `render`: references and times, in words."""
+    keys = "[{key: '${secret:old_key}', not_after: '2099-02-01T00:00:00Z'}, {key: '${secret:new_key}'}]"
+    Path("manifests/okta.yaml").write_text(f"{MANIFEST}  signing: {{keys: {keys}}}\n")
+    Path("event.json").write_text('{"event_type": "AccessRequestGranted", "data": {"id": "r"}}')
+    fact = "${secret:old_key} until 2099-02-01T00:00:00Z, ${secret:new_key}"
+
+    assert run(["apply", "--auto-approve"]) == 0
+    capsys.readouterr()
+    assert run(["webhooks", "show", "okta"]) == 0
+    assert fact in capsys.readouterr().out
+    assert run(["render", "okta", "--event", "event.json"]) == 0
+    assert f"webhook-timestamp and webhook-signature are added when it is sent: {fact}" in capsys.readouterr().err

@@ -61,6 +61,23 @@ async def test_a_bug_is_one_error_with_its_place(store, log_text):
     assert [line for line in log_text().splitlines() if "daemon.failed" in line]
 
 
+@pytest.mark.parametrize("verb", ["claim", "finish", "next_wake_at", "live_revision"])
+async def test_a_part_of_the_worker_that_dies_stops_the_daemon(store, tmp_path, verb):
+    """Claims, records, and whoever follows the live revision: none of them may be missing while the rest goes on."""
+    async with OktaSandbox(SandboxSettings(rate=None)) as sandbox:
+        (tmp_path / "ca.pem").write_bytes(sandbox.ca_pem)
+        await publish(store, flow("a"))
+        egress = EgressSettings(ca_file=tmp_path / "ca.pem", connect_to=sandbox.connect_to)
+        daemon = Daemon(settings(egress), store=store)
+        running, _ = await started(daemon)
+
+        store.broken[verb] = TypeError("a bug")  # type: ignore[assignment]  # no StoreError, for which it would wait
+        await store.accept([waiting_event()], revision=1)
+
+        with pytest.raises(ReconcilerError, match="the daemon failed: TypeError: a bug"):
+            await asyncio.wait_for(running, 20)
+
+
 async def test_a_store_that_is_away_at_the_start_is_told_as_it_is(store):
     store.broken["configure"] = StoreError("the disk is full, nothing was stored: store.db")
 
