@@ -16,7 +16,9 @@ from reconciler.egress.http1 import request_bytes
 from reconciler.egress.pool import IDLE_SECONDS, Origin, Pool, exchange_of, origin_of
 from reconciler.egress.wire import Connection
 
-KEPT_REQUEST_MAX: Final = 64 * 1024  # bytes that fit a socket's buffers, so that an answer cannot overtake them
+KEPT_REQUEST_MAX: Final = (
+    64 * 1024
+)  # bytes; an answer to more may come early, with the rest still in buffers that no transport shows
 
 
 class FastTransport(httpx.AsyncBaseTransport):
@@ -83,8 +85,12 @@ class _Body(httpx.AsyncByteStream):
         self._is_open = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while part := await self._connection.more():
-            yield part
+        try:
+            while part := await self._connection.more():
+                yield part
+        except asyncio.CancelledError:
+            self._connection.abort()
+            raise
 
     async def aclose(self) -> None:
         """Give the connection back; a rest that nobody read is read away in the background, within bounds."""

@@ -44,8 +44,8 @@ class ResponseReader:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        # a line may end in LF alone (RFC 9112, section 2.2); old CGI scripts do
-        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+        # a line may end in LF alone (RFC 9112, section 2.2), as from old CGI scripts; old Java servers pad chunk sizes
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True)
         self.begin()
 
     def begin(self) -> None:
@@ -66,7 +66,7 @@ class ResponseReader:
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as exc:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             if self.is_complete:
                 self.has_leftover = True
                 return
@@ -101,7 +101,8 @@ class ResponseReader:
         self.has_leftover = self.is_complete
 
     def on_status(self, status: bytes) -> None:
-        self.reason_phrase += status  # in pieces where it came in pieces
+        if not self.is_head_complete:
+            self.reason_phrase += status  # in pieces where it came in pieces
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._room -= len(name) + len(value)

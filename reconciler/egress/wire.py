@@ -119,11 +119,13 @@ class Connection(asyncio.Protocol):
     def drop_rest(self, on_rest: Callable[[], None]) -> None:
         """Read away what is left of a body nobody wants; `on_rest` is called if that ends soon, else it closes."""
         self.reader.take()
+        if self._transport is None or self._transport.is_closing():
+            self.abort()
+            return
         self._rest = REST_MAX
         self._on_rest = on_rest
         self._wait_until(min(self._due_at, self._loop.time() + REST_SECONDS))
-        if self._transport is not None:
-            self._transport.resume_reading()
+        self._transport.resume_reading()
 
     # What the loop calls
 
@@ -189,9 +191,9 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         if waiter is None or waiter.done():
             return
-        if self._error is not None:
+        if self._error is not None and not self.reader.is_head_complete:
             waiter.set_exception(self._error)
-        else:
+        else:  # what is wrong with its body does not take back the head: `more` raises it in its turn
             waiter.set_result(None)
 
     # Deadlines: one timer a connection, set anew only when it fires or is too late; most exchanges end long before

@@ -62,6 +62,7 @@ class Receiver:
     connections: int = 0
     open_connections: int = 0
     port: int = 0
+    is_lazy: bool = False  # answers before it has read the body
     server_names: list[str | None] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -92,7 +93,7 @@ class Receiver:
         number = self.connections
         try:
             while True:
-                self.requests.append(await _read_request(reader, number))
+                self.requests.append(await _read_request(reader, number, is_lazy=self.is_lazy))
                 answer = self.script.pop(0) if self.script else OK
                 conversation = Conversation(reader, writer)
                 if isinstance(answer, bytes):
@@ -113,12 +114,12 @@ class Receiver:
         return EgressSettings(ca_file=ca_file, connect_to=routes)
 
 
-async def _read_request(reader: asyncio.StreamReader, connection: int) -> Received:
+async def _read_request(reader: asyncio.StreamReader, connection: int, *, is_lazy: bool) -> Received:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     request_line, *lines = head.rstrip("\r\n").split("\r\n")
     pairs = [line.split(": ", 1) for line in lines]
     headers = {name.lower(): value for name, value in pairs}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    body = b"" if is_lazy else await reader.readexactly(int(headers.get("content-length", "0")))
     return Received(connection, request_line.split(" ")[1], headers, body)
 
 
