@@ -1,4 +1,5 @@
-"""`send`: events from files to a daemon. `events list|show`: what was received and what became of it."""
+"""`send`: events from files to a daemon. `events list|show`: what was received and what became of it; `events replay`
+stands in `cli.replay`."""
 
 import asyncio
 import json
@@ -13,6 +14,7 @@ import click
 from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.cli.option import ca_option, format_option, store_option, store_url
+from reconciler.cli.replay import replay
 from reconciler.cli.state import daemon_address, reading, whole_event_id
 from reconciler.cli.view_table import (
     Table,
@@ -40,8 +42,14 @@ EVENTS: Final = Table(
         ("DELIVERIES", None),
     ),
 )
-STATUS_COLOURS: Final = {"accepted": "green", "duplicate": "bright_black", "conflict": "red", "quarantined": "red"}
-STORED: Final = (EventStatus.ACCEPTED, EventStatus.QUARANTINED)
+STATUS_COLOURS: Final = {
+    "accepted": "green",
+    "duplicate": "bright_black",
+    "conflict": "red",
+    "quarantined": "red",
+    "mended": "cyan",
+}
+STORED: Final = (EventStatus.ACCEPTED, EventStatus.QUARANTINED, EventStatus.MENDED)
 SHOWN_DELIVERIES_MAX: Final = 1000
 PROBLEM_MAX_CHARACTERS: Final = 80  # in a table; `events show` has all of it
 
@@ -107,7 +115,7 @@ def _out_answer(answer: dict[str, Any]) -> None:
 
 @click.group()
 def events() -> None:
-    """List and show received events."""
+    """List, show and replay received events."""
 
 
 @events.command("list")
@@ -141,6 +149,9 @@ def show(ctx: click.Context, /, output_format: str, event_id: str, **_: Any) -> 
         click.echo(_plain(jsontext.pretty(event.in_full(deliveries))))
         return
     _out_event(event, deliveries)
+
+
+events.add_command(replay)
 
 
 async def _list(url: str, page: Page, status: EventStatus | None) -> tuple[StoredEvent, ...]:
@@ -184,6 +195,8 @@ def _out_event(event: StoredEvent, deliveries: tuple[Delivery, ...]) -> None:
         "event time": view.visible(event.event_time or ""),
         "status": click.style(event.status.value, fg=STATUS_COLOURS[event.status.value]),
         "problem": view.visible(event.problem or ""),
+        "mended as": view.visible(event.mended_as or ""),
+        "mends": view.visible(event.mends or ""),
         "source": view.visible(event.source),
         "received": iso_time(event.received_at) or "",
         "revision": str(event.revision),

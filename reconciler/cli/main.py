@@ -53,7 +53,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "signing": LazyCommand("signing", "Make signing keys, and verify signed requests."),
     "webhooks": LazyCommand("webhook", "List, show, pause and resume live webhooks."),
     "send": LazyCommand("event", "Send events from a file to a daemon."),
-    "events": LazyCommand("event", "List and show received events."),
+    "events": LazyCommand("event", "List, show and replay received events."),
     "deliveries": LazyCommand("delivery", "List, show, replay and cancel deliveries."),
     "run": LazyCommand("daemon", "Run the dispatcher: take events in, deliver them.", is_service=True),
     "sandbox": LazyCommand("sandbox", "Run a local server that behaves like Okta Workflows.", is_service=True),

@@ -5,9 +5,9 @@ No other module of `cli` opens a store; reading commands never make one.
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -16,6 +16,11 @@ from reconciler.store.base import CommandStore
 
 if TYPE_CHECKING:
     from reconciler.client.connection import DaemonAddress
+    from reconciler.client.store import RemoteStore
+    from reconciler.dispatch.replay import EventReplay
+    from reconciler.store.base import Store
+
+ReplayEvent = Callable[[str, bytes | None], Awaitable["EventReplay"]]
 
 CANDIDATES_MAX: Final = 3  # that a message about an ambiguous id names
 
@@ -23,13 +28,18 @@ CANDIDATES_MAX: Final = 3  # that a message about an ambiguous id names
 def open_state(url: str, *, create: bool) -> CommandStore | None:
     """The store of a URL, to be entered with `async with`: a file, or what a daemon serves, which exists always. With
     `create` it is made if it is missing, else None. Raises ReconcilerError for a URL that names no store."""
-    if url.partition("://")[0].lower() in ("http", "https"):
+    if is_daemon(url):
         from reconciler.client.store import RemoteStore
 
         return RemoteStore(daemon_address(url))
     from reconciler.store.open import open_store
 
     return open_store(url, create=create)
+
+
+def is_daemon(url: str) -> bool:
+    """Whether a store's URL names a daemon that serves one."""
+    return url.partition("://")[0].lower() in ("http", "https")
 
 
 def daemon_address(url: str) -> "DaemonAddress":
@@ -53,6 +63,23 @@ async def reading(url: str) -> AsyncIterator[CommandStore]:
         )
     async with store:
         yield store
+
+
+@contextlib.asynccontextmanager
+async def replaying(url: str, *, now: Callable[[], int]) -> AsyncIterator[tuple[CommandStore, ReplayEvent]]:
+    """The existing store at `url`, and what judges its events again: here, or in the daemon that serves it. `now` gives
+    milliseconds since the epoch. Raises NotInStoreError where there is no store."""
+    async with reading(url) as store:
+        if is_daemon(url):
+            yield store, cast("RemoteStore", store).replay_event
+            return
+        from reconciler.dispatch.intake import Intake
+        from reconciler.dispatch.live import Live
+        from reconciler.dispatch.replay import Replayer
+
+        ours = cast("Store", store)
+        live = Live(ours)
+        yield store, Replayer(ours, live, Intake(ours, live, now=now, wake=lambda: None), now=now).replay
 
 
 async def whole_delivery_id(store: CommandStore, text: str) -> str:

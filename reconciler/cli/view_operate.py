@@ -126,11 +126,16 @@ def report_json(tally: Tally, how: Intervention, *, is_dry: bool) -> dict[str, A
     }
 
 
+def progress(expected: int, action: Action) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+    """A bar for a replay or a cancel."""
+    return counting(expected, LABELS[action])
+
+
 @contextlib.contextmanager
-def progress(expected: int, action: Action) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's stderr, to be advanced; nothing elsewhere."""
-    if not sys.stderr.isatty():
+def counting(expected: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr, to be advanced; nothing elsewhere, nor for what is done at once."""
+    if not sys.stderr.isatty() or expected <= 1:
         yield lambda _: None
         return
-    with click.progressbar(length=expected, label=LABELS[action], file=sys.stderr) as bar:
+    with click.progressbar(length=expected, label=label, file=sys.stderr) as bar:
         yield bar.update

@@ -35,10 +35,12 @@ from reconciler.store.wire import (
     state_of,
 )
 from reconciler.store.wire_flow import PauseBody, backlog_of, flow_of, halt_of, pause_of
-from reconciler.store.wire_operate import intervention_of, operate_body, portion_of
+from reconciler.store.wire_operate import event_replay_body, intervention_of, operate_body, portion_of
 
 if TYPE_CHECKING:
     import httpx
+
+    from reconciler.dispatch.replay import EventReplay
 
 PUBLISH_SECONDS: Final = 600.0  # ten thousand webhooks are judged and stored in some; a loaded daemon may need more
 STEER_SECONDS: Final = 600.0  # to cancel a million deliveries, a thousand at a time
@@ -47,6 +49,7 @@ EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB
 NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
 AT_ONCE: Final = Terms()
+JSON_TYPE: Final = {"content-type": "application/json"}
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | None]
@@ -164,8 +167,14 @@ class RemoteStore:
         body = operate_body(where, how.action, terms=terms, at=at, how=how)
         return await self._operate(f"/v1/deliveries/{how.action.value}", body)
 
+    async def replay_event(self, event_id: str, mended: bytes | None = None) -> "EventReplay":
+        """Judge an event again, as `Replayer.replay` does; what that refuses is a DaemonError."""
+        body = event_replay_body(event_id, mended)
+        response = await self._send("POST", "/v1/events/replay", body=body, headers=JSON_TYPE)
+        return self._read(response, _event_replay_of)
+
     async def _operate(self, path: str, body: bytes) -> Portion:
-        response = await self._send("POST", path, body=body, headers={"content-type": "application/json"})
+        response = await self._send("POST", path, body=body, headers=JSON_TYPE)
         return self._read(response, portion_of)
 
     # Flow
@@ -320,6 +329,14 @@ def _delivery_in_full(value: Mapping[str, Any]) -> tuple[Delivery, tuple[Attempt
 
 def _halts_of(value: Mapping[str, Mapping[str, Any]]) -> dict[WebhookUid, Halt]:
     return {WebhookUid(uid): halt_of(halt) for uid, halt in value.items()}
+
+
+def _event_replay_of(value: Mapping[str, Any]) -> "EventReplay":
+    from reconciler.dispatch.intake import IntakeAnswer, ItemAnswer
+    from reconciler.dispatch.replay import EventReplay
+
+    items = (ItemAnswer(item["id"], EventStatus(item["status"]), item["problem"]) for item in value["events"])
+    return EventReplay(EventId(value["id"]), IntakeAnswer(tuple(items)))
 
 
 def _counts_of(value: Mapping[str, Mapping[str, int]]) -> dict[WebhookUid, dict[State, int]]:

@@ -152,6 +152,13 @@ class Intake:
         is_large = sum(len(item.raw) for item in items) > THREAD_BYTES
         only_id = given_id if len(items) == 1 else None
         judged = await _run(is_large, judge_items, items, source=source, now=now, given_id=only_id)
+        return await self.take_judged(judged, now=now)
+
+    async def take_judged(self, judged: Sequence[Judged], *, now: int) -> IntakeAnswer:
+        """`take` for items that are judged already. Raises IntakeClosedError and StoreError, with nothing stored."""
+        if self._is_closed:
+            raise IntakeClosedError("the daemon is draining")
+        is_large = sum(len(item.row.raw) for item in judged) > THREAD_BYTES
         statuses = await self._store_matched(judged, now=now, is_large=is_large)
         answer = IntakeAnswer(tuple(_answer(item.row, status) for item, status in zip(judged, statuses, strict=True)))
         if answer.accepted:

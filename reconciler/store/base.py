@@ -30,6 +30,7 @@ class EventStatus(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     QUARANTINED = "quarantined"
+    MENDED = "mended"  # was quarantined, and has become an event since
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """One item of an intake. With `problem` set it is quarantined and has no deliveries."""
+    """One item of an intake. With `problem` set it is quarantined and has no deliveries. `mends` is the quarantined
+    event that it was judged from."""
 
     id: EventId
     event_type: str
@@ -58,11 +60,13 @@ class NewEvent:
     received_at: int
     problem: str | None = None
     deliveries: tuple[NewDelivery, ...] = ()
+    mends: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as people see it."""
+    """An event as people see it. `mends` is the quarantined event that it was judged from, `mended_as` the event that a
+    quarantined one has become."""
 
     id: EventId
     event_type: str
@@ -70,11 +74,13 @@ class StoredEvent:
     event_time: str | None
     source: str
     received_at: int
-    status: EventStatus  # accepted or quarantined
+    status: EventStatus  # accepted, quarantined or mended
     problem: str | None
     revision: int
     deliveries: int
     raw: bytes
+    mends: EventId | None = None
+    mended_as: EventId | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `events list --format json` and of the API."""
@@ -89,6 +95,8 @@ class StoredEvent:
             "problem": self.problem,
             "revision": self.revision,
             "deliveries": self.deliveries,
+            "mends": self.mends,
+            "mended_as": self.mended_as,
         }
 
     def in_full(self, deliveries: Sequence[Delivery]) -> dict[str, Any]:
@@ -297,8 +305,9 @@ class EventStore(EventLog, Protocol):
         """Store events with their fan-out; one status an item, in order.
 
         Same id and fingerprint as a stored event (or an earlier item): duplicate; same id, other fingerprint:
-        conflict; neither stores anything. A delivery whose id exists is not added again. Raises RevisionMovedError,
-        with nothing stored, if `revision` is not live.
+        conflict; neither stores anything. A delivery whose id exists is not added again. What an accepted item or a
+        duplicate `mends` is mended by it, if it is quarantined still. Raises RevisionMovedError, with nothing stored,
+        if `revision` is not live.
         """
         ...
 

@@ -270,6 +270,8 @@ def event_of(value: Mapping[str, Any]) -> StoredEvent:
         revision=value["revision"],
         deliveries=value["deliveries"],
         raw=base64.b64decode(value["raw_base64"]) if value["raw"] is None else value["raw"].encode("utf-8"),
+        mends=value.get("mends"),
+        mended_as=value.get("mended_as"),
     )
 
 

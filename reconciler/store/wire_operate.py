@@ -3,11 +3,12 @@
 Written by `client` and read by `web`, portions the other way round. Pure; see `store.wire`.
 """
 
+import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Base64Bytes, Field
 
 from reconciler.models.delivery import Action, DeliveryId, Intervention, Reason, State, iso_time
 from reconciler.models.field import Many, Model
@@ -73,6 +74,29 @@ class OperateBody(Model):
     def intervention(self, *, given_at: int, by: str | None) -> Intervention:
         """The intervention; when is the daemon's word, and who the token's where there are tokens."""
         return Intervention(self.key or "", self.action, given_at, self.by if by is None else by, self.reason)
+
+
+class EventReplayBody(Model):
+    """An event to be judged again; as `raw`, or bytes that are no UTF-8 in base 64, where it was mended."""
+
+    id: Words
+    raw: str | None = None
+    raw_base64: Base64Bytes | None = None
+
+    @property
+    def mended(self) -> bytes | None:
+        """The mended bytes; None where it is to be judged as it was received."""
+        return self.raw_base64 if self.raw is None else self.raw.encode("utf-8", "surrogatepass")
+
+
+def event_replay_body(event_id: str, mended: bytes | None) -> bytes:
+    """The request's body for judging an event again."""
+    if mended is None:
+        return dumps({"id": event_id})
+    try:
+        return dumps({"id": event_id, "raw": mended.decode("utf-8")})
+    except UnicodeDecodeError:
+        return dumps({"id": event_id, "raw_base64": base64.b64encode(mended).decode("ascii")})
 
 
 def operate_body(

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
+from reconciler.dispatch.replay import Replayer
 from reconciler.errors import NotInStoreError, StoreError
 from reconciler.observe.log import log
 from reconciler.source.http import HttpLimits, HttpSource
@@ -67,11 +68,12 @@ def build_app(
     operator has made something due."""
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
     pages = Pages(store=store, live=live, now=now)
+    replayer = Replayer(store, live, intake, now=now)
     routes: list[BaseRoute] = [
         *HttpSource(intake, limits=limits or HttpLimits()).routes(),
         *Api(store=store, live=live, now=now).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
-        *OperateApi(store=store, now=now, on_operate=on_operate).routes(),
+        *OperateApi(store=store, replayer=replayer, now=now, on_operate=on_operate).routes(),
         *FlowApi(store=store, now=now, on_flow=on_operate).routes(),
         *health.routes(),
         *pages.routes(),

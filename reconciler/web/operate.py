@@ -1,7 +1,7 @@
 """What operators do to deliveries and events, for commands: surveys, replays, cancels, portion by portion.
 
-Mounted by `web.app`; the store decides what can be done. Who did it is said by the token, where there is one, and when
-by the daemon's clock.
+Mounted by `web.app`; the store decides what can be done to deliveries, `dispatch.replay` what events are. Who did it is
+said by the token, where there is one, and when by the daemon's clock.
 """
 
 from collections.abc import Callable
@@ -12,24 +12,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reconciler.dispatch.item import REQUEST_MAX_BYTES
+from reconciler.dispatch.replay import Replayer, ReplayError
 from reconciler.models.delivery import Action
 from reconciler.observe.log import log
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.store.operate import OperatorStore, Portion
 from reconciler.store.wire import dumps
-from reconciler.store.wire_operate import ORDER_MAX_BYTES, OperateBody, portion_json
+from reconciler.store.wire_operate import ORDER_MAX_BYTES, EventReplayBody, OperateBody, portion_json
 from reconciler.web.content import CLOSE, content_of, token_name
 
+MENDED_MAX_BYTES: Final = 4 * REQUEST_MAX_BYTES  # as JSON text, or in base 64
 FAULTS_MAX: Final = 3  # of a body, told at once
 
 
 class OperateApi:
-    """The endpoints over one store. `now` gives milliseconds since the epoch; `on_operate` is called when something may
-    have become due."""
+    """The endpoints over one store. `now` gives milliseconds since the epoch; `on_operate` is called when deliveries
+    may have become due."""
 
-    def __init__(self, *, store: OperatorStore, now: Callable[[], int], on_operate: Callable[[], None]) -> None:
+    def __init__(
+        self, *, store: OperatorStore, replayer: Replayer, now: Callable[[], int], on_operate: Callable[[], None]
+    ) -> None:
         self._store = store
+        self._replayer = replayer
         self._now = now
         self._on_operate = on_operate
 
@@ -39,6 +45,7 @@ class OperateApi:
             Route("/v1/deliveries/survey", self.survey, methods=["POST"]),
             Route("/v1/deliveries/replay", self.replay, methods=["POST"]),
             Route("/v1/deliveries/cancel", self.cancel, methods=["POST"]),
+            Route("/v1/events/replay", self.replay_event, methods=["POST"]),
         ]
 
     async def survey(self, request: Request) -> Response:
@@ -71,6 +78,22 @@ class OperateApi:
         log("delivery.intervened", action=action.value, done=portion.done, by=how.given_by, why=how.reason, key=how.key)
         return _portion(portion)
 
+    async def replay_event(self, request: Request) -> Response:
+        """Judge an event again, as mended bytes where they are sent: what it is now, or why it is none."""
+        content = await content_of(Body(request), max_bytes=MENDED_MAX_BYTES)
+        if isinstance(content, Response):
+            return content
+        try:
+            order = EventReplayBody.model_validate_json(content)
+        except ValidationError as exc:
+            return _invalid(exc, hint="send {id}, and where it was mended {raw} or {raw_base64}")
+        try:
+            replayed = await self._replayer.replay(order.id, order.mended)
+        except ReplayError as exc:
+            return problem_response(422, exc.message, hint=exc.hint, code="invalid")
+        log("event.replayed", event_id=order.id, by=token_name(request), **replayed.answer.counts())
+        return Response(dumps(replayed.to_json()), media_type="application/json")
+
 
 async def _order(request: Request) -> OperateBody | Response:
     content = await content_of(Body(request), max_bytes=ORDER_MAX_BYTES, hint="name fewer deliveries at a time")
@@ -79,12 +102,16 @@ async def _order(request: Request) -> OperateBody | Response:
     try:
         return OperateBody.of(content)
     except ValidationError as exc:
-        faults = [
-            f"`{'.'.join(str(part) for part in fault['loc'])}`: {fault['msg']}"
-            for fault in exc.errors(include_url=False, include_input=False)[:FAULTS_MAX]
-        ]
-        hint = "send {action, where, at, key, by, reason, new_id, delay_ms, interval_us}"
-        return problem_response(422, f"this is no order: {'; '.join(faults)}", hint=hint, headers=CLOSE, code="invalid")
+        return _invalid(exc, hint="send {action, where, at, key, by, reason, new_id, delay_ms, interval_us}")
+
+
+def _invalid(exc: ValidationError, *, hint: str) -> Response:
+    faults = [
+        f"`{'.'.join(str(part) for part in fault['loc'])}`: {fault['msg']}"
+        for fault in exc.errors(include_url=False, include_input=False)[:FAULTS_MAX]
+    ]
+    detail = f"this is no order: {'; '.join(faults)}"
+    return problem_response(422, detail, hint=hint, headers=CLOSE, code="invalid")
 
 
 def _portion(portion: Portion) -> Response:

@@ -19,9 +19,9 @@ SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SE
 # makes NULL.
 _INSERT_EVENTS: Final = """
 INSERT INTO events (seq, id, event_type, data_id, event_time, source, fingerprint, received_at, problem,
-    raw, revision)
+    raw, mends, revision)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), :revision
+    value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), value ->> 11, :revision
 FROM jsonb_each(:events)
 """
 _INSERT_LANES: Final = """
@@ -47,12 +47,16 @@ SELECT id, event_seq, lane_id, order_key, rank, 'pending',
 FROM new WHERE true ORDER BY position
 ON CONFLICT (id) DO NOTHING
 """
+_MEND: Final = """
+UPDATE events SET mended_as = m.value ->> 1 FROM jsonb_each(:mends) m
+WHERE events.id = m.value ->> 0 AND problem IS NOT NULL AND mended_as IS NULL
+"""
 _LANES_OF: Final = """
 SELECT json_group_array(id) FROM lanes WHERE webhook_uid IN (SELECT value ->> 2 FROM jsonb_each(:deliveries))
 """
 _EVENT: Final = """
 SELECT e.id, e.event_type, e.data_id, e.event_time, e.source, e.received_at, e.problem, e.revision,
-    (SELECT count(*) FROM deliveries WHERE event_seq = e.seq), e.raw
+    (SELECT count(*) FROM deliveries WHERE event_seq = e.seq), e.raw, e.mends, e.mended_as
 FROM events e
 """
 
@@ -67,6 +71,7 @@ def accept(db: apsw.Connection, events: Sequence[NewEvent], revision: int) -> tu
     statuses, new = _judge(db, events)
     if new:
         _insert(db, new, revision, commit)
+    _mend(db, events, statuses)
     return statuses
 
 
@@ -94,7 +99,7 @@ def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, comm
     facts: list[list[Any]] = []
     fan_out: list[list[Any]] = []
     for seq, event in enumerate(events, last + 1):
-        facts.append([seq, *_facts(event), start, len(event.raw)])
+        facts.append([seq, *_facts(event), start, len(event.raw), storable_or_none(event.mends)])
         start += len(event.raw)
         if event.problem is None:
             fan_out += _fan_out(event, seq)
@@ -105,6 +110,16 @@ def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, comm
         run(db, _INSERT_LANES, deliveries=packed)
         run(db, _INSERT_DELIVERIES, deliveries=packed, revision=revision, git_commit=commit)
         refresh(db, array(db, _LANES_OF, deliveries=packed))
+
+
+def _mend(db: apsw.Connection, events: Sequence[NewEvent], statuses: Sequence[EventStatus]) -> None:
+    """Quarantined events are mended by what was judged from them: now, or before by somebody else."""
+    became: dict[str, str] = {}  # of one that was several the first
+    for event, status in zip(events, statuses, strict=True):
+        if event.mends is not None and status in (EventStatus.ACCEPTED, EventStatus.DUPLICATE):
+            became.setdefault(storable(event.mends), storable(event.id))
+    if became:
+        run(db, _MEND, mends=pack(list(became.items())))
 
 
 def _facts(event: NewEvent) -> list[Any]:
@@ -133,7 +148,9 @@ def events(db: apsw.Connection, page: Page, status: EventStatus | None) -> tuple
     if page.before is not None:
         where.append("e.seq < :before")
     if status is EventStatus.QUARANTINED:
-        where.append("e.problem IS NOT NULL")
+        where.append("e.problem IS NOT NULL AND e.mended_as IS NULL")
+    elif status is EventStatus.MENDED:
+        where.append("e.problem IS NOT NULL AND e.mended_as IS NOT NULL")
     elif status is EventStatus.ACCEPTED:
         where.append("e.problem IS NULL")
     elif status is not None:
@@ -165,7 +182,8 @@ def _seq(db: apsw.Connection, event_id: str | None) -> int | None:
 
 
 def _stored(found: tuple[Any, ...]) -> StoredEvent:
-    event_id, event_type, data_id, event_time, source, received_at, problem, revision, deliveries, raw = found
+    event_id, event_type, data_id, event_time, source, received_at, problem, revision, deliveries, raw, *rest = found
+    mends, mended_as = rest
     return StoredEvent(
         id=EventId(event_id),
         event_type=event_type,
@@ -173,9 +191,17 @@ def _stored(found: tuple[Any, ...]) -> StoredEvent:
         event_time=event_time,
         source=source,
         received_at=received_at,
-        status=EventStatus.ACCEPTED if problem is None else EventStatus.QUARANTINED,
+        status=_status(problem, mended_as),
         problem=problem,
         revision=revision,
         deliveries=deliveries,
         raw=raw,
+        mends=mends,
+        mended_as=mended_as,
     )
+
+
+def _status(problem: str | None, mended_as: str | None) -> EventStatus:
+    if problem is None:
+        return EventStatus.ACCEPTED
+    return EventStatus.QUARANTINED if mended_as is None else EventStatus.MENDED

@@ -165,6 +165,8 @@ class SqliteStore:
     async def intervene(
         self, where: Selection, how: Intervention, *, terms: Terms = AT_ONCE, at: str | None = None
     ) -> Portion:
+        while await self.sweep():  # a row that a revision has cancelled says so before anything is judged by it
+            pass
         picked = await self._read(lambda db: operate.pick(db, where, at))
         return await self._write(lambda db: operate.intervene(db, where, picked, how, terms))
 
