@@ -18,7 +18,14 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'store.db'}"
 
 
-THROUGH_DAEMON = ("test_store_event", "test_store_listing", "test_store_operate", "test_store_revision")
+THROUGH_DAEMON = (
+    "test_store_event",
+    "test_store_flow",
+    "test_store_match_error",
+    "test_store_listing",
+    "test_store_operate",
+    "test_store_revision",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import apsw
+import orjson
 
 from reconciler.errors import NotInStoreError
 from reconciler.models.delivery import Reason
@@ -54,10 +55,10 @@ WHERE id = :lane AND EXISTS (SELECT 1 FROM deliveries d
 """
 # A lane's deliveries from the newest to the oldest; of what has ended, only where it ends.
 _WALK: Final = """
-SELECT json_array(min(seq), count(*), (SELECT json(json_group_array(json_array(w.seq, w.state = 'pending', e.data_id)))
+SELECT min(seq), count(*), (SELECT json_group_array(json_array(w.seq, w.state = 'pending', e.data_id))
     FROM (SELECT seq, state, event_seq FROM deliveries WHERE lane_id = :lane AND seq < :before
         ORDER BY seq DESC LIMIT :limit) w JOIN events e ON e.seq = w.event_seq
-    WHERE w.state IN ('pending', 'in_flight') AND (:through IS NULL OR w.seq > :through)))
+    WHERE w.state IN ('pending', 'in_flight') AND (:through IS NULL OR w.seq > :through))
 FROM (SELECT seq FROM deliveries WHERE lane_id = :lane AND seq < :before ORDER BY seq DESC LIMIT :limit)
 """
 _CANCELLING: Final = """
@@ -168,7 +169,9 @@ def walk(db: apsw.Connection, name: str, walk: Walk) -> None:
         walk.left = value(db, "SELECT pending - doomed + in_flight FROM lanes WHERE id = :lane", lane=lane) or 0
         walk.before = value(db, "SELECT coalesce(max(seq), 0) + 1 FROM deliveries")
     through = value(db, "SELECT cancel_through FROM lanes WHERE id = :lane", lane=lane)
-    before, number, found = array(db, _WALK, lane=lane, before=walk.before, limit=WALK_ROWS, through=through)
+    sought = {"lane": lane, "before": walk.before, "limit": WALK_ROWS, "through": through}
+    before, number, packed = row(db, _WALK, **sought) or (0, 0, "[]")
+    found = orjson.loads(packed)
     for seq, is_pending, request in found:
         walk.pending += is_pending
         if is_pending and request in walk.requests:
