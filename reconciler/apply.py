@@ -5,21 +5,21 @@ business, that nothing moved meanwhile the store's.
 """
 
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.errors import RefusedError, StalePlanError
 from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.plan.change import Action, Change
 from reconciler.plan.plan import Plan
-from reconciler.plan.rebase import rebased
-from reconciler.plan.saved import SavedPlan, dump_plan, load_plan
-from reconciler.plan.schema import history_json
 from reconciler.store.base import RevisionStore
+
+if TYPE_CHECKING:
+    from reconciler.plan.saved import SavedPlan
 
 REPLAN_HINT = "run `reconciler plan` again and review what it says now"
 REBASES_MAX = 50  # each one was lost to an apply that won
@@ -69,6 +69,8 @@ async def apply_rebased(
     A rebased plan that a guard refuses is returned with its refusals and not published. Raises RefusedError for a plan
     that was refused before and StalePlanError, with the store as it was, if the plan was used or is not disjoint.
     """
+    from reconciler.plan.rebase import rebased
+
     for _ in range(REBASES_MAX):
         try:
             return plan, await apply_plan(store, plan, plan_id=plan_id, by=by)
@@ -88,6 +90,8 @@ async def apply_rebased(
 
 def change_set(plan: Plan, *, plan_id: str, by: Provenance, new_uid: Callable[[], str]) -> ChangeSet:
     """What the store must write; created webhooks get their uid here."""
+    from reconciler.plan.schema import history_json
+
     summary = plan.summary
     return ChangeSet(
         lineage=plan.lineage,
@@ -124,8 +128,12 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def write_plan(path: Path, saved: SavedPlan) -> None:
+def write_plan(path: Path, saved: "SavedPlan") -> None:
     """Write the plan's file whole or not at all, readable by its owner only. Raises OSError."""
+    import tempfile
+
+    from reconciler.plan.saved import dump_plan
+
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     temporary = Path(name)
     try:
@@ -139,8 +147,10 @@ def write_plan(path: Path, saved: SavedPlan) -> None:
         raise
 
 
-def read_plan(path: Path) -> SavedPlan:
+def read_plan(path: Path) -> "SavedPlan":
     """The plan of a file. Raises PlanFileError and OSError."""
+    from reconciler.plan.saved import load_plan
+
     return load_plan(path.read_bytes())
 
 

@@ -8,16 +8,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from reconciler.cli.plan_option import plan_of
 from reconciler.errors import ReconcilerError
-from reconciler.models.event import Event, EventId, EventProblem, judge_payload, payload_of, read_event
-from reconciler.plan.impact import ImpactMeter
 from reconciler.plan.plan import Plan
 from reconciler.store.base import EventLog, EventStatus, Page, StoredEvent
+
+if TYPE_CHECKING:
+    from reconciler.models.event import Event
+    from reconciler.plan.impact import ImpactMeter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,6 +75,8 @@ async def with_impact(made: Plan, url: str, options: Mapping[str, Any]) -> Plan:
     """The plan with its impact, if that was asked for. Raises ReconcilerError for events that cannot be read."""
     if not options["has_impact"]:
         return made
+    from reconciler.plan.impact import ImpactMeter
+
     meter, skipped = ImpactMeter(made.changes), 0
     if options["impact_file"] is not None:
         source = "of the file"
@@ -89,7 +93,7 @@ async def with_impact(made: Plan, url: str, options: Mapping[str, Any]) -> Plan:
     return replace(made, impact=meter.result(source, skipped=skipped))
 
 
-def _add(meter: ImpactMeter, event: Event | None) -> int:
+def _add(meter: "ImpactMeter", event: "Event | None") -> int:
     """Count an event; 1 for what is none."""
     if event is None:
         return 1
@@ -123,8 +127,10 @@ async def accepted_since(store: EventLog, since: int) -> AsyncIterator[StoredEve
         page = Page(PAGE_EVENTS, found[-1].id)
 
 
-def _stored_event(stored: StoredEvent) -> Event | None:
+def _stored_event(stored: StoredEvent) -> "Event | None":
     """What intake made of it; the judgement is not repeated."""
+    from reconciler.models.event import read_event
+
     try:
         payload, own = read_event(stored.raw)
     except ValueError:
@@ -132,7 +138,7 @@ def _stored_event(stored: StoredEvent) -> Event | None:
     return _made(payload, own, stored.id) if isinstance(payload, dict) else None
 
 
-def _file_events(file: Path) -> Iterator[Event | None]:
+def _file_events(file: Path) -> Iterator["Event | None"]:
     """The events of a JSONL file, each judged as intake would; None for a line that is no event."""
     from reconciler.source.jsonl import LineSplitter
 
@@ -151,8 +157,9 @@ def _file_events(file: Path) -> Iterator[Event | None]:
         raise ReconcilerError(f"cannot read events: {file}: {(exc.strerror or '').lower()}") from exc
 
 
-def _file_event(value: Any, raw: bytes, name: str) -> Event | None:
+def _file_event(value: Any, raw: bytes, name: str) -> "Event | None":
     from reconciler import jsontext
+    from reconciler.models.event import EventProblem, judge_payload, payload_of
 
     payload = payload_of(value)
     try:
@@ -162,8 +169,10 @@ def _file_event(value: Any, raw: bytes, name: str) -> Event | None:
     return _made(judged, raw if payload is value else jsontext.dumps(payload).encode("utf-8"), name)
 
 
-def _made(payload: dict[str, Any], raw: bytes, event_id: str) -> Event:
+def _made(payload: dict[str, Any], raw: bytes, event_id: str) -> "Event":
     """The event as matching and rendering see it. Its digest is not asked for, and costs as much as reading it."""
+    from reconciler.models.event import Event, EventId
+
     return Event(
         id=EventId(event_id),
         event_type=payload["event_type"],

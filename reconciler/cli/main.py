@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     codes: list[int] = []
     atexit.register(_leave, codes)  # what is registered first is called last
     gc.set_threshold(*SHORT_LIVED)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # nothing that happens to be installed reads along
     codes.append(_flushed(run(argv)))
     sys.exit(codes[0])
 

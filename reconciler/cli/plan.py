@@ -48,11 +48,10 @@ from reconciler.errors import (
 )
 from reconciler.models.revision import Revision
 from reconciler.plan.plan import Plan
-from reconciler.plan.saved import SavedPlan
-from reconciler.plan.schema import plan_json
 
 if TYPE_CHECKING:
     from reconciler.dispatch.verify import Verification
+    from reconciler.plan.saved import SavedPlan
 
 PROMPT: Final = """
 Do you want to perform these actions?
@@ -292,14 +291,20 @@ def _out_result(
         more["verification"] = [item.to_json() for item in verification]
     _write_json(made, options, **more)
     if output_format == "json":
-        view.out_json({**plan_json(made), **more})
+        view.out_json(_json_of(made, more))
 
 
 def _write_json(made: Plan, options: Mapping[str, Any], **more: Any) -> None:
     """`--json-into`: the document that `--format json` prints. What stands there already may be a pipe."""
     if options["json_file"] is not None:
         with Path(options["json_file"]).open("w", encoding="utf-8") as file:
-            file.write(view.json_text({**plan_json(made), **more}))
+            file.write(view.json_text(_json_of(made, more)))
+
+
+def _json_of(made: Plan, more: Mapping[str, Any]) -> dict[str, Any]:
+    from reconciler.plan.schema import plan_json
+
+    return {**plan_json(made), **more}
 
 
 def _provenance(options: Mapping[str, Any], commit: str | None) -> Provenance:
@@ -308,7 +313,9 @@ def _provenance(options: Mapping[str, Any], commit: str | None) -> Provenance:
     return Provenance(applied_by(options["applied_by"]), time.time_ns() // 1_000_000, commit)
 
 
-def _saved(made: Plan, options: Mapping[str, Any]) -> SavedPlan:
+def _saved(made: Plan, options: Mapping[str, Any]) -> "SavedPlan":
+    from reconciler.plan.saved import SavedPlan
+
     return SavedPlan(made, new_id(), time.time_ns() // 1_000_000, VERSION, _commit(options))
 
 

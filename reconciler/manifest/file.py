@@ -17,6 +17,7 @@ from reconciler.errors import Problem, Severity
 
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024  # about four times ten thousand webhooks
 CHUNK_BYTES: Final = 4096  # what is read at least: some files do not say their size
+REST_BYTES: Final = 1024 * 1024  # of these at once
 SUFFIXES: Final = (".yaml", ".yml")
 
 _Identity = tuple[int, int]  # device and inode
@@ -106,7 +107,9 @@ def read_bytes(file: str) -> tuple[bytes, Problem | None]:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return b"", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=file)
-            raw = _read_all(descriptor, status.st_size)
+            raw = os.read(descriptor, min(max(status.st_size, CHUNK_BYTES), FILE_MAX_BYTES) + 1)
+            if len(raw) != status.st_size:
+                raw = _read_rest(descriptor, raw)
         finally:
             os.close(descriptor)
     except OSError as exc:
@@ -114,15 +117,13 @@ def read_bytes(file: str) -> tuple[bytes, Problem | None]:
     return raw, None
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
-    """All that can be read, but hardly more than FILE_MAX_BYTES; `size` is what to expect."""
-    raw = b""
-    while len(raw) <= FILE_MAX_BYTES:
-        more = os.read(descriptor, min(max(size, CHUNK_BYTES), FILE_MAX_BYTES) + 1)
-        raw = raw + more if raw else more
-        if not more or len(raw) == size:
-            break
-    return raw
+def _read_rest(descriptor: int, raw: bytes) -> bytes:
+    """All that can be read after `raw`, which is not what the size said; hardly more than FILE_MAX_BYTES."""
+    parts, size = [raw], len(raw)
+    while parts[-1] and size <= FILE_MAX_BYTES:
+        parts.append(os.read(descriptor, REST_BYTES))
+        size += len(parts[-1])
+    return b"".join(parts)
 
 
 def decode(file: str, raw: bytes) -> tuple[str, Problem | None]:

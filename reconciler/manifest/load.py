@@ -1,14 +1,14 @@
 """Files and folders of manifests to one judged set: the owner's whole desired state.
 
 The entry of this package, called by the commands that read manifests. Every problem of every file is found in one run;
-nothing here prints, reads the environment or opens a store.
+nothing here prints, reads the environment or opens a store. What judges is imported when there is something to judge.
 """
 
-import gc
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -18,25 +18,22 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from reconciler.errors import ManifestError, Problem, ReconcilerError
-from reconciler.manifest import variable
+from reconciler.manifest.again import Again, collector_off, file_judge, judged_files
 from reconciler.manifest.cache import Cache
-from reconciler.manifest.file import decode, find_files, read_bytes
-from reconciler.manifest.judged import FileJudge, Ground, Head, Judged
+from reconciler.manifest.file import find_files, read_bytes
 from reconciler.manifest.memory import Memory
-from reconciler.manifest.parse import Document, Parsed, parse
-from reconciler.manifest.project import FoundProject, find_project
-from reconciler.manifest.share import judge_files
-from reconciler.manifest.validate import check_head
-from reconciler.models.binding import Binding
+from reconciler.manifest.verdict import FoundProject, Ground, Head, Judged
 from reconciler.models.fault import Fault
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Project, Webhook, WebhookName
 
 if TYPE_CHECKING:
+    from reconciler.manifest.parse import Document
     from reconciler.manifest.webhook_test import ReadyTest
+    from reconciler.models.binding import Binding
 
 _PROJECT: Final = re.compile(rb"""kind["']?\s*:\s*["']?Project""")  # as nearly everybody writes it
-_WINDOW: Final = re.compile(rb"not_before|not_after")
+_WINDOW: Final = (b"not_before", b"not_after")
 _UNIQUE_NAME: Final = "names are unique in all manifests"
 _UNIQUE_ORIGIN: Final = "a name passes on to one webhook"
 
@@ -72,7 +69,7 @@ class ManifestTest:
     read: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
     index: int = 0
     name: str | None = None
-    ready: "ReadyTest | None" = field(default=None, repr=False, compare=False)
+    ready: ReadyTest | None = field(default=None, repr=False, compare=False)
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -93,7 +90,7 @@ class Manifests:
     heads: tuple[tuple[str, Head], ...]
     files: int
     project_source: Source | None = None
-    again: "_Again | None" = field(default=None, repr=False, compare=False)
+    again: Again | None = field(default=None, repr=False, compare=False)
 
     def places(self, file: str, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:
         """What others have found out about sound documents of one file, by their index, as problems in this order."""
@@ -128,11 +125,11 @@ class Manifests:
         """SHA-256, hex, of what is desired: every webhook, what it was renamed from, and the project. The same for
         every order of files and documents."""
         desired = {
-            "project": self.project.spec.model_dump(mode="json"),
+            "project": self.project.spec,
             "renamed": {hook.name: hook.renamed_from for hook in self.webhooks if hook.renamed_from},
             "webhooks": [hook.digest() for hook in self.webhooks],
         }
-        return hashlib.sha256(orjson.dumps(desired, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return hashlib.sha256(orjson.dumps(desired, default=vars, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def load_manifests(
@@ -155,7 +152,7 @@ def load_manifests(
     number of processes; None: as many as help. The result is the same for every cache and number. Raises nothing for
     what people wrote: it is all in `problems`.
     """
-    with _collector_off():
+    with collector_off():
         ground = Ground(variables or {}, bindings, rehearses=rehearse, now=now)
         return _Loading(ground, cache, workers, tests).load(paths)
 
@@ -165,6 +162,10 @@ def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str
 
     The former win, and later files over earlier ones. Raises ReconcilerError; an unreadable file is an OSError.
     """
+    if not files and not pairs:
+        return {}
+    from reconciler.manifest import variable
+
     variables: dict[str, str] = {}
     for file in files:
         variables.update(variable.read_file(file))
@@ -174,18 +175,6 @@ def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str
             raise ReconcilerError(f"`--var` cannot be read: {name[:80]}", hint="write NAME=VALUE, like region=eu")
         variables[name] = variable.check_value(name, value, "--var")
     return variables
-
-
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """The cyclic collector would walk all that was built again and again, and find nothing."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @dataclass(slots=True)
@@ -208,15 +197,15 @@ class _Loading:
                 self.raws[file] = raw
             else:
                 self.problems.add(problem)
-        if not any(_WINDOW.search(raw) for raw in self.raws.values()):
+        if self.ground.now is not None and not any(word in raw for raw in self.raws.values() for word in _WINDOW):
             self.ground = replace(self.ground, now=None)  # nothing that only time tells: verdicts may be remembered
         memory = Memory.of(self.cache, paths, self.ground, self.raws) if self.cache else None
         found, ground, verdicts = self._judge(memory)
         self.problems.update(found.problems)
         for judged in verdicts.values():
             self.problems.update(judged.problems)
-        self._check_names(verdicts, FileJudge(ground))
-        again = _Again(ground, self.raws)
+        self._check_names(verdicts, ground)
+        again = Again(ground, verdicts, self.raws)
         ready = self._judge_tests(paths, verdicts, again) if self.judges_tests else {}
         return self._manifests(found, verdicts, again, ready, len(files))
 
@@ -224,14 +213,14 @@ class _Loading:
         self,
         found: FoundProject,
         verdicts: Mapping[str, Judged],
-        again: "_Again",
-        ready: Mapping[tuple[str, int], "ReadyTest"],
+        again: Again,
+        ready: Mapping[tuple[str, int], ReadyTest],
         files: int,
     ) -> Manifests:
         heads = tuple([(file, head) for file, judged in verdicts.items() for head in judged.heads])
         return Manifests(
             webhooks=tuple(sorted(_webhooks(verdicts, again), key=lambda webhook: webhook.name)),
-            project=found.project or Project(),
+            project=found.project or Project.model_construct(),
             tests=tuple(
                 ManifestTest(
                     file,
@@ -261,11 +250,11 @@ class _Loading:
         }
         while True:
             candidates = {file: self.raws[file] for file in self.raws if file in suspects}
-            found = find_project(candidates, self.ground.variables)
+            found = _find_project(candidates, self.ground.variables)
             ground = replace(self.ground, project=found.file, partials=found.partials)
             verdicts = memory.verdicts(ground) if memory else {}
             rest = [(file, raw) for file, raw in self.raws.items() if file not in verdicts]
-            judged = judge_files(FileJudge(ground), rest, workers=self.workers) if rest else []
+            judged = judged_files(file_judge(ground), rest, self.workers) if rest else []
             verdicts |= {file: verdict for (file, _), verdict in zip(rest, judged, strict=True)}
             surprises = {file for file, verdict in verdicts.items() if verdict.has_project} - suspects
             if not surprises:
@@ -275,17 +264,17 @@ class _Loading:
             memory.keep(ground, verdicts)
         return found, ground, {file: verdicts[file] for file in self.raws}
 
-    def _check_names(self, verdicts: Mapping[str, Judged], judge: FileJudge) -> None:
+    def _check_names(self, verdicts: Mapping[str, Judged], ground: Ground) -> None:
         named = [(file, head) for file, judged in verdicts.items() for head in judged.heads if head.kind == "Webhook"]
         found: dict[str, list[tuple[int, Fault]]] = {}
         for file, index, fault in _clashes(named):
             found.setdefault(file, []).append((index, fault))
         for file, faults in found.items():
-            self.problems.update(judge.place(file, self.raws[file], faults))
+            self.problems.update(file_judge(ground).place(file, self.raws[file], faults))
 
     def _judge_tests(
-        self, paths: Sequence[Path], verdicts: Mapping[str, Judged], again: "_Again"
-    ) -> "dict[tuple[str, int], ReadyTest]":
+        self, paths: Sequence[Path], verdicts: Mapping[str, Judged], again: Again
+    ) -> dict[tuple[str, int], ReadyTest]:
         """The tests without an error, by file and index. They are judged anew each time: they depend on other files,
         and few commands ask for them."""
         from reconciler.manifest.webhook_test import Around, judge_test
@@ -308,6 +297,14 @@ class _Loading:
         return ready
 
 
+def _find_project(candidates: Mapping[str, bytes], variables: Mapping[str, str]) -> FoundProject:
+    if not candidates:
+        return FoundProject()
+    from reconciler.manifest.project import find_project
+
+    return find_project(candidates, variables)
+
+
 def _clashes(named: Sequence[tuple[str, Head]]) -> Iterator[tuple[str, int, Fault]]:
     """What no two webhooks, or no two tests, may say alike: file and index of the later one, and its fault."""
     first_by_name: dict[str, tuple[str, Head]] = {}
@@ -323,49 +320,7 @@ def _clashes(named: Sequence[tuple[str, Head]]) -> Iterator[tuple[str, int, Faul
             yield file, head.index, Fault("set.rename", ("metadata", "renamed_from"), message, _UNIQUE_ORIGIN)
 
 
-class _Again:
-    """What documents say, read anew from what their files held: of most of them, nobody asks."""
-
-    def __init__(self, ground: Ground, raws: Mapping[str, bytes]) -> None:
-        self.judge = FileJudge(replace(ground, bindings=None, rehearses=False))
-        self._variables = ground.variables
-        self._raws = raws
-        self._file = ""
-        self._judged = Judged(())
-        self._parsed_file = ""
-        self._parsed = Parsed()
-
-    def canonical(self, file: str, index: int) -> bytes:
-        """The canonical document of a webhook without an error."""
-        if self._file != file:  # those of one file are asked for one after the other
-            self._file, self._judged = file, self.judge.judge(file, self._raws[file])
-        found = self._judged.canonical[index]
-        assert found is not None
-        return found
-
-    def value(self, file: str, index: int) -> Mapping[str, Any]:
-        """A document as written."""
-        value: Mapping[str, Any] = self._parse(file).documents[index].value
-        return value
-
-    def is_sound(self, file: str, index: int) -> bool:
-        """Whether nothing is wrong with a document's YAML and its head."""
-        parsed = self._parse(file)
-        has_faults = any(place == index for place, _ in parsed.faulty)
-        return not has_faults and not any(check_head(parsed.documents[index].value))
-
-    def places(self, file: str, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:
-        """The places of faults in sound documents, in their order."""
-        return self.judge.places(file, self._raws[file], faults)
-
-    def _parse(self, file: str) -> Parsed:
-        if self._parsed_file != file:
-            self._parsed = parse(file, decode(file, self._raws[file])[0], self._variables)
-            self._parsed_file = file
-        return self._parsed
-
-
-def _webhooks(verdicts: Mapping[str, Judged], again: _Again) -> Iterator[Webhook]:
+def _webhooks(verdicts: Mapping[str, Judged], again: Again) -> Iterator[Webhook]:
     for file, judged in verdicts.items():
         for position, head in enumerate(judged.heads):
             if head.digest is None or head.name is None:

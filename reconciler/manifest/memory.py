@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as once
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,11 +21,13 @@ import pydantic
 import reconciler
 from reconciler.errors import Problem, Severity
 from reconciler.manifest.cache import Cache
-from reconciler.manifest.judged import Ground, Head, Judged
+from reconciler.manifest.verdict import Ground, Head, Judged
 
 MIN_BYTES: Final = 64 * 1024  # of manifests; fewer are judged in less time than the memory costs
 
 _ROOMS: Final = ("manifest", "models", "request", "template")  # the code that judges, with the modules beside them
+
+_LIBRARIES: Final = ("yaml",)  # what judges beside it, and is imported only when there is something to judge
 
 Row = Sequence[Any]
 
@@ -91,17 +94,28 @@ def program_files() -> list[Path]:
 def _program() -> str | None:
     """A digest of the code that judges, and of what it stands on; None where the code cannot be read. Of the code
     itself, since its version stays the same while it is worked on."""
-    from importlib.metadata import PackageNotFoundError, version
-
     digest = hashlib.sha256()
     try:
-        for text in (reconciler.VERSION, sys.version, pydantic.VERSION, orjson.__version__, version("PyYAML")):
+        for text in (reconciler.VERSION, sys.version, pydantic.VERSION, orjson.__version__):
             digest.update(text.encode() + b"\0")
+        for name in _LIBRARIES:
+            digest.update(orjson.dumps(_files_of(name)))
         for file in program_files():
             digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    except (OSError, PackageNotFoundError):
+    except OSError:
         return None
     return digest.hexdigest()
+
+
+def _files_of(library: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of a library's files: its version, without an import of it or of the list of what is
+    installed. Raises OSError where it has none."""
+    spec = find_spec(library)
+    folders = (spec.submodule_search_locations if spec is not None else None) or ()
+    entries = [(entry.name, entry.stat()) for folder in folders for entry in os.scandir(folder) if entry.is_file()]
+    if not entries:
+        raise FileNotFoundError(library)
+    return sorted((name, status.st_size, status.st_mtime_ns) for name, status in entries)
 
 
 def _recalled(raw: bytes | None) -> tuple[str, Mapping[str, Row]]:

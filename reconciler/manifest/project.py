@@ -4,33 +4,20 @@ Called by `manifest.load` with the files that may hold one, before all others ar
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from reconciler.errors import Problem
 from reconciler.manifest.file import decode
-from reconciler.manifest.judged import ProjectFile
 from reconciler.manifest.parse import parse
 from reconciler.manifest.partial import read_partials
 from reconciler.manifest.place import Placer
 from reconciler.manifest.validate import judge_project, kind_of
+from reconciler.manifest.verdict import FoundProject, ProjectFile
 from reconciler.models.fault import Fault
-from reconciler.models.webhook import Project
 
 _ONE_HINT: Final = "keep one for all manifests of an owner"
 _FOLDER_HINT: Final = "name a folder beside or below the project's file, not a link that leads elsewhere"
-
-
-@dataclass(frozen=True, slots=True)
-class FoundProject:
-    """The first project of a set, and what is wrong with it and with any other. `project` is None where it has an error
-    or there is none, `file` only where there is none. `partials` are texts by name."""
-
-    project: Project | None = None
-    file: ProjectFile | None = None
-    partials: Mapping[str, str] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
 
 
 def find_project(raws: Mapping[str, bytes], variables: Mapping[str, str]) -> FoundProject:

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from reconciler.manifest.judged import FileJudge, Head, Judged
+from reconciler.manifest.judged import FileJudge
+from reconciler.manifest.verdict import Head, Judged
 
 SHARE_MIN_BYTES: Final = 256 * 1024  # of manifests; some 40 ms of work, many times what a fork costs
 WORKERS_MAX: Final = 4
+ROWS_AT_ONCE: Final = 64  # verdicts that are handed over together
 
 File = tuple[str, bytes]  # its name and what it holds
 
@@ -45,7 +47,7 @@ def _workers(size: int) -> int:
 
 
 def _may_fork() -> bool:
-    return sys.platform == "linux" and threading.active_count() == 1
+    return sys.platform == "linux" and hasattr(os, "memfd_create") and threading.active_count() == 1
 
 
 def _shares(files: Sequence[File], size: int, count: int) -> list[Sequence[File]]:
@@ -60,55 +62,60 @@ def _shares(files: Sequence[File], size: int, count: int) -> list[Sequence[File]
 
 @dataclass(slots=True)
 class _Child:
-    """A forked process with its share, and the pipe that its verdicts come through."""
+    """A forked process with its share, and the file in memory that it writes its verdicts to: a pipe would hold it up
+    until somebody reads, and a list of them would be held twice."""
 
     judge: FileJudge
     share: Sequence[File]
     pid: int
-    pipe: int
+    memory: int
     is_over: bool = False
 
     @classmethod
     def start(cls, judge: FileJudge, share: Sequence[File]) -> "_Child":
-        reading, writing = os.pipe()
+        memory = os.memfd_create("verdicts")
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _serve(judge, share, writing)
-        os.close(writing)
-        return cls(judge, share, pid, reading)
+            _serve(judge, share, memory)
+        return cls(judge, share, pid, memory)
 
     def verdicts(self) -> list[Judged]:
         """Wait for the process; judge its share where it could not."""
-        with os.fdopen(self.pipe, "rb") as pipe:
-            self.pipe = -1
-            raw = pipe.read()
         _, status = os.waitpid(self.pid, 0)
         self.is_over = True
-        if status != 0 or not raw:
+        with os.fdopen(self.memory, "rb") as memory:
+            self.memory = -1
+            memory.seek(0)
+            try:
+                rows = [pickle.load(memory) for _ in range(0, len(self.share), ROWS_AT_ONCE)] if status == 0 else None
+            except (EOFError, pickle.UnpicklingError):  # it ended well, and early
+                rows = None
+        if rows is None:
             return [self.judge.judge(*file) for file in self.share]
-        return [_of_row(row) for row in pickle.loads(raw)]
+        return [_of_row(row) for portion in rows for row in portion]
 
     def end(self) -> None:
         """Leave nothing behind, whatever happened."""
-        if self.pipe >= 0:
-            os.close(self.pipe)
-            self.pipe = -1
+        if self.memory >= 0:
+            os.close(self.memory)
+            self.memory = -1
         if not self.is_over:
             self.is_over = True
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
 
 
-def _serve(judge: FileJudge, share: Sequence[File], pipe: int) -> NoReturn:
+def _serve(judge: FileJudge, share: Sequence[File], memory: int) -> NoReturn:
     """The whole life of a forked process: nothing of its parent's is cleaned up, flushed or reported by it."""
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports an interruption
-        rows = [_to_row(judge.judge(*file)) for file in share]
-        with os.fdopen(pipe, "wb") as out:
-            pickle.dump(rows, out, protocol=pickle.HIGHEST_PROTOCOL)
+        with os.fdopen(memory, "wb") as out:
+            for start in range(0, len(share), ROWS_AT_ONCE):
+                rows = [_to_row(judge.judge(*file)) for file in share[start : start + ROWS_AT_ONCE]]
+                pickle.dump(rows, out, protocol=pickle.HIGHEST_PROTOCOL)
         status = 0
     finally:
         os._exit(status)

@@ -37,7 +37,7 @@ Time = Annotated[
 class Tolerant(BaseModel):
     """What vendors send: unknown fields are kept, nothing is coerced."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
 
 
 class Requester(Tolerant):

@@ -27,7 +27,8 @@ Item = TypeVar("Item")
 class Model(BaseModel):
     """What people write: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_enum_values=False)
+    # built when first used: a plan of webhooks that nobody looks into needs few of them
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_enum_values=False, defer_build=True)
 
 
 def parse_duration(value: object) -> timedelta:

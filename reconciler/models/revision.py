@@ -1,6 +1,6 @@
 """One applied state of the store, and the webhooks live in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -123,7 +123,7 @@ class Revision:
     updated: int
     renamed: int
     deleted: int
-    changes: tuple[dict[str, Any], ...] = ()
+    changes: Sequence[dict[str, Any]] = ()
     manifest_digest: str | None = None
     restores: int | None = None
     reason: str = ""
@@ -175,7 +175,7 @@ class ChangeSet:
     updated: int
     renamed: int
     deleted: int
-    changes: tuple[dict[str, Any], ...]
+    changes: Sequence[dict[str, Any]]
     manifest_digest: str | None = None
     restores: int | None = None
     reason: str = ""

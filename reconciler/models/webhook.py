@@ -493,6 +493,9 @@ class Policy(Model):
     )
 
 
+NO_POLICY: Final = Policy.model_construct()  # equal to `Policy()`, which would build its validator at import
+
+
 class ProjectSpec(Model):
     """What holds for every webhook of an owner."""
 
@@ -502,7 +505,7 @@ class ProjectSpec(Model):
         description="Merged under the spec of every webhook: mappings merged, lists replaced; `null` in a webhook "
         "lifts a default.",
     )
-    policy: Policy = Policy()
+    policy: Policy = NO_POLICY
     partials: Line | None = Field(
         None,
         description="A folder of Handlebars partials, relative to this file: `who.hbs` is included by `{{> who}}`. "
@@ -520,5 +523,5 @@ class ProjectMetadata(Model):
 class Project(Model):
     """At most one in a set of manifests."""
 
-    metadata: ProjectMetadata = ProjectMetadata()
-    spec: ProjectSpec = ProjectSpec()
+    metadata: ProjectMetadata = ProjectMetadata.model_construct()
+    spec: ProjectSpec = ProjectSpec.model_construct()

@@ -10,7 +10,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from reconciler.models.revision import LiveState, LiveWebhook, Revision
-from reconciler.models.webhook import Policy, Webhook, WebhookName
+from reconciler.models.webhook import NO_POLICY, Policy, Webhook, WebhookName
 from reconciler.plan.change import Action, Change
 from reconciler.plan.compare import changes_between, order_of
 from reconciler.plan.diff import FieldChange, field_changes
@@ -90,14 +90,14 @@ def find_drift(
         for item in _by_revision(live, owner, applied)
         if item.change.after is None or item.change.name not in edited
     ]
-    policy = live.policies.get(owner, Policy())
+    policy = live.policies.get(owner, NO_POLICY)
     return Drift(
         owner=owner,
         live_revision=live.revision,
         base_revision=applied.revision.number if applied is not None else None,
         is_current=applied is not None and applied.revision.manifest_digest == manifest_digest,
         webhooks=tuple(sorted((*moved, *edited.values()), key=lambda item: order_of(item.change))),
-        policy_before=policy if base is None else base.policies.get(owner, Policy()),
+        policy_before=policy if base is None else base.policies.get(owner, NO_POLICY),
         policy_after=policy,
     )
 

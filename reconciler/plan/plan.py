@@ -7,16 +7,19 @@ inputs give the same plan whatever order the manifests came in. What must not be
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from reconciler.errors import Problem
 from reconciler.models.revision import LiveState, LiveWebhook
-from reconciler.models.webhook import Policy, Project, Webhook, WebhookUid
+from reconciler.models.webhook import NO_POLICY, Policy, Project, Webhook, WebhookUid
 from reconciler.plan.change import NO_ALLOWANCES, Action, Allowances, Change, NewSecret, Refusal, Suggestion, Summary
 from reconciler.plan.diff import field_changes
 from reconciler.plan.drift import Drift
 from reconciler.plan.identity import match_identities
-from reconciler.plan.impact import Impact
 from reconciler.plan.likeness import suggest_renames
+
+if TYPE_CHECKING:
+    from reconciler.plan.impact import Impact  # with all that renders; most plans have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Plan:
     allowances: Allowances = NO_ALLOWANCES
     restores: int | None = None
     drift: Drift | None = None
-    impact: Impact | None = None
+    impact: "Impact | None" = None
 
     @property
     def has_policy_change(self) -> bool:
@@ -127,7 +130,7 @@ def make_plan(
         declared=len(wanted),
         owned=live.count_owned(owner),
         changes=tuple(changes),
-        policy_before=live.policies.get(owner, Policy()),
+        policy_before=live.policies.get(owner, NO_POLICY),
         policy_after=desired.project.spec.policy,
         writes_policy=not scope.targets,
         new_secrets=new_secrets(changes, live.webhooks),

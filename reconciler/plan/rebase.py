@@ -10,7 +10,7 @@ from typing import Final
 
 from reconciler.errors import StalePlanError
 from reconciler.models.revision import LiveState, LiveWebhook
-from reconciler.models.webhook import Policy, WebhookName, WebhookUid
+from reconciler.models.webhook import NO_POLICY, WebhookName, WebhookUid
 from reconciler.plan.change import Action, Change
 from reconciler.plan.guard import guarded
 from reconciler.plan.plan import Plan, cancelled
@@ -48,7 +48,7 @@ def _moved(plan: Plan, live: LiveState, by_uid: Mapping[WebhookUid, LiveWebhook]
             yield _fact(change.before.webhook.address, by_uid.get(change.before.uid))
         if change.after is not None and _is_taken(change.after.name, by_name, leaving):
             yield f"{change.address} (made by revision {by_name[change.after.name].revision})"
-    if live.policies.get(plan.owner, Policy()) != plan.policy_before:
+    if live.policies.get(plan.owner, NO_POLICY) != plan.policy_before:
         yield "the policy"
 
 

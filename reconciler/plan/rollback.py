@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.models.revision import NOBODY, LiveState, LiveWebhook
-from reconciler.models.webhook import Policy, WebhookUid
+from reconciler.models.webhook import NO_POLICY, WebhookUid
 from reconciler.plan.change import Action, Change, Refusal
 from reconciler.plan.compare import order_of, stored_changes
 from reconciler.plan.guard import owner_text
@@ -44,8 +44,8 @@ def make_rollback(target: LiveState, live: LiveState, *, owner: str, unfinished:
         declared=len(wanted),
         owned=live.count_owned(owner),
         changes=tuple(sorted(changes, key=order_of)),
-        policy_before=live.policies.get(owner, Policy()),
-        policy_after=target.policies.get(owner, Policy()),
+        policy_before=live.policies.get(owner, NO_POLICY),
+        policy_after=target.policies.get(owner, NO_POLICY),
         new_secrets=new_secrets(changes, live.webhooks),
         refusals=refusals,
         restores=target.revision,

@@ -5,7 +5,8 @@ and no machine's name: the same plan gives the same bytes.
 """
 
 import hashlib
-from typing import Any, assert_never
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, assert_never, overload
 
 import orjson
 
@@ -33,9 +34,11 @@ from reconciler.plan.document import (
     WebhookImpacted,
 )
 from reconciler.plan.drift import Drift, Drifted
-from reconciler.plan.impact import Example, Impact, Rendering, WebhookImpact
 from reconciler.plan.plan import Plan
 from reconciler.plan.redact import shown_document
+
+if TYPE_CHECKING:
+    from reconciler.plan.impact import Example, Impact, Rendering, WebhookImpact
 
 
 def plan_json(plan: Plan) -> PlanDocument:
@@ -187,13 +190,40 @@ def policy_json(plan: Plan) -> PolicyChange | None:
     return {"actions": ["update"], "before": before, "after": after}
 
 
-def history_json(plan: Plan) -> tuple[dict[str, Any], ...]:
+def history_json(plan: Plan) -> Sequence[dict[str, Any]]:
     """What a revision keeps of its plan: every change that changed something, the policy's last."""
-    changes = [dict(change_json(change)) for change in plan.changes if change.action is not Action.NO_OP]
-    policy = policy_json(plan)
-    if policy is not None:
-        changes.append({"address": "policy", "mode": "managed", "type": "policy", "name": plan.owner, "change": policy})
-    return tuple(changes)
+    return _History(plan)
+
+
+class _History(Sequence[dict[str, Any]]):
+    """Made one by one as they are asked for: those of ten thousand creations at once would take 50 MB."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._changes = [change for change in plan.changes if change.action is not Action.NO_OP]
+        self._count = len(self._changes) + plan.has_policy_change
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | Sequence[dict[str, Any]]:
+        places = range(self._count)[index]
+        return self._item(places) if isinstance(places, int) else [self._item(place) for place in places]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _item(self, place: int) -> dict[str, Any]:
+        if place < len(self._changes):
+            return dict(change_json(self._changes[place]))
+        policy = policy_json(self._plan)
+        return {"address": "policy", "mode": "managed", "type": "policy", "name": self._plan.owner, "change": policy}
 
 
 def _document(webhook: Webhook) -> dict[str, Any]:
@@ -201,7 +231,7 @@ def _document(webhook: Webhook) -> dict[str, Any]:
     return shown_document(orjson.loads(webhook.canonical()))
 
 
-def _impact_json(impact: Impact) -> ImpactDocument:
+def _impact_json(impact: "Impact") -> ImpactDocument:
     return {
         "events": impact.events,
         "source": impact.source,
@@ -210,7 +240,7 @@ def _impact_json(impact: Impact) -> ImpactDocument:
     }
 
 
-def _impacted_json(item: WebhookImpact) -> WebhookImpacted:
+def _impacted_json(item: "WebhookImpact") -> WebhookImpacted:
     return {
         "address": item.address,
         "added": item.added,
@@ -225,7 +255,7 @@ def _impacted_json(item: WebhookImpact) -> WebhookImpacted:
     }
 
 
-def _example_json(example: Example) -> ImpactExample:
+def _example_json(example: "Example") -> ImpactExample:
     return {
         "kind": example.kind.value,
         "event_id": example.event_id,
@@ -235,7 +265,7 @@ def _example_json(example: Example) -> ImpactExample:
     }
 
 
-def _rendering_json(rendering: Rendering | None) -> ImpactRendering | None:
+def _rendering_json(rendering: "Rendering | None") -> ImpactRendering | None:
     if rendering is None:
         return None
     problem = rendering.problem or None

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from reconciler import jsontext
 from reconciler.plan.align import aligned
-from reconciler.template.parse import parse
-from reconciler.template.syntax import Mustache, Secret, Text
 
 IDENTIFYING_KEYS: Final = ("json_path", "key", "id", "name", "path", "title", "label")  # tried first, in this order
 
@@ -86,6 +84,9 @@ def template_tree(text: str) -> Node | None:
     """A body template that is a JSON object or list with expressions in place; None for any other."""
     if any(mark in text for mark in (_OPEN, _CLOSE, _ALONE)):
         return None
+    from reconciler.template.parse import parse  # heavy, and few plans change a body
+    from reconciler.template.syntax import Mustache, Secret, Text
+
     parsed = parse(text)
     if parsed.faults or not all(isinstance(node, Text | Secret | Mustache) for node in parsed.program.body):
         return None

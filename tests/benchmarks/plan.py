@@ -82,7 +82,8 @@ def our_costs(folder: Path, size: int, *, rounds: int) -> Costs:
 
 def _round(folder: Path, size: int) -> Costs:
     manifests, cache = folder / "manifests", folder / "cache"
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RECONCILER_")}
+    dropped = ("RECONCILER_", "PYTHONDONTWRITEBYTECODE")  # without compiled modules, each start would compile them
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     env = {**kept, "XDG_CACHE_HOME": str(cache), "NO_COLOR": "1"}
 
     def run(*args: str, code: int = 0, is_cold: bool = False) -> Cost:

@@ -23,7 +23,7 @@ class CommandError(Exception):
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Seconds and megabytes (10^6 bytes). `cpu_seconds` are user and system time, children included; `peak_mb` is the
-    most that all processes held at once, pages that a fork shares with its parent counted in each."""
+    most that all processes held at once, pages that a fork shares with its parent counted once."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -55,7 +55,7 @@ def measure(
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            peak = max(peak, sum(map(_resident_bytes, _tree(process.pid))))
+            peak = max(peak, _held_bytes(list(_tree(process.pid))))
             if time.perf_counter() - began > seconds_max:
                 process.kill()
                 process.wait()
@@ -81,8 +81,21 @@ def _tree(pid: int) -> Iterator[int]:
         return
 
 
+def _held_bytes(pids: Sequence[int]) -> int:
+    """What processes hold. Of several, each one's proportion of what they share, which takes longer to tell."""
+    return sum(map(_proportion_bytes if len(pids) > 1 else _resident_bytes, pids))
+
+
 def _resident_bytes(pid: int) -> int:
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
     except (OSError, IndexError):
         return 0
+
+
+def _proportion_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

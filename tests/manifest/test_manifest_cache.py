@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from manifest_text import manifest
 
 from reconciler.manifest import cache as cache_module
-from reconciler.manifest import memory
+from reconciler.manifest import memory, share
 from reconciler.manifest.cache import Cache
 from reconciler.manifest.load import Manifests, load_manifests
 
@@ -119,9 +119,9 @@ def is_used(room: Room, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether a load finds all its verdicts in the cache."""
     judged: list[str] = []
     with monkeypatch.context() as patch:
-        judge_files = sys.modules["reconciler.manifest.load"].judge_files
+        judge_files = share.judge_files
         patch.setattr(
-            "reconciler.manifest.load.judge_files",
+            "reconciler.manifest.share.judge_files",
             lambda judge, files, **how: (judged.extend(name for name, _ in files), judge_files(judge, files, **how))[1],
         )
         room.load()
@@ -219,7 +219,7 @@ def test_the_version_is_that_of_all_code_that_judges(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from reconciler.manifest import memory
+        from reconciler.manifest import memory, share
         from reconciler.manifest.load import load_manifests
 
         assert load_manifests([Path(".")], rehearse=True).is_valid

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from manifest_text import manifest
 
-from reconciler.manifest.judged import FileJudge, Ground, Judged
+from reconciler.manifest.judged import FileJudge
 from reconciler.manifest.load import Manifests, load_manifests
 from reconciler.manifest.share import SHARE_MIN_BYTES, judge_files
+from reconciler.manifest.verdict import Ground, Judged
 
 FILES = [(f"{number:02}.yaml", manifest(name=f"hook-{number}").encode()) for number in range(20)]
 

@@ -73,7 +73,7 @@ def test_literal_secrets_of_a_stored_webhook_are_shown_and_kept_nowhere() -> Non
         [
             *shown,
             json.dumps(plan_json(plan)),
-            json.dumps(history_json(plan)),
+            json.dumps(list(history_json(plan))),
             dump_plan(SavedPlan(plan, "", 0, "", None)).decode(),
         ]
     )

@@ -6,7 +6,7 @@ invisible and harmless. The flip writes small rows only, so a serving daemon har
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final
 
 import apsw
@@ -27,6 +27,8 @@ STAGE_ROWS: Final = 500  # about 1 MB, some 10 ms
 READ_ROWS: Final = 1000  # at once: as one JSON value, ten thousand would be 40 MB for a moment
 KEPT_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
 NUMBER_MAX_DIGITS: Final = 18  # within 64 bits
+
+_KEPT: Final[dict[tuple[str, str], Webhook]] = {}  # by name and digest
 
 # Documents as they are, one after the other: to escape them for JSON would take longer than all else.
 _VERSIONS: Final = """
@@ -93,18 +95,22 @@ def _versions(db: apsw.Connection, sql: str, number: int) -> Iterator[tuple[list
         after = max(head[0] for head in heads)
 
 
-@lru_cache(maxsize=KEPT_DOCUMENTS)
-def _webhook(name: str, document: bytes) -> tuple[Webhook, str]:
-    """The webhook of a stored document, which is read when somebody looks into it, and the digest of what is stored."""
-    webhook = Unopened.of(Seal(WebhookName(name), partial(bytes, document)))
-    return webhook, hashlib.sha256(document).hexdigest()
+def _webhook(name: str, document: bytes, digest: str) -> Webhook:
+    """The webhook of a stored document with this digest, which is read when somebody looks into it; the same for the
+    same document, as long as there is room."""
+    key = (name, digest)
+    webhook = _KEPT.get(key)
+    if webhook is None:
+        if len(_KEPT) >= KEPT_DOCUMENTS:
+            _KEPT.clear()
+        webhook = _KEPT[key] = Unopened.of(Seal(WebhookName(name), partial(bytes, document)))
+    return webhook
 
 
 def _live_webhook(head: Sequence[Any], document: bytes) -> LiveWebhook:
     uid, name, owner, digest, is_protected, revision = head
-    webhook, found = _webhook(name, document)
-    if found != digest:
-        webhook = _edited(uid, document)
+    found = hashlib.sha256(document).hexdigest()
+    webhook = _webhook(name, document, found) if found == digest else _edited(uid, document)
     return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, is_intact=found == digest)
 
 

@@ -1,0 +1,102 @@
+"""What was found out about files: the values that `manifest.load`, its judges and its memory hand to each other.
+
+Light on purpose: a plan that remembers every verdict imports neither YAML nor what judges.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from reconciler.errors import Problem
+from reconciler.models.webhook import Project
+
+if TYPE_CHECKING:
+    from reconciler.manifest.parse import Document, Parsed
+    from reconciler.models.binding import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the rest of the set must know of a document. `index` and the lines are as in `parse.Document`; `name` and
+    `renamed_from` as written, where they are text; `digest` is that of a webhook without an error."""
+
+    kind: str | None
+    index: int
+    first_line: int
+    line: int
+    column: int
+    name: str | None = None
+    renamed_from: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One file. `canonical` holds, for each head, the canonical document of a webhook without an error; it is empty
+    where the verdict comes from an earlier run."""
+
+    heads: tuple[Head, ...]
+    problems: tuple[Problem, ...] = ()
+    canonical: tuple[bytes | None, ...] = ()
+
+    @property
+    def has_project(self) -> bool:
+        """Whether a document of the file is a project."""
+        return any(head.kind == "Project" for head in self.heads)
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """The file that the project stands in: all documents are judged under its defaults."""
+
+    document: "Document"
+    text: str
+    parsed: "Parsed"
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any] | None:
+        """What is merged under every spec; None where nothing is."""
+        spec = self.document.value.get("spec")
+        defaults = spec.get("defaults") if isinstance(spec, Mapping) else None
+        return defaults if isinstance(defaults, Mapping) else None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every file is judged by: `partials` are the project's; with `rehearses` each body is rendered over the
+    built-in events; `now` is None where nobody asks what only time tells."""
+
+    variables: Mapping[str, str]
+    bindings: "Mapping[str, Binding] | None" = None
+    project: ProjectFile | None = None
+    partials: Mapping[str, str] = field(default_factory=dict)
+    rehearses: bool = False
+    now: datetime | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, hex, of all that a verdict depends on beside the file, the program and the bindings."""
+        said = [
+            sorted(self.variables.items()),
+            [self.project.document.index, self.project.text] if self.project is not None else None,
+            sorted(self.partials.items()),
+            self.rehearses,
+            self.now,
+        ]
+        return hashlib.sha256(orjson.dumps(said)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProject:
+    """The first project of a set, and what is wrong with it and with any other. `project` is None where it has an error
+    or there is none, `file` only where there is none. `partials` are texts by name."""
+
+    project: Project | None = None
+    file: ProjectFile | None = None
+    partials: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
