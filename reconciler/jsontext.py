@@ -74,7 +74,8 @@ def loads(text: str | bytes) -> JsonValue:
         value = _DECODER.decode(decoded)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH_MAX} levels") from None
-    check_depth(value)
+    if decoded.count("{") + decoded.count("[") > DEPTH_MAX:  # fewer cannot be deeper, and most documents have fewer
+        check_depth(value)
     return value
 
 

@@ -42,12 +42,14 @@ class Leaf:
     text: str
 
 
+@lru_cache(maxsize=1024)  # asked for each body that is rendered
 def is_json_type(content_type: str) -> bool:
     """Whether a media type says JSON: `application/json` or a `+json` suffix (RFC 6839), parameters aside."""
     media_type = _media_type(content_type)
     return media_type == "application/json" or media_type.endswith("+json")
 
 
+@lru_cache(maxsize=1024)
 def escape_of(content_type: str) -> Escape:
     """How the expressions of a body are escaped: for JSON, for a form, for HTML and XML, or, in plain text, not."""
     media_type = _media_type(content_type)
