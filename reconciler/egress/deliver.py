@@ -16,19 +16,15 @@ from reconciler.egress.client import DeliveryClient
 from reconciler.egress.dial import RefusedAddressError, ResolveError, TlsError
 from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.mask import Masker
+from reconciler.egress.received import Received, one_line
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
 from reconciler.egress.transport import make_transport
-from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, ReceivedResponse, SentRequest, Timings
+from reconciler.models.delivery import AttemptResult, Fault, SentRequest, Timings
 from reconciler.models.webhook import ResponseValidator
-from reconciler.request.answer import ANSWER_MAX_BYTES, Miss, miss_of
+from reconciler.request.answer import ANSWER_MAX_BYTES
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
-
-BODY_KEPT_MAX: Final = 16 * 1024  # of a response, as shown to people
-HEADERS_KEPT_MAX: Final = 16 * 1024  # characters of names and values together
-DETAIL_MAX: Final = 256
-JUDGED_SHOWN_MAX: Final = 64  # characters of what an answer says, and of what was expected, in a detail
 
 _ADDED_HEADERS: Final = (
     ("accept", "*/*"),
@@ -98,7 +94,7 @@ class Deliverer:
         """
         exchange = Exchange(before_write)
         exchange.ends_at = exchange.started_at + timeout_seconds
-        response = _Response(self._masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
+        response = Received(self._masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
         fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
         if response.status is not None and not 200 <= response.status < 300:
             fault, detail = Fault.STATUS, f"the receiver answered {response.status} {response.reason_phrase}".rstrip()
@@ -106,11 +102,11 @@ class Deliverer:
             fault, detail = Fault.VALIDATOR, miss
         return AttemptResult(
             fault=fault,
-            detail=_one_line(self._masker.mask(detail)),
+            detail=one_line(self._masker.mask(detail)),
             status=response.status,
-            retry_after_seconds=retry_after_seconds(response.status, response.headers, now=self._now()),
+            retry_after_seconds=retry_after_seconds(response.status, response.telling, now=self._now()),
             wrote=exchange.wrote,
-            control=_control(response.headers),
+            control=response.control(),
             sent_bytes=len(prepared.body or b"") if exchange.wrote else 0,
             request=self.shown(shown),
             response=response.to_received(),
@@ -134,7 +130,7 @@ class Deliverer:
         self,
         prepared: Prepared,
         exchange: Exchange,
-        response: "_Response",
+        response: Received,
         timeout_seconds: float,
     ) -> tuple[Fault | None, str]:
         """Fills in `exchange` and `response` as far as it comes; the fault with a line on it, or (None, "")."""
@@ -154,92 +150,6 @@ class Deliverer:
         return None, ""
 
 
-class _Response:
-    """What arrived of a response, bounded; still of use when the connection broke on the way."""
-
-    def __init__(self, masker: Masker, *, judged_max: int) -> None:
-        """`judged_max` is how many bytes of a 2xx are wanted whole, beside what is shown."""
-        self._masker = masker
-        self._judged_max = judged_max
-        self._body = bytearray()
-        self._is_truncated = False
-        self.status: int | None = None
-        self.reason_phrase = ""
-        self.headers: tuple[tuple[str, str], ...] = ()
-
-    async def read(self, response: httpx.Response) -> None:
-        """Take the head and up to BODY_KEPT_MAX of the body, more where it is judged; what is longer is cut and its
-        connection closed."""
-        self.status = response.status_code
-        self.reason_phrase = response.reason_phrase
-        raw = response.headers.raw
-        self.headers = tuple(
-            [(name.decode("ascii", "replace"), value.decode("utf-8", "replace")) for name, value in raw]
-        )
-        # a secret that begins before the cut must be seen whole to be masked
-        enough = max(BODY_KEPT_MAX + 4 * self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
-        self._is_truncated = True
-        try:
-            if isinstance(response.stream, httpx.ByteStream):  # it is here already
-                self._body += b"".join(response.stream)[: enough + 1]
-                if len(self._body) > enough:
-                    return
-            elif self.status >= 200 and isinstance(response.stream, httpx.AsyncByteStream):
-                async for part in response.stream:
-                    self._body += part[: enough + 1 - len(self._body)]
-                    if len(self._body) > enough:
-                        return
-            self._is_truncated = len(self._body) > BODY_KEPT_MAX
-        finally:
-            await response.aclose()
-
-    def miss_of(self, validators: Sequence[ResponseValidator]) -> str | None:
-        """Why the answer is not what they want, masked; None if it is."""
-        encoding = self._encoding()
-        miss = Miss(f"its content-encoding is {encoding}") if encoding else miss_of(validators, bytes(self._body))
-        if miss is None:
-            return None
-        actual = "" if miss.actual is None else f" {self._masker.mask(miss.actual, limit=JUDGED_SHOWN_MAX)}"
-        cut = "…" if len(miss.actual or "") > JUDGED_SHOWN_MAX else ""
-        wanted = f", expected {_cut(miss.wanted, JUDGED_SHOWN_MAX)}" if miss.wanted else ""
-        return f"the answer does not count as delivered: {_cut(miss.fact, JUDGED_SHOWN_MAX)}{actual}{cut}{wanted}"
-
-    def _encoding(self) -> str | None:
-        """The content-encoding of a body that has one."""
-        encoding = next((value for name, value in self.headers if name.lower() == "content-encoding"), "identity")
-        return encoding if encoding.lower() != "identity" and self._body else None
-
-    def to_received(self) -> ReceivedResponse | None:
-        """The response as shown to people, masked before it is cut; None if none came."""
-        if self.status is None:
-            return None
-        return ReceivedResponse(
-            status=self.status,
-            reason_phrase=_one_line(self._masker.mask(self.reason_phrase)),
-            headers=self._shown_headers(),
-            body=self._shown_body(),
-            body_bytes=len(self._body),
-            truncated=self._is_truncated,
-        )
-
-    def _shown_headers(self) -> tuple[tuple[str, str], ...]:
-        kept: list[tuple[str, str]] = []
-        left = HEADERS_KEPT_MAX
-        for name, value in self.headers:
-            left -= len(name) + len(value) + len(": ")
-            if left < 0:
-                break
-            kept.append((self._masker.mask_short(name), self._masker.mask_short(value)))
-        return tuple(kept)
-
-    def _shown_body(self) -> str:
-        if encoding := self._encoding():
-            # not even as bytes: a secret inside could not be masked
-            return f"({len(self._body)} bytes, content-encoding {_one_line(self._masker.mask(encoding))}, not shown)"
-        head = self._body[:BODY_KEPT_MAX].decode("utf-8", "replace")
-        return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head))
-
-
 def _storable(text: str) -> str:
     """No store takes a lone surrogate."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
@@ -256,17 +166,11 @@ def _added_headers(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(item for item in _ADDED_HEADERS if item[0] not in set_ones)
 
 
-def _control(headers: tuple[tuple[str, str], ...]) -> DeliveryControl | None:
-    """What the receiver asks by `webhook-delivery`; None for what is unknown, or said in two ways."""
-    said = {value.strip().lower() for name, value in headers if name.lower() == "webhook-delivery"}
-    return next((control for control in DeliveryControl if said == {control.value}), None)
-
-
 def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
     """Raises httpx.InvalidURL and UnicodeError."""
-    url = _parse_url(prepared.url)
+    url, host = _parse_url(prepared.url)
     # the characters of Latin-1 as one byte each (RFC 9110, section 5.5), which is how receivers read them
-    headers = [(b"Host", url.netloc)]
+    headers = [(b"Host", host)]
     headers += [(name.encode("ascii"), value.encode("latin-1")) for name, value in complete_headers(prepared.headers)]
     if prepared.body is not None:
         headers.append((b"Content-Length", b"%d" % len(prepared.body)))
@@ -275,12 +179,12 @@ def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
 
 
 @lru_cache(maxsize=1024)
-def _parse_url(text: str) -> httpx.URL:
-    """Raises httpx.InvalidURL. A webhook's URL comes with each of its deliveries."""
+def _parse_url(text: str) -> tuple[httpx.URL, bytes]:
+    """The URL and what Host says. Raises httpx.InvalidURL. A webhook's URL comes with each of its deliveries."""
     url = httpx.URL(text)
     if url.raw_host.endswith(b"."):  # neither certificates nor virtual hosts know a name by its absolute form
         url = url.copy_with(host=url.raw_host[:-1].decode("ascii"))
-    return url
+    return url, url.netloc
 
 
 def _classify(exc: httpx.TransportError, exchange: Exchange) -> tuple[Fault, str]:
@@ -306,12 +210,3 @@ def _timings(exchange: Exchange) -> Timings:
         first_byte_ms=exchange.first_byte_ms,
         total_ms=exchange.mark(),
     )
-
-
-def _one_line(text: str) -> str:
-    """Printable, on one line, at most DETAIL_MAX characters."""
-    return _cut("".join(char if char.isprintable() else " " for char in text), DETAIL_MAX)
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -9,10 +9,13 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import quote, quote_plus
 
 from reconciler import jsontext
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 MASK: Final = "***"
 REMEMBERED_MAX: Final = 4096  # short texts, such as headers, that come with every attempt
@@ -25,7 +28,8 @@ class Masker:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._forms: tuple[str, ...] = ()
-        self._remembered: dict[str, str] = {}
+        self._short: dict[str, str] = {}
+        self._headers: dict[tuple[bytes, bytes], tuple[str, str]] = {}
         self.longest = 0  # characters of the longest form
 
     def add(self, value: str) -> None:
@@ -35,7 +39,8 @@ class Masker:
         self._values.add(value)
         self._forms = tuple(sorted({*self._forms, *forms_of(value)}, key=len, reverse=True))
         self.longest = len(self._forms[0])
-        self._remembered.clear()
+        self._short.clear()
+        self._headers.clear()
 
     def mask(self, text: str, *, limit: int | None = None) -> str:
         """The text with each secret replaced by `***`, where secrets overlap by one for all of them.
@@ -50,13 +55,21 @@ class Masker:
 
     def mask_short(self, text: str) -> str:
         """The same for a text that is likely to come again: what was found is remembered."""
-        masked = self._remembered.get(text)
+        masked = self._short.get(text)
         if masked is None:
             masked = self.mask(text)
             if len(text) <= SHORT_MAX:
-                if len(self._remembered) >= REMEMBERED_MAX:
-                    self._remembered.clear()
-                self._remembered[text] = masked
+                _remember(self._short, text, masked)
+        return masked
+
+    def mask_header(self, name: bytes, value: bytes) -> tuple[str, str]:
+        """A header of an answer as text; remembered in the same way."""
+        key = (name, value)
+        masked = self._headers.get(key)
+        if masked is None:
+            masked = (self.mask(name.decode("ascii", "replace")), self.mask(value.decode("utf-8", "replace")))
+            if len(name) + len(value) <= SHORT_MAX:
+                _remember(self._headers, key, masked)
         return masked
 
     def _masked(self, text: str, limit: int | None) -> str:
@@ -77,6 +90,12 @@ class Masker:
             while start >= 0:
                 yield start, start + len(form)
                 start = text.find(form, start + 1)
+
+
+def _remember(memory: dict[K, V], key: K, value: V) -> None:
+    if len(memory) >= REMEMBERED_MAX:
+        memory.clear()
+    memory[key] = value
 
 
 def forms_of(value: str) -> frozenset[str]:

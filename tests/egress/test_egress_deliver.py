@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from egress_receiver import HOST, OK, Conversation, Receiver, Send, request
 
-from reconciler.egress.deliver import BODY_KEPT_MAX, Deliverer
+from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
+from reconciler.egress.received import BODY_KEPT_MAX
 from reconciler.models.delivery import Fault
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reconciler.egress.mask import MASK, Masker
+from reconciler.egress.mask import REMEMBERED_MAX, Masker, forms_of
 
 SECRET = 'tök/en+"s3cr3t"&=\\'
 TEXT = st.characters(codec="utf-8")
@@ -126,3 +126,28 @@ def test_without_secrets_a_text_is_itself() -> None:
     """Nothing to hide."""
     assert Masker().mask("plain") == "plain"
     assert Masker().mask("plain", limit=2) == "pl"
+
+
+def test_what_was_remembered_before_a_secret_was_known_is_hidden_afterwards() -> None:
+    """Headers come again with each attempt; a secret may be read between two of them."""
+    masker = Masker()
+    name, value, text = b"x-echo", b"caf\xc3\xa9 s3cr3t-token", "Bearer s3cr3t-token"
+    assert (masker.mask_short(text), masker.mask_header(name, value)[1]) == (text, value.decode())
+
+    masker.add("s3cr3t-token")
+
+    for _ in range(2):
+        assert masker.mask_short(text) == "Bearer ***"
+        assert masker.mask_header(name, value) == ("x-echo", "café ***")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Each attempt has headers of its own too, such as its time and its signature."""
+    masker = Masker()
+    masker.add("s3cr3t-token")
+    for number in range(3 * REMEMBERED_MAX):
+        assert masker.mask_short(f"{number} s3cr3t-token") == f"{number} ***"
+        assert masker.mask_header(b"date", b"%d" % number) == ("date", str(number))
+
+    assert len(masker._short) <= REMEMBERED_MAX
+    assert len(masker._headers) <= REMEMBERED_MAX

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from egress_receiver import Receiver, Send
 
-from reconciler.egress.deliver import BODY_KEPT_MAX, JUDGED_SHOWN_MAX
 from reconciler.egress.mask import Masker
+from reconciler.egress.received import BODY_KEPT_MAX, JUDGED_SHOWN_MAX
 from reconciler.models.delivery import DeliveryControl, Fault
 from reconciler.models.webhook import ResponseValidator
 from reconciler.request.answer import ANSWER_MAX_BYTES

@@ -11,8 +11,9 @@ import pytest
 from egress_receiver import HOST, OK, Conversation, Receiver, Send, request
 
 from reconciler.egress.client import DeliveryClient
-from reconciler.egress.deliver import BODY_KEPT_MAX, Deliverer
+from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
+from reconciler.egress.received import BODY_KEPT_MAX
 from reconciler.egress.transport import make_transport
 from reconciler.models.delivery import AttemptResult, Fault
 from reconciler.settings import EgressSettings

@@ -1,0 +1,130 @@
+"""What arrived of one answer, bounded, judged and shown masked; filled in and asked by `egress.deliver`.
+
+It never decompresses, and what it hands out for people holds no secret.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import httpx
+
+from reconciler.egress.mask import Masker
+from reconciler.models.delivery import DeliveryControl, ReceivedResponse
+from reconciler.models.webhook import ResponseValidator
+from reconciler.request.answer import Miss, miss_of
+
+BODY_KEPT_MAX: Final = 16 * 1024  # of a response, as shown to people
+HEADERS_KEPT_MAX: Final = 16 * 1024  # bytes of names and values together
+DETAIL_MAX: Final = 256
+JUDGED_SHOWN_MAX: Final = 64  # characters of what an answer says, and of what was expected, in a detail
+
+_TELLING: Final = frozenset(
+    {b"retry-after", b"x-rate-limit-reset", b"x-ratelimit-reset", b"webhook-delivery", b"content-encoding"}
+)
+
+
+class Received:
+    """What arrived of a response, bounded; still of use when the connection broke on the way."""
+
+    def __init__(self, masker: Masker, *, judged_max: int) -> None:
+        """`judged_max` is how many bytes of a 2xx are wanted whole, beside what is shown."""
+        self._masker = masker
+        self._judged_max = judged_max
+        self._body = bytearray()
+        self._is_truncated = False
+        self.status: int | None = None
+        self.reason_phrase = ""
+        self.telling: tuple[tuple[str, str], ...] = ()  # the headers that mean something to us, names in lower case
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    async def read(self, response: httpx.Response) -> None:
+        """Take the head and up to BODY_KEPT_MAX of the body, more where it is judged; what is longer is cut and its
+        connection closed."""
+        self.status = response.status_code
+        self.reason_phrase = response.reason_phrase
+        self._headers = response.headers.raw
+        self.telling = tuple(
+            [
+                (name.lower().decode("ascii"), value.decode("utf-8", "replace"))
+                for name, value in self._headers
+                if name.lower() in _TELLING
+            ]
+        )
+        # a secret that begins before the cut must be seen whole to be masked
+        enough = max(BODY_KEPT_MAX + 4 * self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
+        self._is_truncated = True
+        try:
+            if isinstance(response.stream, httpx.ByteStream):  # it is here already
+                self._body += b"".join(response.stream)[: enough + 1]
+                if len(self._body) > enough:
+                    return
+            elif self.status >= 200 and isinstance(response.stream, httpx.AsyncByteStream):
+                async for part in response.stream:
+                    self._body += part[: enough + 1 - len(self._body)]
+                    if len(self._body) > enough:
+                        return
+            self._is_truncated = len(self._body) > BODY_KEPT_MAX
+        finally:
+            await response.aclose()
+
+    def miss_of(self, validators: Sequence[ResponseValidator]) -> str | None:
+        """Why the answer is not what they want, masked; None if it is."""
+        encoding = self._encoding()
+        miss = Miss(f"its content-encoding is {encoding}") if encoding else miss_of(validators, bytes(self._body))
+        if miss is None:
+            return None
+        actual = "" if miss.actual is None else f" {self._masker.mask(miss.actual, limit=JUDGED_SHOWN_MAX)}"
+        cut = "…" if len(miss.actual or "") > JUDGED_SHOWN_MAX else ""
+        wanted = f", expected {_cut(miss.wanted, JUDGED_SHOWN_MAX)}" if miss.wanted else ""
+        return f"the answer does not count as delivered: {_cut(miss.fact, JUDGED_SHOWN_MAX)}{actual}{cut}{wanted}"
+
+    def _encoding(self) -> str | None:
+        """The content-encoding of a body that has one."""
+        encoding = next((value for name, value in self.telling if name == "content-encoding"), "identity")
+        return encoding if encoding.lower() != "identity" and self._body else None
+
+    def control(self) -> DeliveryControl | None:
+        """What the receiver asks by `webhook-delivery`; None for what is unknown, or said in two ways."""
+        said = {value.strip().lower() for name, value in self.telling if name == "webhook-delivery"}
+        return next((control for control in DeliveryControl if said == {control.value}), None) if said else None
+
+    def to_received(self) -> ReceivedResponse | None:
+        """The response as shown to people, masked before it is cut; None if none came."""
+        if self.status is None:
+            return None
+        return ReceivedResponse(
+            status=self.status,
+            reason_phrase=one_line(self._masker.mask(self.reason_phrase)),
+            headers=self._shown_headers(),
+            body=self._shown_body(),
+            body_bytes=len(self._body),
+            truncated=self._is_truncated,
+        )
+
+    def _shown_headers(self) -> tuple[tuple[str, str], ...]:
+        kept: list[tuple[str, str]] = []
+        left = HEADERS_KEPT_MAX
+        for name, value in self._headers:
+            left -= len(name) + len(value) + len(": ")
+            if left < 0:
+                break
+            kept.append(self._masker.mask_header(name, value))
+        return tuple(kept)
+
+    def _shown_body(self) -> str:
+        if encoding := self._encoding():
+            # not even as bytes: a secret inside could not be masked
+            return f"({len(self._body)} bytes, content-encoding {one_line(self._masker.mask(encoding))}, not shown)"
+        head = self._body[:BODY_KEPT_MAX].decode("utf-8", "replace")
+        return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head))
+
+
+def one_line(text: str) -> str:
+    """Printable, on one line, at most DETAIL_MAX characters."""
+    if text.isprintable() and len(text) <= DETAIL_MAX:
+        return text
+    return _cut("".join(char if char.isprintable() else " " for char in text), DETAIL_MAX)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
