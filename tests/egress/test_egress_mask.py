@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from reconciler.egress.mask import REMEMBERED_MAX, Masker, forms_of
+from reconciler.egress.mask import MASK, REMEMBERED_MAX, Masker
 
 SECRET = 'tök/en+"s3cr3t"&=\\'
 TEXT = st.characters(codec="utf-8")
