@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 import trustme
 
 from reconciler.daemon import Daemon, DaemonSettings
+from reconciler.models.event import EventId
 from reconciler.observe import log
 from reconciler.sandbox.okta import OktaSandbox
 from reconciler.settings import EgressSettings, parse_connect_to
+from reconciler.store.base import NewEvent
 from reconciler.store.open import open_store
 
 HOST = "acme.workflows.okta.com"
@@ -227,6 +230,36 @@ async def _all_delivered(running: Running, run: Run) -> None:
         if {item["state"] for item in listed} == {"delivered"}:
             return
     raise AssertionError(f"not delivered: {listed}")
+
+
+async def test_impact_is_measured_through_the_daemon(guarded: Running, run: Run) -> None:
+    """By https://, with the role to read, over several pages of events; the same bytes as on the daemon's disk."""
+    guarded.declare("one", "two")
+    await run("apply", "--auto-approve", env=as_("pipeline", guarded))
+    now = time.time_ns() // 1_000_000
+    raw = json.dumps(EVENT).encode()
+    events = [
+        NewEvent(EventId(f"e-{n}"), EVENT["event_type"], None, None, "test", raw, f"{n}", now) for n in range(1_201)
+    ]
+    store = open_store(guarded.local, create=False)
+    assert store is not None
+    async with store:
+        await store.accept(events, revision=1)
+    guarded.declare("one", "three")
+    plan = ("plan", "--impact", "--format", "json")
+
+    there = await run(*plan, env=as_("reader", guarded))
+    here = await run(*plan, "--store", guarded.local)
+    refused = await run(*plan, env=as_("apono", guarded), code=1)
+
+    impact = json.loads(there.stdout)["impact"]
+    assert (impact["events"], impact["skipped"], impact["source"]) == (1_201, 0, "of the last 7 days")
+    assert {item["address"]: (item["added"], item["lost"]) for item in impact["webhooks"]} == {
+        "webhook.three": (1_201, 0),
+        "webhook.two": (0, 1_201),
+    }
+    assert there.stdout == here.stdout
+    assert refused.stdout == ""
 
 
 async def test_of_two_applies_one_is_stale(plain: Running, run: Run) -> None:

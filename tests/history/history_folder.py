@@ -98,8 +98,8 @@ class Room:
         async with self.store() as store:
             return await store.live_state(number)
 
-    def store(self) -> Store:
+    def store(self, *, create: bool = False) -> Store:
         """The store, to be entered."""
-        opened = open_store(self.url, create=False)
+        opened = open_store(self.url, create=create)
         assert opened is not None
         return opened

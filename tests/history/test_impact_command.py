@@ -1,7 +1,9 @@
 """`plan --impact`: recorded events of a real store, or of a file, replayed through live and desired webhooks."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 from golden_file import check_golden
 from history_folder import Room, hook
 
+from reconciler.cli.impact import accepted_since
 from reconciler.models.event import EventId
-from reconciler.store.base import NewEvent
+from reconciler.store.base import NewEvent, Store
 
 DAY = 86_400_000
 BODY = '{"fields": {"event type": "{{event_type}}", "email": "{{data.requester.email}}"}}'
@@ -37,7 +40,13 @@ def payload(number: int) -> dict[str, Any]:
 
 
 async def record(room: Room, numbers: Iterable[int], *, at: int) -> None:
-    """Events as intake stores them."""
+    """Events in the room's store."""
+    async with room.store() as store:
+        await accept(store, numbers, at=at)
+
+
+async def accept(store: Store, numbers: Iterable[int], *, at: int) -> None:
+    """Events as intake stores them, and one that was quarantined."""
     events = [
         NewEvent(
             EventId(f"e-{n}"),
@@ -51,9 +60,8 @@ async def record(room: Room, numbers: Iterable[int], *, at: int) -> None:
         )
         for n in numbers
     ]
-    quarantined = NewEvent(EventId(f"q-{at}"), "", None, None, "test", b"{", "q", at, problem="not JSON")
-    async with room.store() as store:
-        await store.accept([*events, quarantined], revision=await store.live_revision())
+    quarantined = NewEvent(EventId(f"q-{events[0].id}"), "", None, None, "test", b"{", "q", at, problem="not JSON")
+    await store.accept([*events, quarantined], revision=await store.live_revision())
 
 
 def test_the_store_s_events_of_the_last_days_are_replayed(room: Room) -> None:
@@ -76,6 +84,24 @@ def test_the_store_s_events_of_the_last_days_are_replayed(room: Room) -> None:
     assert told["webhook.rewritten"]["changed_body"] == 800
     assert room.done("plan", "--impact", "--impact-days", "10", "--format", "json").json["impact"]["events"] == 1210
     assert room.done("plan", "--impact", "--impact-days", "1", "--format", "json").json["impact"]["events"] == 0
+
+
+async def test_between_two_pages_nothing_of_the_store_is_held(room: Room) -> None:
+    """A serving daemon writes, and moves its log into its file, while the events of a plan are being read; what it
+    takes in meanwhile neither appears nor moves the pages."""
+    now = time.time_ns() // 1_000_000
+    async with room.store(create=True) as reading, room.store() as serving:
+        await accept(serving, range(1, 1_201), at=now)
+        seen = []
+        async for stored in accepted_since(reading, now - DAY):
+            seen.append(stored.id)
+            if len(seen) % 400 == 1:
+                await accept(serving, range(10_000 + len(seen), 10_010 + len(seen)), at=now)
+                with contextlib.closing(sqlite3.connect(room.path / "reconciler.db", timeout=0)) as other:
+                    (is_held, *_), *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                assert is_held == 0
+
+    assert seen == [f"e-{number}" for number in range(1_200, 0, -1)]
 
 
 def test_a_file_s_events_are_replayed_instead(room: Room) -> None:
