@@ -29,6 +29,7 @@ from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
 from reconciler.models.delivery import Delivery, iso_time
 from reconciler.settings import DEFAULT_LISTEN
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
+from reconciler.store.match_error import MatchError, MatchErrorFilter
 
 EVENTS: Final = Table(
     ("ID", "TYPE", "REQUEST", "STATUS", "SOURCE", "RECEIVED", "DELIVERIES", "PROBLEM"),
@@ -122,13 +123,37 @@ def events() -> None:
 @store_option
 @format_option()
 @click.option("--status", type=click.Choice([status.value for status in STORED]), help="Only those with this status.")
+@click.option(
+    "--match-errors",
+    "is_match_errors",
+    is_flag=True,
+    help="Instead, list of which events a webhook's `when` could not be told, oldest first.",
+)
+@click.option("--webhook", metavar="NAME", help="With --match-errors: of this webhook.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many.")
 @click.option("--before", metavar="ID", help="Only those older than this event, for the next page.")
 @click.pass_context
 def list_(
-    ctx: click.Context, /, output_format: str, status: str | None, limit: int, before: str | None, **_: Any
+    ctx: click.Context,
+    /,
+    output_format: str,
+    status: str | None,
+    limit: int,
+    before: str | None,
+    is_match_errors: bool,
+    webhook: str | None,
+    **_: Any,
 ) -> None:
     """List received events, newest first. An ID may be written by its beginning, as a terminal shows it."""
+    if is_match_errors and (status or before):
+        raise click.UsageError("--match-errors goes with --webhook and --limit only", ctx)
+    if webhook is not None and not is_match_errors:
+        raise click.UsageError("--webhook goes with --match-errors only", ctx)
+    if is_match_errors:
+        from reconciler.cli.view_match_error import out_match_errors
+
+        out_match_errors(asyncio.run(_match_errors(store_url(ctx), webhook, limit)), output_format, limit)
+        return
     found = asyncio.run(_list(store_url(ctx), Page(limit, before), EventStatus(status) if status else None))
     if output_format == "json":
         view.out_json([event.to_json() for event in found])
@@ -144,11 +169,16 @@ def list_(
 @click.pass_context
 def show(ctx: click.Context, /, output_format: str, event_id: str, **_: Any) -> None:
     """Show one event as it was received, and its deliveries. ID may be its beginning."""
-    event, deliveries = asyncio.run(_show(store_url(ctx), event_id))
+    event, deliveries, errors = asyncio.run(_show(store_url(ctx), event_id))
     if output_format == "json":
-        click.echo(_plain(jsontext.pretty(event.in_full(deliveries))))
+        click.echo(_plain(jsontext.pretty(event.in_full(deliveries, errors))))
         return
     _out_event(event, deliveries)
+    if errors:
+        from reconciler.cli.view_match_error import out_match_errors
+
+        view.out("")
+        out_match_errors(errors, output_format, len(errors) + 1)
 
 
 events.add_command(replay)
@@ -161,16 +191,23 @@ async def _list(url: str, page: Page, status: EventStatus | None) -> tuple[Store
         return await store.events(page, status=status)
 
 
-async def _show(url: str, event_id: str) -> tuple[StoredEvent, tuple[Delivery, ...]]:
+async def _match_errors(url: str, webhook: str | None, limit: int) -> tuple[MatchError, ...]:
+    async with reading(url) as store:
+        return await store.match_errors(where=MatchErrorFilter(webhook=webhook), limit=limit)
+
+
+async def _show(url: str, event_id: str) -> tuple[StoredEvent, tuple[Delivery, ...], tuple[MatchError, ...]]:
     async with reading(url) as store:
         event = await store.event(await whole_event_id(store, event_id))
         if event is None:
             raise ReconcilerError(f"the event is gone: {event_id}")
-        return event, await store.deliveries(Page(SHOWN_DELIVERIES_MAX), where=DeliveryFilter(event_id=event.id))
+        deliveries = await store.deliveries(Page(SHOWN_DELIVERIES_MAX), where=DeliveryFilter(event_id=event.id))
+        where = MatchErrorFilter(event_id=event.id)
+        return event, deliveries, await store.match_errors(where=where, limit=SHOWN_DELIVERIES_MAX)
 
 
 def _row(event: StoredEvent) -> list[str]:
-    problem = event.problem or ""
+    problem = event.problem or _match_problem(event)
     return [
         view.visible(event.id),
         view.visible(event.event_type),
@@ -183,6 +220,11 @@ def _row(event: StoredEvent) -> list[str]:
             problem if len(problem) <= PROBLEM_MAX_CHARACTERS else f"{problem[: PROBLEM_MAX_CHARACTERS - 1]}…"
         ),
     ]
+
+
+def _match_problem(event: StoredEvent) -> str:
+    number = event.match_errors
+    return f"`when` of {number} webhook{'' if number == 1 else 's'} could not be told" if number else ""
 
 
 def _out_event(event: StoredEvent, deliveries: tuple[Delivery, ...]) -> None:

@@ -48,6 +48,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "rollback": LazyCommand("rollback", "Go back to an earlier revision, as a new one; hold applies."),
     "export": LazyCommand("export", "Print the live webhooks as manifests."),
     "import": LazyCommand("export", "Turn a Terraform state's webhooks into manifests.", "import_"),
+    "match": LazyCommand("match", "Explain which webhooks want an event, and which of their conditions held."),
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
     "signing": LazyCommand("signing", "Make signing keys, and verify signed requests."),

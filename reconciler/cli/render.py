@@ -4,7 +4,7 @@ from reconciler.errors import ReconcilerError, TemplateError
 from reconciler.models.delivery import SentRequest, delivery_id
 from reconciler.models.event import Event
 from reconciler.models.webhook import Webhook
-from reconciler.request.match import judge_match
+from reconciler.request.match import Condition, judge_match
 from reconciler.request.render import blank_secrets, render_request
 
 
@@ -24,12 +24,15 @@ def render_event(webhook: Webhook, event: Event) -> tuple[SentRequest, tuple[str
     return SentRequest(prepared.method, prepared.url, prepared.headers, body), _notes(webhook, event)
 
 
+def _note(condition: Condition) -> str:
+    if condition.is_error:
+        asked = " ".join(condition.wanted.split())
+        return f"whether this event is wanted cannot be told: {condition.name} is {asked}: {condition.actual}"
+    return f"this event is not wanted: {condition.name} wants {condition.wanted}, is {condition.actual or 'absent'}"
+
+
 def _notes(webhook: Webhook, event: Event) -> tuple[str, ...]:
-    notes = [
-        f"this event is not wanted: {condition.name} wants {condition.wanted}, is {condition.actual or 'absent'}"
-        for condition in judge_match(webhook, event)
-        if not condition.held
-    ]
+    notes = [_note(condition) for condition in judge_match(webhook, event) if not condition.held]
     if webhook.spec.signing is not None:
         notes.append(f"webhook-timestamp and webhook-signature are added when it is sent: {webhook.spec.signing.fact}")
     if webhook.ineffective:

@@ -44,6 +44,9 @@ WEBHOOKS: Final = Table(
     footnote=("NAME", "NOTE"),
 )
 Counts = Mapping[WebhookUid, Mapping[State, int]]
+Notes = Mapping[WebhookUid, str]
+Errors = Mapping[WebhookUid, int]  # match errors
+Halts = Mapping[WebhookUid, Halt]
 UNAPPLIED: Final = "for a webhook that is not applied yet, give the manifests' PATH"
 UNFINISHED: Final = (State.PENDING, State.IN_FLIGHT)
 
@@ -63,10 +66,9 @@ webhooks.add_command(resume)
 @click.pass_context
 def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
     """List live webhooks: a green dot is active, a white one inactive."""
-    state, counts, notes, halts = asyncio.run(_live(store_url(ctx)))
+    state, counts, notes, errors, halts = asyncio.run(_live(store_url(ctx)))
     if output_format == "json":
-        found = state.webhooks
-        view.out_json([_json(live, counts, notes, halts) for live in found])
+        view.out_json([_to_json(live, counts, notes, errors, halts) for live in state.webhooks])
         return
     if not state.webhooks:
         view.say("no webhooks")
@@ -80,11 +82,12 @@ def list_(ctx: click.Context, /, output_format: str, **_: Any) -> None:
 @click.pass_context
 def show(ctx: click.Context, /, output_format: str, name: str, **_: Any) -> None:
     """Show one live webhook as it is applied, with its deliveries counted."""
-    state, counts, notes, halts = asyncio.run(_live(store_url(ctx), name))
+    state, counts, notes, errors, halts = asyncio.run(_live(store_url(ctx), name))
     live = find_live(state, name)
     flow = asyncio.run(_flow(store_url(ctx), name))
     if output_format == "json":
-        view.out_json({**_json(live, counts, notes, halts), "backlog": flow.to_json()})
+        shown = _to_json(live, counts, notes, errors, halts)
+        view.out_json({**shown, "backlog": flow.to_json()})
         return
     from reconciler.cli.view_webhook import out_webhook
 
@@ -253,17 +256,23 @@ async def _live_state(url: str) -> LiveState:
         return await store.live_state()
 
 
-async def _live(
-    url: str, name: str | None = None
-) -> tuple[LiveState, Counts, Mapping[WebhookUid, str], Mapping[WebhookUid, Halt]]:
-    """What is live, its deliveries counted, why webhooks (all, or the one of this name) wait, what holds them back."""
+def _to_json(live: LiveWebhook, counts: Counts, notes: Notes, errors: Errors, halts: Halts) -> dict[str, Any]:
+    uid = live.uid
+    note, failed = notes.get(uid), errors.get(uid, 0)
+    return live.to_json(counts.get(uid, {}), note=note, match_errors=failed, halt=halts.get(uid, NO_HALT))
+
+
+async def _live(url: str, name: str | None = None) -> tuple[LiveState, Counts, Notes, Errors, Halts]:
+    """What is live, its deliveries counted, why webhooks (all, or the one of this name) wait, their match errors
+    counted, and what holds them back."""
     from reconciler.web.query import current_halts, waiting_notes
 
     async with reading(url) as store:
         state, counts = await store.live_state(), await store.counts()
         lives = [live for live in state.webhooks if name in (None, live.webhook.name)]
         halts = await current_halts(store)
-        return state, counts, await waiting_notes(store, lives, counts, halts), halts
+        notes = await waiting_notes(store, lives, counts, halts)
+        return state, counts, notes, await store.match_error_counts(), halts
 
 
 async def _flow(url: str, name: str) -> Flow:
@@ -274,12 +283,6 @@ async def _flow(url: str, name: str) -> Flow:
 def dot(webhook: Webhook) -> str:
     """The green and the white dot of the vendor's table, told apart without colour too."""
     return click.style("●", fg="green") if webhook.spec.status is Status.ACTIVE else "○"
-
-
-def _json(
-    live: LiveWebhook, counts: Counts, notes: Mapping[WebhookUid, str], halts: Mapping[WebhookUid, Halt]
-) -> dict[str, Any]:
-    return live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid), halt=halts.get(live.uid, NO_HALT))
 
 
 def _row(live: LiveWebhook, counts: Mapping[State, int], note: str) -> list[str]:

@@ -17,6 +17,7 @@ from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, StoredEvent
+from reconciler.store.match_error import MatchError, MatchErrorFilter
 from reconciler.store.operate import Portion, Selection, Terms
 from reconciler.store.wire import (
     API_HEADER,
@@ -31,6 +32,7 @@ from reconciler.store.wire import (
     event_of,
     hold_of,
     loads,
+    match_error_of,
     revision_of,
     state_of,
 )
@@ -49,6 +51,7 @@ EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB
 NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
 AT_ONCE: Final = Terms()
+ANY_MATCH_ERROR: Final = MatchErrorFilter()
 JSON_TYPE: Final = {"content-type": "application/json"}
 
 T = TypeVar("T")
@@ -138,6 +141,24 @@ class RemoteStore:
 
     async def event_ids(self, prefix: str, *, limit: int) -> tuple[EventId, ...]:
         return self._read(await self._send("GET", "/v1/event-ids", query={"prefix": prefix, "limit": limit}), tuple)
+
+    async def match_errors(
+        self, *, where: MatchErrorFilter = ANY_MATCH_ERROR, limit: int = 50, after: str | None = None
+    ) -> tuple[MatchError, ...]:
+        found: list[MatchError] = []
+        while len(found) < limit:
+            most = min(limit - len(found), PAGE_MAX)
+            query = {"webhook": where.webhook, "event": where.event_id, "limit": most, "after": after}
+            response = await self._send("GET", "/v1/match-errors", query=query)
+            listed = [self._made(item, match_error_of) for item in self._read(response, _items)]
+            found += listed
+            if len(listed) < most:
+                break
+            after = listed[-1].id
+        return tuple(found)
+
+    async def match_error_counts(self) -> Mapping[WebhookUid, int]:
+        return self._read(await self._send("GET", "/v1/match-error-counts"), dict)
 
     async def deliveries(self, page: Page = NEWEST, *, where: DeliveryFilter = ANY) -> tuple[Delivery, ...]:
         state = None if where.state is None else where.state.value

@@ -18,8 +18,12 @@ from reconciler.errors import ReconcilerError, StoreError
 from reconciler.jsontext import JsonValue
 from reconciler.models.delivery import delivery_id
 from reconciler.models.event import Event, EventId, EventProblem, is_cloudevent, judge_payload, make_event, payload_of
+from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Ordering
+from reconciler.observe.log import log
+from reconciler.request.condition import MatchState
 from reconciler.store.base import EventStatus, EventStore, NewDelivery, NewEvent, RevisionMovedError
+from reconciler.store.match_error import NewMatchError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -173,9 +177,12 @@ class Intake:
             snapshot = self._live.snapshot
             rows = await _run(is_large, fan_out, judged, snapshot=snapshot, now=now)
             try:
-                return await self._store.accept(rows, revision=snapshot.revision)
+                statuses = await self._store.accept(rows, revision=snapshot.revision)
             except RevisionMovedError:
                 await self._live.refresh()
+            else:
+                _log_match_errors(rows, statuses, snapshot)
+                return statuses
         raise StoreError(f"the live revision moved {MATCH_TRIES} times while one request was being matched")
 
 
@@ -254,25 +261,42 @@ def _claimed_type(value: JsonValue) -> str:
 
 
 def fan_out(judged: Sequence[Judged], *, snapshot: Snapshot, now: int) -> list[NewEvent]:
-    """The rows with one delivery for each webhook of the snapshot that wants the event. Pure."""
-    return [
-        item.row if item.event is None else replace(item.row, deliveries=_deliveries(item.event, snapshot, now))
-        for item in judged
-    ]
+    """The rows with one delivery for each webhook of the snapshot that wants the event, and one match error for each of
+    which that cannot be told. Pure."""
+    return [item.row if item.event is None else _matched(item.row, item.event, snapshot, now) for item in judged]
 
 
-def _deliveries(event: Event, snapshot: Snapshot, now: int) -> tuple[NewDelivery, ...]:
-    return tuple(
-        NewDelivery(
-            id=delivery_id(event.id, live.uid),
-            webhook_uid=live.uid,
-            order_key=event.data_id or None if live.webhook.spec.ordering is Ordering.REQUEST else None,
-            due_at=now,
-            hold_until=now + live.webhook.spec.max_hold // timedelta(milliseconds=1),
-        )
-        for live, _ in snapshot.judge(event)  # an error cannot be: no webhook with a `when` gets so far yet
-        if not live.webhook.ineffective
+def _matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEvent:
+    deliveries: list[NewDelivery] = []
+    errors: list[NewMatchError] = []
+    for live, verdict in snapshot.judge(event):
+        if live.webhook.ineffective:
+            continue
+        if verdict.state is MatchState.ERROR:
+            errors.append(NewMatchError(live.uid, verdict.error))
+        else:
+            deliveries.append(new_delivery(event, live, now=now))
+    return replace(row, deliveries=tuple(deliveries), match_errors=tuple(errors))
+
+
+def new_delivery(event: Event, live: LiveWebhook, *, now: int, is_ordered: bool = True) -> NewDelivery:
+    """The delivery of an event to a webhook that wants it."""
+    is_in_order = is_ordered and live.webhook.spec.ordering is Ordering.REQUEST
+    return NewDelivery(
+        id=delivery_id(event.id, live.uid),
+        webhook_uid=live.uid,
+        order_key=event.data_id or None if is_in_order else None,
+        due_at=now,
+        hold_until=now + live.webhook.spec.max_hold // timedelta(milliseconds=1),
     )
+
+
+def _log_match_errors(rows: Sequence[NewEvent], statuses: Sequence[EventStatus], snapshot: Snapshot) -> None:
+    for row, status in zip(rows, statuses, strict=True):
+        if status is EventStatus.ACCEPTED:
+            for error in row.match_errors:
+                name = snapshot.webhooks[error.webhook_uid].webhook.name
+                log("match.failed", event_id=row.id, webhook=name, error=error.error, revision=snapshot.revision)
 
 
 def _answer(row: NewEvent, status: EventStatus) -> ItemAnswer:

@@ -105,6 +105,14 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "signing.none_now": "a signing key is valid now; while none is, deliveries wait",
         "project.owner": "an owner is not `nobody`, to whom released webhooks belong",
         "project.partials": "partials are a folder beside or below the project's file",
+        # conditions
+        "when.syntax": "a `when` is CEL",
+        "when.unknown_field": "a `when` reads fields of the event schema",
+        "when.unknown_name": "a `when` begins at event_type, event_time or data, and calls functions of standard CEL",
+        "when.type": "an operator or function of a `when` takes the types that it is given",
+        "when.not_boolean": "a `when` is true or false",
+        "when.too_large": "a `when` has a largest size and a greatest depth",
+        "when.newer_field": "a field that older payloads lack is asked for before it is read",
         # templates
         "template.syntax": "a template is Handlebars",
         "template.secret": "a secret stands where it can be escaped",

@@ -84,6 +84,7 @@ class Judge:
         self._rehearsal = Rehearsal() if rehearses else None
         self._now = now
         self._bodies: dict[tuple[str | bytes, str, bytes], tuple[TemplateFault, ...]] = {}
+        self._conditions: dict[str, tuple[Fault, ...]] = {}
 
     def webhook(self, document: Mapping[str, Any]) -> tuple[Webhook | None, list[Fault]]:
         """The webhook of a document with a sound head, if it is one, and its faults; paths are those of the merged
@@ -105,6 +106,7 @@ class Judge:
             faults.extend(check_signing_now(raw["spec"], self._now))
         faults.extend(check_validators(raw["spec"].get("response_validators")))
         faults.extend(self._check_body(raw["spec"]))
+        faults.extend(self._check_when(raw["spec"]))
         if webhook is not None and self._bindings is not None:
             faults.extend(_check_bindings(webhook, raw["spec"], self._bindings))
         faults = [fault for fault in faults if fault.code != "field.missing" or fault.path[0] in document]
@@ -125,6 +127,7 @@ class Judge:
         faults.extend(check_spec(raw["spec"]))
         faults.extend(check_validators(raw["spec"].get("response_validators")))
         faults.extend(self._check_body(raw["spec"]))
+        faults.extend(self._check_when(raw["spec"]))
         faults = [fault for fault in faults if fault.severity is Severity.ERROR]
         return (None if faults else webhook), faults
 
@@ -161,6 +164,17 @@ class Judge:
                 column=fault.column,
                 end_column=fault.end_column,
             )
+
+    def _check_when(self, spec: Mapping[str, Any]) -> tuple[Fault, ...]:
+        text = spec.get("when")
+        if not isinstance(text, str) or not text:
+            return ()
+        faults = self._conditions.get(text)
+        if faults is None:
+            from reconciler.request.condition_check import check_when
+
+            faults = self._conditions[text] = check_when(text)
+        return faults
 
 
 def _has_error(faults: Iterable[Fault]) -> bool:

@@ -28,9 +28,11 @@ class LiveWebhook:
     revision: int
     is_intact: bool = True
 
-    def to_json(self, counts: Mapping[State, int], *, note: str | None = None, halt: Halt = NO_HALT) -> dict[str, Any]:
-        """The shape of `webhooks list|show --format json` and of the API; `note` says why nothing is sent, `halt` what
-        holds it back."""
+    def to_json(
+        self, counts: Mapping[State, int], *, note: str | None = None, match_errors: int = 0, halt: Halt = NO_HALT
+    ) -> dict[str, Any]:
+        """The shape of `webhooks list|show --format json` and of the API; `note` says why nothing is sent,
+        `match_errors` of how many events its `when` could not tell, `halt` what holds it back."""
         return {
             "name": self.webhook.name,
             "title": self.webhook.metadata.title,
@@ -46,6 +48,7 @@ class LiveWebhook:
             "note": note,
             **halt.to_json(),
             "deliveries": {state.value: counts.get(state, 0) for state in State},
+            "match_errors": match_errors,
             "spec": self.webhook.document()["spec"],
         }
 

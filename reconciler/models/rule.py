@@ -42,7 +42,7 @@ _MEDIA_TYPE: Final = re.compile(
     )
 )
 _CHARSET: Final = re.compile(r";[ \t]*charset=\"?([^\s;\"]*)", re.IGNORECASE)
-_NO_EFFECT_YET: Final = ("auth", "when")
+_NO_EFFECT_YET: Final = ("auth",)
 
 
 def check_spec(spec: Mapping[str, Any]) -> Faults:

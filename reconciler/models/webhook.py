@@ -262,7 +262,12 @@ class Spec(Model):
         description="Media type of the body; decides how templates escape. Default: application/json.",
     )
     auth: Auth | None = None
-    when: Line | None = Field(None, description="A condition in CEL on the event. Default: every event that matches.")
+    when: Line | None = Field(
+        None,
+        description="A condition in CEL on `event_type`, `event_time` and `data`, asked once the filters hold. "
+        "has(x.y) is true if the field is there and not null; reading a missing field is an error, which is shown and "
+        "can be replayed. Default: every event that matches.",
+    )
     timeout_in_sec: int = Field(
         DEFAULT_TIMEOUT_SECONDS,
         ge=1,
@@ -345,7 +350,6 @@ class Webhook(Model):
         spec = self.spec
         fields = {
             "spec.auth": spec.auth is not None,
-            "spec.when": spec.when is not None,
         }
         return tuple(path for path, is_set in fields.items() if is_set)
 

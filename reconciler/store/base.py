@@ -20,6 +20,7 @@ from reconciler.models.health import Health
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.flow import FlowStore
+from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
 from reconciler.store.operate import OperatorStore
 
 
@@ -60,6 +61,7 @@ class NewEvent:
     received_at: int
     problem: str | None = None
     deliveries: tuple[NewDelivery, ...] = ()
+    match_errors: tuple[NewMatchError, ...] = ()
     mends: EventId | None = None
 
 
@@ -79,6 +81,7 @@ class StoredEvent:
     revision: int
     deliveries: int
     raw: bytes
+    match_errors: int = 0  # webhooks of which it could not be told whether they want it
     mends: EventId | None = None
     mended_as: EventId | None = None
 
@@ -95,11 +98,12 @@ class StoredEvent:
             "problem": self.problem,
             "revision": self.revision,
             "deliveries": self.deliveries,
+            "match_errors": self.match_errors,
             "mends": self.mends,
             "mended_as": self.mended_as,
         }
 
-    def in_full(self, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+    def in_full(self, deliveries: Sequence[Delivery], match_errors: Sequence[MatchError] = ()) -> dict[str, Any]:
         """The shape of `events show --format json`: `raw` is the text as received, `raw_base64` its bytes where they
         are not UTF-8, `parsed` the JSON value with the digits of its numbers (write it with `jsontext.dumps`)."""
         text, parsed = self.text, None
@@ -111,6 +115,7 @@ class StoredEvent:
             "raw_base64": base64.b64encode(self.raw).decode("ascii") if text is None else None,
             "parsed": parsed,
             "delivery_log": [delivery.to_json() for delivery in deliveries],
+            "match_error_log": [error.to_json() for error in match_errors],
         }
 
     @property
@@ -359,7 +364,7 @@ class DeliveryStore(DeliveryLog, Protocol):
         ...
 
 
-class CommandStore(RevisionStore, EventLog, DeliveryLog, OperatorStore, FlowStore, Protocol):
+class CommandStore(RevisionStore, EventLog, MatchErrorLog, DeliveryLog, OperatorStore, FlowStore, Protocol):
     """What commands use of a store, which they open themselves or reach through its daemon. An async context
     manager."""
 
@@ -368,7 +373,7 @@ class CommandStore(RevisionStore, EventLog, DeliveryLog, OperatorStore, FlowStor
     async def __aexit__(self, *exc_info: object) -> None: ...
 
 
-class Store(RevisionStore, EventStore, DeliveryStore, OperatorStore, FlowStore, Protocol):
+class Store(RevisionStore, EventStore, MatchErrorStore, DeliveryStore, OperatorStore, FlowStore, Protocol):
     """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""
 
     async def __aenter__(self) -> Self: ...

@@ -19,6 +19,7 @@ from reconciler.models.field import Many, Model
 from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
 from reconciler.store.base import EventStatus, StoredEvent
+from reconciler.store.match_error import MatchError
 
 API_HEADER: Final = "reconciler-api"  # on every request of a client and on every answer
 API_NUMBER: Final = "1"  # moves when a client of the number before could misread an answer, or be misread
@@ -269,9 +270,24 @@ def event_of(value: Mapping[str, Any]) -> StoredEvent:
         problem=value["problem"],
         revision=value["revision"],
         deliveries=value["deliveries"],
+        match_errors=value.get("match_errors", 0),
         raw=base64.b64decode(value["raw_base64"]) if value["raw"] is None else value["raw"].encode("utf-8"),
         mends=value.get("mends"),
         mended_as=value.get("mended_as"),
+    )
+
+
+def match_error_of(value: Mapping[str, Any]) -> MatchError:
+    """One of a listing of match errors."""
+    return MatchError(
+        id=value["id"],
+        event_id=EventId(value["event_id"]),
+        event_type=value["event_type"],
+        webhook_uid=WebhookUid(value["webhook_uid"]),
+        webhook=value["webhook"],
+        error=value["error"],
+        judged_at=_at(value["judged_at"]),
+        revision=value["revision"],
     )
 
 

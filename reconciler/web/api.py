@@ -22,6 +22,7 @@ from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import WebhookUid
 from reconciler.source.problem import problem_response
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store, StoredEvent
+from reconciler.store.match_error import MatchErrorFilter
 from reconciler.store.wire import event_json
 from reconciler.web.query import Counts, current_halts, waiting_notes
 
@@ -63,6 +64,8 @@ class Api:
             "/v1/event-ids": self.event_ids,
             "/v1/delivery-ids": self.delivery_ids,
             "/v1/counts": self.counts,
+            "/v1/match-errors": self.match_errors,
+            "/v1/match-error-counts": self.match_error_counts,
             "/v1/unfinished": self.unfinished,
         }
         return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
@@ -73,7 +76,8 @@ class Api:
         lives = tuple(self._live.snapshot.webhooks.values())
         counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
         notes = await waiting_notes(self._store, lives, counts, halts)
-        return _json([_webhook_json(live, counts, notes, halts) for live in lives])
+        errors = await self._store.match_error_counts()
+        return _json([_webhook_json(live, counts, notes, halts, errors) for live in lives])
 
     async def webhook(self, request: Request) -> Response:
         """One live webhook."""
@@ -82,8 +86,8 @@ class Api:
             if live.webhook.name == request.path_params["name"]:
                 counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
                 notes = await waiting_notes(self._store, (live,), counts, halts)
-                flow = await self._store.flow(live.webhook.name)
-                return _json({**_webhook_json(live, counts, notes, halts), "backlog": flow.to_json()})
+                flow, errors = await self._store.flow(live.webhook.name), await self._store.match_error_counts()
+                return _json({**_webhook_json(live, counts, notes, halts, errors), "backlog": flow.to_json()})
         return _missing("webhook")
 
     async def events(self, request: Request) -> Response:
@@ -103,7 +107,20 @@ class Api:
         if is_stored:
             return _json(event_json(event))
         where = DeliveryFilter(event_id=event.id)
-        return _json(event.in_full(await self._store.deliveries(Page(DETAIL_DELIVERIES_MAX), where=where)))
+        errors = await self._store.match_errors(where=MatchErrorFilter(event_id=event.id), limit=DETAIL_DELIVERIES_MAX)
+        return _json(event.in_full(await self._store.deliveries(Page(DETAIL_DELIVERIES_MAX), where=where), errors))
+
+    async def match_errors(self, request: Request) -> Response:
+        """Match errors, oldest first, behind `after`; of one `webhook`, of one `event`."""
+        query = request.query_params
+        where = MatchErrorFilter(webhook=query.get("webhook") or None, event_id=query.get("event") or None)
+        limit = page_of(query).limit
+        found = await self._store.match_errors(where=where, limit=limit, after=query.get("after") or None)
+        return _json([error.to_json() for error in found])
+
+    async def match_error_counts(self, request: Request) -> Response:
+        """How many match errors each webhook, by its uid, has."""
+        return JSONResponse(await self._store.match_error_counts())
 
     async def deliveries(self, request: Request) -> Response:
         """Deliveries, newest first; of one `webhook`, in one `state`, of one `event`."""
@@ -142,9 +159,15 @@ class Api:
 
 
 def _webhook_json(
-    live: LiveWebhook, counts: Counts, notes: Mapping[WebhookUid, str], halts: Mapping[WebhookUid, Halt]
+    live: LiveWebhook,
+    counts: Counts,
+    notes: Mapping[WebhookUid, str],
+    halts: Mapping[WebhookUid, Halt],
+    errors: Mapping[WebhookUid, int],
 ) -> dict[str, Any]:
-    return live.to_json(counts.get(live.uid, {}), note=notes.get(live.uid), halt=halts.get(live.uid, NO_HALT))
+    uid = live.uid
+    note, failed = notes.get(uid), errors.get(uid, 0)
+    return live.to_json(counts.get(uid, {}), note=note, match_errors=failed, halt=halts.get(uid, NO_HALT))
 
 
 def page_of(query: Mapping[str, str], *, limit: int = LIMIT_DEFAULT) -> Page:

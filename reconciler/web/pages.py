@@ -18,6 +18,7 @@ from reconciler.models.delivery import State
 from reconciler.models.flow import NO_HALT
 from reconciler.models.revision import LiveWebhook
 from reconciler.store.base import DeliveryFilter, EventStatus, Page, Store
+from reconciler.store.match_error import MatchErrorFilter
 from reconciler.web.api import choice_of, filter_of, next_query, page_of
 from reconciler.web.present import environment
 from reconciler.web.query import current_halts, waiting_notes
@@ -134,6 +135,7 @@ class Pages:
             event=event,
             text=event.text if event.text is not None else event.raw.decode("utf-8", "backslashreplace"),
             found=await self._store.deliveries(Page(LIMIT), where=DeliveryFilter(event_id=event.id)),
+            errors=await self._store.match_errors(where=MatchErrorFilter(event_id=event.id), limit=LIMIT),
         )
 
     async def revisions(self, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from reconciler.models.delivery import State
 from reconciler.models.flow import NO_HALT, Halt
@@ -10,10 +10,15 @@ from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, DeliveryLog, Page
 from reconciler.store.flow import FlowStore
+from reconciler.store.match_error import MatchErrorLog
 
 NOTES_MAX_WEBHOOKS: Final = 200  # each costs one read; beyond it only what the webhook itself tells is shown
 
 Counts = Mapping[WebhookUid, Mapping[State, int]]
+
+
+class NoteStore(DeliveryLog, MatchErrorLog, Protocol):
+    """What notes are made of."""
 
 
 async def current_halts(store: FlowStore, now: int | None = None) -> dict[WebhookUid, Halt]:
@@ -23,7 +28,7 @@ async def current_halts(store: FlowStore, now: int | None = None) -> dict[Webhoo
 
 
 async def waiting_notes(
-    store: DeliveryLog, lives: Sequence[LiveWebhook], counts: Counts, halts: Mapping[WebhookUid, Halt]
+    store: NoteStore, lives: Sequence[LiveWebhook], counts: Counts, halts: Mapping[WebhookUid, Halt]
 ) -> dict[WebhookUid, str]:
     """Why webhooks wait or are sent nothing, in words, as far as known."""
     notes: dict[WebhookUid, str] = {}
@@ -40,4 +45,14 @@ async def waiting_notes(
         for delivery in await store.deliveries(Page(1), where=where):
             if delivery.note:
                 notes[live.uid] = delivery.note
+    failed = await store.match_error_counts()
+    for live in lives:
+        if failed.get(live.uid):
+            note = match_error_note(failed[live.uid])
+            notes[live.uid] = f"{notes[live.uid]}; {note}" if live.uid in notes else note
     return notes
+
+
+def match_error_note(number: int) -> str:
+    """What is said of a webhook with match errors."""
+    return f"its `when` could not be told for {number:,} event{'' if number == 1 else 's'}"

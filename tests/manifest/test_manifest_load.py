@@ -204,12 +204,12 @@ def test_sources_tell_where_each_webhook_is_declared(load: Load, tmp_path: Path)
 
 def test_require_valid_raises_with_every_problem_and_passes_warnings(load: Load) -> None:
     """A command that goes on has no error behind it."""
-    load(manifest("when: 'true'")).require_valid()
+    load(manifest("when: data.grantee.id == 'a'")).require_valid()
 
     with pytest.raises(ManifestError) as caught:
-        load(manifest("when: 'true'\ntimeout_in_sec: 0")).require_valid()
+        load(manifest("when: data.grantee.id == 'a'\ntimeout_in_sec: 0")).require_valid()
 
-    assert [problem.code for problem in caught.value.problems] == ["no_effect_yet", "field.range"]
+    assert [problem.code for problem in caught.value.problems] == ["when.newer_field", "field.range"]
 
 
 def test_names_are_unique_over_all_files_and_both_places_are_said(problems: Problems, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ def test_many_faults_in_one_file_cost_what_one_does(problems: Problems) -> None:
     """Places are looked up, not searched for: ten thousand of each kind within seconds."""
     keys = "".join(f"  k{number}: &a{number} no\n" for number in range(10_000))
     body = "body_template: |\n" + '  "${x}"\n' * 3_000
-    documents = "---\n".join(manifest("when: 'true'", name=f"hook-{number}") for number in range(2_000))
+    documents = "---\n".join(manifest("when: data.grantee.id == 'a'", name=f"hook-{number}") for number in range(2_000))
 
     begin = time.process_time()
     found = problems(manifest(name="a") + keys, manifest(body, name="b"), documents)

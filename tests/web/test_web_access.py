@@ -22,6 +22,8 @@ READING = (
     "/v1/revisions",
     "/v1/state",
     "/v1/counts",
+    "/v1/match-errors",
+    "/v1/match-error-counts",
     "/v1/unfinished",
     "/v1/holds",
     "/v1/event-ids",

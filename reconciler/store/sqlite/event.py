@@ -54,9 +54,14 @@ WHERE events.id = m.value ->> 0 AND problem IS NOT NULL AND mended_as IS NULL
 _LANES_OF: Final = """
 SELECT json_group_array(id) FROM lanes WHERE webhook_uid IN (SELECT value ->> 2 FROM jsonb_each(:deliveries))
 """
+_INSERT_MATCH_ERRORS: Final = """
+INSERT INTO match_errors (event_seq, webhook_uid, error, judged_at, revision)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :revision FROM jsonb_each(:errors) WHERE true ORDER BY key
+"""
 _EVENT: Final = """
 SELECT e.id, e.event_type, e.data_id, e.event_time, e.source, e.received_at, e.problem, e.revision,
-    (SELECT count(*) FROM deliveries WHERE event_seq = e.seq), e.raw, e.mends, e.mended_as
+    (SELECT count(*) FROM deliveries WHERE event_seq = e.seq), e.raw,
+    (SELECT count(*) FROM match_errors WHERE event_seq = e.seq), e.mends, e.mended_as
 FROM events e
 """
 
@@ -98,18 +103,28 @@ def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, comm
     start = 1  # substr counts from 1
     facts: list[list[Any]] = []
     fan_out: list[list[Any]] = []
+    errors: list[list[Any]] = []
     for seq, event in enumerate(events, last + 1):
         facts.append([seq, *_facts(event), start, len(event.raw), storable_or_none(event.mends)])
         start += len(event.raw)
         if event.problem is None:
             fan_out += _fan_out(event, seq)
+            errors += [[seq, new.webhook_uid, storable(new.error), event.received_at] for new in event.match_errors]
     raw = events[0].raw if len(events) == 1 else b"".join(event.raw for event in events)
     run(db, _INSERT_EVENTS, events=pack(facts), raw=raw, revision=revision)
     if fan_out:
-        packed = pack(fan_out)
-        run(db, _INSERT_LANES, deliveries=packed)
-        run(db, _INSERT_DELIVERIES, deliveries=packed, revision=revision, git_commit=commit)
-        refresh(db, array(db, _LANES_OF, deliveries=packed))
+        insert_deliveries(db, fan_out, revision, commit)
+    if errors:
+        run(db, _INSERT_MATCH_ERRORS, errors=pack(errors), revision=revision)
+
+
+def insert_deliveries(db: apsw.Connection, fan_out: Sequence[Sequence[Any]], revision: int, commit: str | None) -> None:
+    """Make deliveries of rows (id, event's seq, webhook's uid, order key, due at, hold until, accepted at); one whose
+    id exists is left out."""
+    packed = pack(fan_out)
+    run(db, _INSERT_LANES, deliveries=packed)
+    run(db, _INSERT_DELIVERIES, deliveries=packed, revision=revision, git_commit=commit)
+    refresh(db, array(db, _LANES_OF, deliveries=packed))
 
 
 def _mend(db: apsw.Connection, events: Sequence[NewEvent], statuses: Sequence[EventStatus]) -> None:
@@ -183,7 +198,7 @@ def _seq(db: apsw.Connection, event_id: str | None) -> int | None:
 
 def _stored(found: tuple[Any, ...]) -> StoredEvent:
     event_id, event_type, data_id, event_time, source, received_at, problem, revision, deliveries, raw, *rest = found
-    mends, mended_as = rest
+    errors, mends, mended_as = rest
     return StoredEvent(
         id=EventId(event_id),
         event_type=event_type,
@@ -196,6 +211,7 @@ def _stored(found: tuple[Any, ...]) -> StoredEvent:
         revision=revision,
         deliveries=deliveries,
         raw=raw,
+        match_errors=errors,
         mends=mends,
         mended_as=mended_as,
     )

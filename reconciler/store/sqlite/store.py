@@ -16,8 +16,9 @@ from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
+from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.operate import Portion, Selection, Terms
-from reconciler.store.sqlite import claim, delivery, event, finish, flow, lane, operate, revision, schema
+from reconciler.store.sqlite import claim, delivery, event, finish, flow, lane, match_error, operate, revision, schema
 from reconciler.store.sqlite.connection import connect, run
 from reconciler.store.sqlite.fault import store_error
 from reconciler.store.sqlite.flow import CANCEL_ROWS, Walk
@@ -27,6 +28,7 @@ from reconciler.store.sqlite.thread import ConnectionThread, Function, ReadThrea
 NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
 AT_ONCE: Final = Terms()
+ANY_MATCH_ERROR: Final = MatchErrorFilter()
 
 
 class SqliteStore:
@@ -111,6 +113,17 @@ class SqliteStore:
 
     async def event_ids(self, prefix: str, *, limit: int) -> tuple[EventId, ...]:
         return await self._read(lambda db: event.event_ids(db, prefix, limit))
+
+    async def match_errors(
+        self, *, where: MatchErrorFilter = ANY_MATCH_ERROR, limit: int = 50, after: str | None = None
+    ) -> tuple[MatchError, ...]:
+        return await self._read(lambda db: match_error.match_errors(db, where, limit, after))
+
+    async def match_error_counts(self) -> Mapping[WebhookUid, int]:
+        return await self._read(match_error.counts)
+
+    async def settle(self, settled: Sequence[Settled], *, revision: int, now: int) -> int:
+        return await self._write(lambda db: match_error.settle(db, settled, revision, now))
 
     # Deliveries
 
