@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from store_make import COMMIT, dead, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
 
 from reconciler.models.delivery import Action, Intervention, State
+from reconciler.models.flow import Pause
 from reconciler.store.base import Claimed, Store
 from reconciler.store.open import open_store
 from reconciler.store.operate import Portion, Selection, Terms
@@ -51,6 +52,7 @@ class Row:
     give_up_at: int | None = None
     lease: Claimed | None = None
     lease_until: int = 0
+    rank: int = 0
 
 
 @dataclass
@@ -94,6 +96,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.open = dict.fromkeys(LANES, True)
         self.paces = {key: Pace(Fraction(limit[1] if limit else 0)) for key, limit in LIMITS.items()}
         self.lost: list[Claimed] = []
+        self.paused: dict[str, int | None] = {}  # until when
+        self.ranks = dict.fromkeys(LANES, 0)
         self.interventions = 0
 
     def teardown(self) -> None:
@@ -128,10 +132,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     def startable(self, uid: str, now: int) -> list[Row]:
         """A lane's due heads in the order in which they must be given."""
-        if not self.open[uid]:
+        until = self.paused.get(uid, 0)
+        if not self.open[uid] or until is None or until > now:
             return []
         found = [row for row in self.rows if row.uid == uid and row.state is State.PENDING and row.due_at <= now]
-        return sorted((row for row in found if self.may_start(row, now)), key=lambda row: (row.due_at, row.seq))
+        return sorted(
+            (row for row in found if self.may_start(row, now)), key=lambda row: (row.rank, row.due_at, row.seq)
+        )
 
     def leave_order(self, row: Row) -> None:
         """It is out of its order; if its turn had come, so has that of the next one that is not finished."""
@@ -161,7 +168,7 @@ class StoreMachine(RuleBasedStateMachine):
     def accept(self, items: list[tuple[str, str | None, int, int]]) -> None:
         events = []
         for uid, order_key, delay, hold in items:
-            row = Row(len(self.rows) + 1, uid, order_key, self.now + delay, self.now + hold)
+            row = Row(len(self.rows) + 1, uid, order_key, self.now + delay, self.now + hold, rank=self.ranks[uid])
             self.rows.append(row)
             new = make_delivery(f"d{row.seq}", uid, row.due_at, order_key=order_key, hold_until=row.hold_until)
             events.append(make_event(f"e{row.seq}", new, at=self.now))
@@ -294,6 +301,20 @@ class StoreMachine(RuleBasedStateMachine):
         assert row.lease is not None
         row.lease_until = self.now + 500
         self.run(self.store.extend([row.lease, *self.lost[-1:]], lease_until=row.lease_until))
+
+    @rule(uid=st.sampled_from(sorted(LANES)), length=st.sampled_from([None, 150, 900]))
+    def hold_back(self, uid: str, length: int | None) -> None:
+        until = None if length is None else self.now + length
+        self.run(self.store.pause(uid, Pause(self.now, "ann", "a reason", until)))
+        self.paused[uid] = until
+
+    @rule(uid=st.sampled_from(sorted(LANES)), fresh_first=st.booleans())
+    def resume(self, uid: str, fresh_first: bool) -> None:
+        self.run(self.store.resume(uid, fresh_first=fresh_first))
+        self.paused.pop(uid, None)
+        pending = [row for row in self.rows if row.uid == uid and row.state is State.PENDING]
+        if fresh_first and any(row.rank == self.ranks[uid] for row in pending):
+            self.ranks[uid] -= 1
 
     @rule(uid=st.sampled_from(sorted(LANES)), resume=st.sampled_from([True, True, False]))
     def pause_one_or_resume_all(self, uid: str, resume: bool) -> None:
