@@ -4,18 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from reconciler.cli import view
+from reconciler.cli.manifest import empty_warnings
 from reconciler.cli.option import chosen_paths, format_option, manifest_cache, paths_argument, var_options
 from reconciler.errors import EXIT_FAILED, EXIT_OK, Problem, ReconcilerError, Severity
 
 if TYPE_CHECKING:
     from reconciler.manifest.load import Manifests
 
-FORMATS = ("text", "json", "github", "junit")  # as `cli.view_check` writes them
+FORMATS: Final = ("text", "json", "github", "junit")  # as `cli.view_check` writes them
 
 
 @click.command()
@@ -47,15 +48,16 @@ def check(
     given = read_variables(variables, [Path(file) for file in var_files])
     now = datetime.now(UTC)
     manifests = load_manifests(chosen, variables=given, rehearse=True, cache=manifest_cache(), now=now, tests=True)
+    manifests = replace(manifests, problems=(*empty_warnings(manifests, chosen), *manifests.problems))
     results = run_tests(manifests, targets)
-    if targets and not results:
+    if targets and not results and manifests.is_valid:
         raise ReconcilerError(
             f"no test is about such a webhook: {', '.join(targets)}", hint="`--target` takes globs over webhooks' names"
         )
     if require_tests:
         manifests = replace(manifests, problems=(*manifests.problems, *_untested(manifests, targets)))
     out_checked(manifests, results, output_format)
-    if not results and not manifests.problems:
+    if not results and manifests.is_valid:
         view.say("no tests: they are documents of `kind: WebhookTest`")
     has_passed = manifests.is_valid and all(result.outcome is Outcome.PASSED for result in results)
     return EXIT_OK if has_passed else EXIT_FAILED

@@ -53,7 +53,7 @@ def validate(
     manifests = load_manifests(
         chosen, variables=given, bindings=bindings, rehearse=True, cache=manifest_cache(), now=now, tests=True
     )
-    manifests = replace(manifests, problems=(*problems, *_empty(manifests, chosen), *manifests.problems))
+    manifests = replace(manifests, problems=(*problems, *empty_warnings(manifests, chosen), *manifests.problems))
     out_manifests(manifests, chosen, output_format)
     return EXIT_OK if manifests.is_valid else EXIT_FAILED
 
@@ -66,7 +66,7 @@ def _bindings(secrets_file: str | None) -> tuple[Mapping[str, "Binding"] | None,
     return read_bindings(Path(secrets_file))
 
 
-def _empty(manifests: "Manifests", paths: Sequence[Path]) -> tuple[Problem, ...]:
+def empty_warnings(manifests: "Manifests", paths: Sequence[Path]) -> tuple[Problem, ...]:
     """A warning for each path if there is no manifest in any: a typing error must not read as "all valid"."""
     if manifests.outlines or manifests.problems:
         return ()

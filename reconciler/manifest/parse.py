@@ -1,7 +1,8 @@
 """One file's text to plain values: strict YAML, variables put in, every fault with its place.
 
-Called by `manifest.load`. Knows nothing of webhooks. The values are None, bool, int, float, str, list and dict with
-text keys; what is at fault is given as the text that stands there, so that reading goes on.
+Called by `manifest.load`. Knows nothing of webhooks. The values are None, bool, int, float (in tests with their
+digits), str, list and dict with text keys; what is at fault is given as the text that stands there, so that reading
+goes on.
 """
 
 import re

@@ -6,7 +6,7 @@ nothing outside of the folders that were given, whatever links lead there: a pul
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from reconciler.manifest.validate import literal
 from reconciler.models.corpus import complete_event
 from reconciler.models.event import Event, EventProblem, judge_payload, make_event, read_event
 from reconciler.models.fault import Fault, Path
-from reconciler.models.url import is_secret_name, plain_secret
+from reconciler.models.url import check_okta, check_url, is_secret_name, mapping_at, plain_secret
 from reconciler.models.webhook import SECRET_REFERENCE, secret_names
 from reconciler.models.webhook_test import EVENT_KEYS, WebhookTest, WebhookTestSpec
 
@@ -113,9 +113,18 @@ def _check_raw(spec: Mapping[str, Any], around: Around) -> Iterator[Fault]:
     for key in given[1:]:
         message = f"the test has a second event: `{key}` beside `{given[0]}`"
         yield Fault("test.event", ("spec", key), message, "keep one of them", on_key=True)
-    expect = spec.get("expect")
-    headers = expect.get("headers") if isinstance(expect, Mapping) else None
-    for name, value in headers.items() if isinstance(headers, Mapping) else ():
+    yield from _check_secrets(mapping_at(spec, "expect"))
+
+
+def _check_secrets(expect: Mapping[str, Any]) -> Iterator[Fault]:
+    """What no webhook could send: a URL that is none, a secret in plain text."""
+    path: Path = ("spec", "expect", "url")
+    url = expect.get("url")
+    if isinstance(url, str) and url:
+        found = {fault.code: fault for fault in check_okta({"url": url}) if fault.code == "secret.literal"}
+        found |= {fault.code: fault for fault in check_url(path, url)}
+        yield from (replace(fault, path=path) for fault in found.values())
+    for name, value in mapping_at(expect, "headers").items():
         if isinstance(value, str) and value and is_secret_name(name) and not secret_names(value):
             yield plain_secret(("spec", "expect", "headers", name))
 

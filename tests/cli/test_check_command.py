@@ -114,6 +114,12 @@ def test_without_tests_it_says_so_and_exits_with_zero(place: Path, capsys: pytes
     assert (shown.out, "WebhookTest" in shown.err) == ("0 passed, 0 failed\n", True)
 
 
+def test_a_folder_without_manifests_is_warned_of(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error must not read as "all passed"."""
+    assert run(["check"]) == 0
+    assert "warning[set.empty]: manifests: there is no manifest here" in capsys.readouterr().out
+
+
 def test_a_target_narrows_to_the_tests_of_its_webhooks(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(place, hook("a"), hook("b"), case("of-a", "a"), case("of-b", "b", "wrong"))
 
@@ -216,7 +222,11 @@ def test_a_thousand_tests_take_seconds(place: Path, capsys: pytest.CaptureFixtur
     begin = time.process_time()
     assert run(["check"]) == 1
     assert time.process_time() - begin < 15
-    assert capsys.readouterr().out.endswith("\n500 passed, 500 failed\n")
+    first = capsys.readouterr().out
+    assert first.endswith("\n500 passed, 500 failed\n")
+
+    assert run(["check"]) == 1  # this time the webhooks are remembered as valid
+    assert capsys.readouterr().out == first
 
 
 def test_the_projects_own_tests_pass_and_plan_passes_them_over(
