@@ -114,8 +114,11 @@ class Manner:
 
 
 async def _resume(url: str, name: str, how: Manner, output_format: str) -> int:
+    from reconciler.cli.webhook import find_live
+
     async with reading(url) as store:
-        flow = await store.flow(name)
+        webhook = find_live(await store.live_state(), name).webhook
+        flow = (await store.flow(name)).expected(webhook)
         backlog = await store.backlog(name) if how.is_compact else Backlog(flow.pending, 0)
         is_text = output_format == "text"
         for line in _look_lines(name, flow, backlog, how):

@@ -84,7 +84,7 @@ def show(ctx: click.Context, /, output_format: str, name: str, **_: Any) -> None
     """Show one live webhook as it is applied, with its deliveries counted."""
     state, counts, notes, errors, halts = asyncio.run(_live(store_url(ctx), name))
     live = find_live(state, name)
-    flow = asyncio.run(_flow(store_url(ctx), name))
+    flow = asyncio.run(_flow(store_url(ctx), name)).expected(live.webhook)
     if output_format == "json":
         shown = _to_json(live, counts, notes, errors, halts)
         view.out_json({**shown, "backlog": flow.to_json()})

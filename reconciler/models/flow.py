@@ -4,11 +4,12 @@ State of the store, never of a manifest: pauses outlive revisions, renames and r
 the epoch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reconciler.models.delivery import iso_time
 from reconciler.models.health import CLOSED, Breaker
+from reconciler.models.webhook import RateLimit, Webhook
 
 ITSELF: Final = "reconciler"  # who paused, where no operator did
 HOUR_SECONDS: Final = 3600.0
@@ -86,6 +87,13 @@ class Flow:
     sharing: int = 0
     blocked_until: int | None = None
     halt: Halt = NO_HALT
+
+    def expected(self, webhook: Webhook) -> "Flow":
+        """The same at the rate that the webhook says, where no daemon has told the store one yet."""
+        limit = webhook.spec.rate_limit
+        if self.per_second is not None or not isinstance(limit, RateLimit):
+            return self
+        return replace(self, per_second=limit.per_second)
 
     def seconds(self, pending: int | None = None) -> float | None:
         """How long `pending` deliveries (all, if not given) take at the allowed rate, the others' going between; None

@@ -86,7 +86,8 @@ class Api:
             if live.webhook.name == request.path_params["name"]:
                 counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
                 notes = await waiting_notes(self._store, (live,), counts, halts)
-                flow, errors = await self._store.flow(live.webhook.name), await self._store.match_error_counts()
+                flow = (await self._store.flow(live.webhook.name)).expected(live.webhook)
+                errors = await self._store.match_error_counts()
                 return _json({**_webhook_json(live, counts, notes, halts, errors), "backlog": flow.to_json()})
         return _missing("webhook")
 

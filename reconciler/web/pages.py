@@ -90,7 +90,7 @@ class Pages:
             counts=counts.get(live.uid, {}),
             note=(await waiting_notes(self._store, (live,), counts, halts)).get(live.uid),
             halt=halts.get(live.uid, NO_HALT),
-            backlog=(await self._store.flow(live.webhook.name)).estimate(),
+            backlog=(await self._store.flow(live.webhook.name)).expected(live.webhook).estimate(),
             document=jsontext.pretty(live.webhook.document()),
             recent=recent,
         )
