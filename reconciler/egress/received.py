@@ -16,7 +16,7 @@ from reconciler.request.answer import Miss, miss_of
 BODY_KEPT_MAX: Final = 16 * 1024  # of a response, as shown to people
 HEADERS_KEPT_MAX: Final = 16 * 1024  # bytes of names and values together
 DETAIL_MAX: Final = 256
-JUDGED_SHOWN_MAX: Final = 64  # characters of what an answer says, and of what was expected, in a detail
+JUDGED_SHOWN_MAX: Final = 48  # characters of what an answer says, and of what was expected, in a detail
 
 _TELLING: Final = frozenset(
     {b"retry-after", b"x-rate-limit-reset", b"x-ratelimit-reset", b"webhook-delivery", b"content-encoding"}
@@ -76,7 +76,7 @@ class Received:
         actual = "" if miss.actual is None else f" {self._masker.mask(miss.actual, limit=JUDGED_SHOWN_MAX)}"
         cut = "…" if len(miss.actual or "") > JUDGED_SHOWN_MAX else ""
         wanted = f", expected {_cut(miss.wanted, JUDGED_SHOWN_MAX)}" if miss.wanted else ""
-        return f"the answer does not count as delivered: {_cut(miss.fact, JUDGED_SHOWN_MAX)}{actual}{cut}{wanted}"
+        return f"the answer does not count as delivered: {miss.fact}{actual}{cut}{wanted}"
 
     def _encoding(self) -> str | None:
         """The content-encoding of a body that has one."""

@@ -16,6 +16,8 @@ from reconciler.models.webhook import ResponseValidator
 
 ANSWER_MAX_BYTES: Final = 64 * 1024  # of an answer that is judged; four times what the record keeps
 
+PATH_SHOWN_MAX: Final = 48  # characters of a path in a fact; what follows it must fit into one line too
+
 Expected = str | int | float | bool | None
 
 
@@ -83,15 +85,16 @@ def _miss(validator: ResponseValidator, value: JsonValue) -> Miss | None:
     from reconciler.request.jsonpath import PathTextError, PathTooCostlyError, find_values
 
     path, expected = validator.json_path, validator.expected_values
+    shown = path if len(path) <= PATH_SHOWN_MAX else f"{path[: PATH_SHOWN_MAX - 1]}…"
     try:
         found = find_values(path, value)
     except (PathTextError, PathTooCostlyError) as exc:
-        return Miss(f"{path} cannot be judged: {exc}")
+        return Miss(f"{shown} cannot be judged: {exc}")
     wanted = ", ".join(jsontext.dumps(item) for item in expected)
     if not found:
-        return Miss(f"{path} finds nothing", wanted=wanted)
+        return Miss(f"{shown} finds nothing", wanted=wanted)
     others = [item for item in found if not is_expected(item, expected)]
-    return Miss(f"{path} is", jsontext.dumps(others[0]), wanted) if others else None
+    return Miss(f"{shown} is", jsontext.dumps(others[0]), wanted) if others else None
 
 
 def _equals(value: JsonValue, expected: Expected) -> bool:

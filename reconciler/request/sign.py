@@ -29,6 +29,7 @@ PUBLIC_PREFIX: Final = "whpk_"  # an ed25519 public key, with which receivers ve
 SECRET_MIN_BYTES: Final = 24  # Standard Webhooks 1.0.0, "Symmetric": between 24 and 64 bytes
 SECRET_MAX_BYTES: Final = 64
 ED25519_BYTES: Final = 32  # of a seed, and of a public key (RFC 8032, section 5.1.5)
+NAMELESS: Final = "signing"  # stands for a secret's name where a stored key names none
 KEY_HINT: Final = "make one with `reconciler signing keygen`"
 
 _PEM_START: Final = "-----BEGIN "
@@ -102,11 +103,11 @@ def signed_content(message_id: str, timestamp: str, body: bytes) -> bytes:
 def signers_of(signing: Signing, secrets: Mapping[str, str], *, now: int) -> tuple[Signer, ...]:
     """Every key whose window is open now. Raises SecretError where there is none, where a secret has no value, or where
     a value is no key; of a key that does not sign yet the value is not asked for."""
-    names = sorted(secret_names([key.key for key in signing.keys]))
     open_keys = [key for key in signing.keys if key.is_open(now)]
     if not open_keys:
         hint = "add a key to `signing.keys` whose window is open; deliveries wait for it"
-        raise SecretError(f"nothing is sent unsigned: {_why_none(signing, now)}", name=names[0], hint=hint)
+        name = min(secret_names([key.key for key in signing.keys]), default=NAMELESS)
+        raise SecretError(f"nothing is sent unsigned: {_why_none(signing, now)}", name=name, hint=hint)
     return tuple(_signer(key, secrets) for key in open_keys)
 
 
@@ -154,7 +155,7 @@ def private_text(seed: bytes) -> str:
 
 
 def _signer(key: SigningKey, secrets: Mapping[str, str]) -> Signer:
-    name = min(secret_names(key.key), default="signing")
+    name = min(secret_names(key.key), default=NAMELESS)
     try:
         return parse_signer(fill_secrets(key.key, secrets))
     except KeyError as exc:

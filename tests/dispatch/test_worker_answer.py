@@ -1,6 +1,6 @@
 """What an answer says, beside its status: validators and `webhook-delivery`, through the worker."""
 
-from worker_room import flow, open_worker
+from worker_room import flow, open_worker, until
 
 from reconciler.sandbox.script import Line
 
@@ -60,3 +60,24 @@ async def test_a_receiver_that_may_ends_a_failed_delivery_for_good(tmp_path):
         assert found[1][0].result["detail"].endswith("(webhook-delivery: abort-message)")
         [waiting] = await room.deliveries("b")
         assert (waiting.state, waiting.attempts) == ("pending", 1)
+
+
+async def test_a_receiver_that_may_pauses_the_webhook_for_good(tmp_path):
+    """`disable` says what a 410 says: what was taken is delivered, what was not stays pending, nothing more is sent."""
+    heeding = flow("a", retry={"schedule": ["1s"], "honour_webhook_delivery": True}, ordering="none")
+    async with open_worker(tmp_path, heeding) as room:
+        room.sandbox.add_script(Line(status=200, headers={"webhook-delivery": "disable"}))
+        await room.start()
+        await room.take("r-1")
+        await room.settled()
+        await room.take("r-2")
+
+        async def is_paused() -> bool:
+            halts = await room.store.halts()
+            return any(halt.pause is not None for halt in halts.values())
+
+        await until(is_paused, what="a pause")
+        room.turn(3600)
+        await room.settled()
+        assert [delivery.state for delivery in await room.deliveries()] == ["delivered", "pending"]
+        assert len(room.sandbox.requests) == 1

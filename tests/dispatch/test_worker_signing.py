@@ -13,9 +13,11 @@ from standardwebhooks import WebhookVerificationError
 from worker_room import HOST, START, WorkerRoom, flow, open_worker, until
 
 from reconciler.dispatch.worker import Clock
+from reconciler.models.delivery import Action, Intervention
 from reconciler.observe.log import configure, silence
 from reconciler.request.sign import SIGNATURE_HEADER, PrivateKey, parse_public_key, parse_signer, private_text
 from reconciler.sandbox.script import Line
+from reconciler.store.operate import Selection, Terms
 
 OLD = "whsec_" + base64.b64encode(b"old-old-old-old-old-old-old!").decode()
 NEW = "whsec_" + base64.b64encode(b"new-new-new-new-new-new-new!").decode()
@@ -105,6 +107,26 @@ async def test_each_attempt_is_signed_anew_with_the_same_id(tmp_path):
         assert int(second[1]["webhook-timestamp"]) - int(first[1]["webhook-timestamp"]) == HOUR
         assert is_signed_by(OLD, *first)
         assert is_signed_by(OLD, *second)
+
+
+@pytest.mark.parametrize("has_new_id", [False, True])
+async def test_a_replay_is_signed_anew_under_the_id_that_it_is_sent_with(tmp_path, has_new_id):
+    """The signature covers the webhook-id that the receiver sees, be it the old one or a new one."""
+    secrets = bindings(tmp_path, old=OLD)
+    async with open_worker(tmp_path, flow("a", signing={"keys": [{"key": "${secret:old}"}]}), secrets=secrets) as room:
+        await room.start()
+        await room.take("r-1")
+        await room.settled()
+        room.turn(HOUR)
+        replay = Intervention("k1", Action.REPLAY, room.clock.at, "ann")
+        await room.store.intervene(Selection(), replay, terms=Terms(is_new_id=has_new_id))
+        room.worker.wake()
+        await delivered(room, 2)
+
+        first, second = sent(room)
+        assert is_signed_by(OLD, *second)
+        assert (first[1]["webhook-id"] != second[1]["webhook-id"]) is has_new_id
+        assert int(second[1]["webhook-timestamp"]) - int(first[1]["webhook-timestamp"]) == HOUR
 
 
 async def test_a_delivery_waits_until_a_key_is_valid_and_again_once_none_is(tmp_path):

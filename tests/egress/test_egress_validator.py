@@ -127,3 +127,20 @@ async def test_what_a_receiver_asks_is_reported(
     receiver.script = [answer(b"", *headers, status="500 Oops")]
 
     assert (await send()).control is control
+
+
+async def test_a_long_path_leaves_room_for_what_it_found(receiver: Receiver, send: Send) -> None:
+    """The line that people read ends with the facts, not in the middle of the path."""
+    path = "$" + "['a rather long name']" * 10
+    wanted = ResponseValidator(json_path=path, expected_values=("y" * 200,))
+    value: Any = "x" * 200
+    for _ in range(10):
+        value = {"a rather long name": value}
+    receiver.script = [answer(value), answer(b"{}")]
+
+    said, found_nothing = await send(validators=(wanted,)), await send(validators=(wanted,))
+
+    assert said.detail.startswith(f"{BEGIN}$['a rather long name']")
+    assert f' is "{"x" * 47}…, expected "yyy' in said.detail
+    assert " finds nothing, expected " in found_nothing.detail
+    assert len(said.detail) <= 256
