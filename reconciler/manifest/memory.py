@@ -27,7 +27,8 @@ MIN_BYTES: Final = 64 * 1024  # of manifests; fewer are judged in less time than
 
 _ROOMS: Final = ("manifest", "models", "request", "template")  # the code that judges, with the modules beside them
 
-_LIBRARIES: Final = ("yaml", "cel_expr_python")  # what judges beside it, and is imported only when there is something to judge
+# What judges beside it, imported only when there is something to judge.
+_LIBRARIES: Final = ("yaml", "cel_expr_python", "jsonpath_rfc9535", "regex", "iregexp_check")
 
 Row = Sequence[Any]
 
