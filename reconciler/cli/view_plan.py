@@ -67,6 +67,8 @@ def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
 
 def summary_text(plan: Plan) -> str:
     """`Plan: 2 to add, 1 to change, 0 to destroy.`, or that there is nothing to do."""
+    if not plan.has_changes and plan.refusals:  # what is refused is not as it should be
+        return "No changes. The plan is refused."
     if not plan.has_changes:
         same = "what the manifests say" if plan.restores is None else f"those of revision {plan.restores}"
         return f"No changes. The live webhooks are {same}."

@@ -1,7 +1,7 @@
 """Webhooks, live states and the plans that the golden files show; shared by the tests of this folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.models.revision import NOBODY, LiveState, LiveWebhook
@@ -9,6 +9,7 @@ from reconciler.models.webhook import Policy, Project, ProjectSpec, Webhook, Web
 from reconciler.plan.change import NO_ALLOWANCES, Allowances
 from reconciler.plan.guard import guarded
 from reconciler.plan.plan import Desired, Plan, Scope, make_plan
+from reconciler.plan.rollback import make_rollback
 
 OKTA = "https://acme.workflows.okta.com/api/flo/0123456789abcdef0123456789abcdef/invoke"
 JSON_BODY = (
@@ -64,6 +65,19 @@ class Case:
         return guarded(make_plan(self.desired, self.live, unfinished=self.unfinished, scope=self.scope), self.allow)
 
 
+@dataclass(frozen=True)
+class Rollback:
+    """The inputs of a plan back to `target`."""
+
+    target: LiveState
+    live: LiveState
+    unfinished: Mapping[WebhookUid, int] = field(default_factory=dict)
+
+    def plan(self) -> Plan:
+        """The plan of the default owner, judged."""
+        return guarded(make_rollback(self.target, self.live, owner="", unfinished=self.unfinished))
+
+
 def many(count: int) -> list[LiveWebhook]:
     """`count` live webhooks of the default owner."""
     return [live_hook(hook(f"hook-{number:02}")) for number in range(count)]
@@ -79,7 +93,7 @@ def _okta(**spec: Any) -> Webhook:
     return hook("okta-access-requests", {"title": "Okta access requests", "labels": {"team": "iam"}}, **(given | spec))
 
 
-CASES: dict[str, Case] = {
+CASES: dict[str, Case | Rollback] = {
     "create": Case(desired(_okta(), hook("audit", status="inactive", method="PUT", retry={"max_attempts": 3}))),
     "create-mapping-body": Case(
         desired(hook("audit", body_template={"event": "{{event_type}}", "request": {"id": "{{data.id}}"}}))
@@ -291,5 +305,51 @@ CASES: dict[str, Case] = {
     "refused-rename-conflict": Case(
         desired(hook("a", {"renamed_from": "old"}), hook("b", {"renamed_from": "old"})),
         live_state(live_hook(hook("old"))),
+    ),
+    "refused-policy-of-both": Case(
+        desired(
+            *(hook(f"hook-{number:02}") for number in range(6)),
+            hook("new", url="https://hooks.example.org/new"),
+            policy=Policy(max_delete_percent=50, allowed_hosts=("*.example.org",), required_labels=("team",)),
+        ),
+        live_state(
+            *many(8),
+            policies={"": Policy(max_delete_percent=20, allowed_hosts=("*.example.com",), required_labels=("stage",))},
+        ),
+    ),
+    "refused-for-several-reasons": Case(
+        desired(hook("audit", status="inactive"), hook("mail", url="https://x.example.org/"), owner="iam"),
+        live_state(
+            live_hook(hook("audit"), owner="platform"),
+            live_hook(hook("kept", {"protect": True}), owner="iam"),
+            live_hook(hook("mail"), owner="iam"),
+            policies={"iam": Policy(max_delete_percent=0, allowed_hosts=("*.example.com",))},
+        ),
+        {WebhookUid("uid-kept"): 2},
+    ),
+    "rollback": Rollback(
+        live_state(live_hook(hook("audit")), live_hook(_okta()), live_hook(hook("old-name"))),
+        live_state(
+            live_hook(hook("audit", method="PUT")),
+            live_hook(hook("new-name", url="https://hooks.example.com/old-name"), uid="uid-old-name"),
+            live_hook(hook("since")),
+            revision=4,
+        ),
+        {WebhookUid("uid-since"): 3},
+    ),
+    "refused-rollback-empty": Rollback(live_state(), live_state(live_hook(hook("audit")), revision=2)),
+    "refused-rollback-edited": Rollback(
+        live_state(replace(live_hook(hook("audit")), is_intact=False)),
+        live_state(live_hook(hook("audit", method="PUT")), revision=2),
+    ),
+    "refused-rollback-foreign-owner": Rollback(
+        live_state(live_hook(hook("audit")), live_hook(hook("mail"))),
+        live_state(
+            live_hook(hook("log", method="PUT"), owner="iam", uid="uid-audit"), live_hook(hook("mail")), revision=3
+        ),
+    ),
+    "refused-rollback-name-taken": Rollback(
+        live_state(live_hook(hook("audit")), live_hook(hook("mail"))),
+        live_state(live_hook(hook("audit"), owner="iam", uid="uid-other"), live_hook(hook("mail")), revision=3),
     ),
 }
