@@ -13,6 +13,9 @@ import httpx
 
 HEAD_MAX: Final = 100 * 1024  # bytes of a response before its body, informational ones included; the same for trailers
 
+BEGINNING_MAX: Final = 16 * 1024  # bytes of what is no answer: masked by the caller, and only then cut for people
+
+_STATUS_LINE: Final = re.compile(rb"\s*HTTP/\d\.\d \d{3}[ \r\n]")
 _CONTROLS: Final = bytes((*range(32), 127))
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _VALUE: Final = re.compile(rb"(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")  # section 5.5
@@ -70,12 +73,22 @@ class ResponseReader:
             if self.is_complete:
                 self.has_leftover = True
                 return
-            cause = exc.__context__ if isinstance(exc.__context__, httpx.RemoteProtocolError) else None
-            raise cause or httpx.RemoteProtocolError(str(exc)[:1].lower() + str(exc)[1:]) from None
+            raise self._explained(exc, data) from None
         if not self.is_head_complete:
             self._unparsed -= len(data)
             if self._unparsed < 0:
                 raise httpx.RemoteProtocolError("the head of the answer is too long")
+
+    def _explained(self, exc: Exception, data: bytes) -> httpx.RemoteProtocolError:
+        """What is wrong: in our words, by what came instead of a status line, or in the parser's words."""
+        if isinstance(exc.__context__, httpx.RemoteProtocolError):
+            return exc.__context__
+        is_first = self._unparsed == HEAD_MAX
+        if is_first and not _STATUS_LINE.match(data):
+            beginning = data[:BEGINNING_MAX].decode("utf-8", "replace").strip()
+            return httpx.RemoteProtocolError(f"it begins with `{beginning}`")
+        text = str(exc)
+        return httpx.RemoteProtocolError(text[:1].lower() + text[1:] if text[1:2].islower() else text)
 
     def end(self) -> bool:
         """The receiver has closed the connection; whether that was the proper end of the response."""

@@ -250,6 +250,19 @@ async def test_an_answer_that_could_be_read_in_two_ways_is_a_protocol_fault(
     assert (after.fault, receiver.connections) == (None, 2)
 
 
+async def test_what_is_no_answer_is_quoted_and_masked(receiver: Receiver, send: Send, masker: Masker) -> None:
+    """Whoever set the webhook up sees what answers there."""
+    masker.add("s3cr3t-token")
+    masker.add("long-one-" * 50)
+    receiver.script = [b"220 s3cr3t-token ESMTP " + b"long-one-" * 50 + b"x" * 1000 + b"\r\n\r\n"]
+
+    result = await send()
+
+    assert result.fault is Fault.PROTOCOL
+    assert "220 *** ESMTP ***x" in result.detail
+    assert len(result.detail) <= 256
+
+
 @pytest.mark.parametrize("body", [b"zz\r\n", b"2\r\noktoo much"])
 async def test_a_refusal_whose_body_is_garbage_is_still_a_refusal(receiver: Receiver, send: Send, body: bytes) -> None:
     """Also where the garbage comes together with the head: the status and Retry-After have arrived."""
