@@ -109,8 +109,9 @@ class SecretResolver:
         _judge_value(binding, value)
         self.masker.add(value)
         for prefix in (SECRET_PREFIX, PRIVATE_PREFIX):
-            if value.startswith(prefix):  # libraries take, and receivers show, a signing key without its prefix too
-                self.masker.add(value.removeprefix(prefix))
+            bare = value.removeprefix(prefix)
+            if bare != value and len(bare) >= VALUE_MIN_CHARACTERS:  # receivers show keys without their prefix too
+                self.masker.add(bare)
         return value
 
     def _signatures(self) -> dict[str, Signature]:

@@ -62,6 +62,10 @@ CASES = {
     "413": Case(script=(Line(status=413),)),
     "429": Case(script=(Line(status=429, headers={"retry-after": "7"}),)),
     "500": Case(script=(Line(status=500, body="oops"),)),
+    "validator": Case(
+        script=(Line(status=200, body={"status": "failed"}),),
+        spec={"response_validators": [{"json_path": "$.status", "expected_values": ["ok"]}]},
+    ),
     "redirect": Case(script=(Line(status=302, headers={"location": "https://elsewhere.example.com/"}),)),
     "secret-unbound": Case(spec=SECRET_HEADER),
     "secret-bound-elsewhere": Case(

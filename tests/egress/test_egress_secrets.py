@@ -354,3 +354,20 @@ def test_a_binding_file_of_any_size_is_bounded(tmp_path: Path) -> None:
         SecretResolver.load(bind(tmp_path, "#" * (1024 * 1024 + 1)))
 
     assert [item.code for item in caught.value.problems] == ["secrets-size"]
+
+
+@pytest.mark.parametrize("prefix", ["whsec_", "whsk_"])
+def test_a_signing_key_is_hidden_without_its_prefix_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    """Receivers' libraries take keys either way. What is too short to be one blots out no ordinary words."""
+    path = bind(tmp_path, "okta: {from: env:SIGNING_KEY, hosts: [acme.workflows.okta.com]}\n")
+    resolver = SecretResolver.load(path)
+    for value, text, shown in (
+        (f"{prefix}{VALUE}", f"key {VALUE}", "key ***"),
+        (f"{prefix}the", f"the {prefix}the", "the ***"),
+    ):
+        monkeypatch.setenv("SIGNING_KEY", value)
+        resolver.values(webhook(x_api_client_token="${secret:okta}"))
+
+        assert resolver.masker.mask(text) == shown
