@@ -1,9 +1,11 @@
-"""`events replay`: quarantined events judged again, as they were received or as a file mends them."""
+"""`events replay`: quarantined events judged again, as they were received or as a file mends them; accepted events for
+the webhooks whose `when` could not be told."""
 
 import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +18,11 @@ from reconciler.cli.state import ReplayEvent, replaying, whole_event_id
 from reconciler.cli.view_operate import counting
 from reconciler.errors import EXIT_FAILED, EXIT_OK
 from reconciler.store.base import CommandStore, EventStatus, Page
+from reconciler.store.match_error import MatchErrorFilter
 
 if TYPE_CHECKING:
     from reconciler.dispatch.intake import ItemAnswer
+    from reconciler.dispatch.rejudge import Rejudged
     from reconciler.dispatch.replay import EventReplay
 
 PAGE_ROWS: Final = 1_000
@@ -35,6 +39,10 @@ COLOURS: Final = {
 @format_option()
 @click.option("--all", "is_all", is_flag=True, help="All that are quarantined.")
 @click.option(
+    "--match-errors", "is_match_errors", is_flag=True, help="All of which a webhook's `when` could not be told."
+)
+@click.option("--webhook", metavar="NAME", help="With --match-errors: those of this webhook.")
+@click.option(
     "--file", "mended_file", metavar="FILE", help="What the event should have been; - is standard input. For one ID."
 )
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
@@ -45,6 +53,8 @@ def replay(
     /,
     output_format: str,
     is_all: bool,
+    is_match_errors: bool,
+    webhook: str | None,
     mended_file: str | None,
     auto_approve: bool,
     ids: tuple[str, ...],
@@ -56,20 +66,26 @@ def replay(
     event it mends, and that one is quarantined no longer. If the sender has sent it again meanwhile, that is known and
     nothing is sent twice. Exits 1 if one stays quarantined.
 
-    With --all asks for a typed yes.
+    An accepted event is judged again for the webhooks whose `when` could not be told: those that want it now get their
+    delivery. Exits 1 if one still cannot be told.
+
+    With --all and --match-errors asks for a typed yes.
     """
-    if is_all == bool(ids):
-        raise click.UsageError("Give the events' IDs, or --all.", ctx)
+    if [is_all, is_match_errors, bool(ids)].count(True) != 1:
+        raise click.UsageError("Give the events' IDs, or --all, or --match-errors.", ctx)
+    if webhook is not None and not is_match_errors:
+        raise click.UsageError("--webhook goes with --match-errors only.", ctx)
     if mended_file is not None and len(ids) != 1:
         raise click.UsageError("--file mends one event: give its ID.", ctx)
-    must_ask = is_all and not auto_approve
+    must_ask = not ids and not auto_approve
     if must_ask:
         require_terminal()
     mended = None if mended_file is None else _read(mended_file)
-    replays = asyncio.run(_replay(store_url(ctx), ids, mended=mended, must_ask=must_ask))
+    chosen = _Failed(webhook) if is_match_errors else ids
+    replays = asyncio.run(_replay(store_url(ctx), chosen, mended=mended, must_ask=must_ask))
     if replays is None:
         return EXIT_FAILED
-    _out(replays, output_format)
+    _out(replays, output_format, none="have match errors" if is_match_errors else "are quarantined")
     return EXIT_OK if all(item.is_settled for item in replays) else EXIT_FAILED
 
 
@@ -77,12 +93,25 @@ def _read(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
 
 
-async def _replay(url: str, ids: Sequence[str], *, mended: bytes | None, must_ask: bool) -> "list[EventReplay] | None":
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """All events with match errors, or those of one webhook."""
+
+    webhook: str | None
+
+
+async def _replay(
+    url: str, chosen: Sequence[str] | _Failed, *, mended: bytes | None, must_ask: bool
+) -> "list[EventReplay] | None":
     """What became of each; None where the terminal says no."""
     async with replaying(url, now=lambda: time.time_ns() // 1_000_000) as (store, replay_event):
-        whole = [await whole_event_id(store, text) for text in ids] if ids else await _quarantined(store)
+        kind = "" if isinstance(chosen, _Failed) else "quarantined "
+        if isinstance(chosen, _Failed):
+            whole = await _with_match_errors(store, chosen)
+        else:
+            whole = [await whole_event_id(store, text) for text in chosen] if chosen else await _quarantined(store)
         if must_ask and whole:
-            deed = f"judge {len(whole):,} quarantined {'event' if len(whole) == 1 else 'events'} again"
+            deed = f"judge {len(whole):,} {kind}{'event' if len(whole) == 1 else 'events'} again"
             if not await says_yes(question(deed), refusal="Nothing was changed."):
                 return None
         return await _each(whole, mended, replay_event)
@@ -98,6 +127,16 @@ async def _quarantined(store: CommandStore) -> list[str]:
     return found[::-1]
 
 
+async def _with_match_errors(store: CommandStore, failed: _Failed) -> list[str]:
+    """The ids of all that have match errors, in the order in which they were judged first."""
+    found: dict[str, None] = {}
+    where, after = MatchErrorFilter(webhook=failed.webhook), None
+    while errors := await store.match_errors(where=where, limit=PAGE_ROWS, after=after):
+        found.update(dict.fromkeys(error.event_id for error in errors))
+        after = errors[-1].id
+    return list(found)
+
+
 async def _each(ids: Sequence[str], mended: bytes | None, replay_event: ReplayEvent) -> "list[EventReplay]":
     replays = []
     with counting(len(ids), "judging") as advance:
@@ -107,18 +146,30 @@ async def _each(ids: Sequence[str], mended: bytes | None, replay_event: ReplayEv
     return replays
 
 
-def _out(replays: "Sequence[EventReplay]", output_format: str) -> None:
+def _out(replays: "Sequence[EventReplay]", output_format: str, *, none: str) -> None:
     if output_format == "json":
         view.out_json([item.to_json() for item in replays])
         return
     if not replays:
-        view.say("no events are quarantined")
+        view.say(f"no events {none}")
     for item in replays:
+        if item.rejudged is not None:
+            view.out(_rejudged_line(item.event_id, item.rejudged))
+            continue
         for answer in item.answer.items:
             view.out(_line(item.event_id, answer))
     kept = sum(not item.is_settled for item in replays)
     if kept:
-        view.say(f"{len(replays) - kept:,} mended, {kept:,} not")
+        deed = "settled" if any(item.rejudged for item in replays) else "mended"
+        view.say(f"{len(replays) - kept:,} {deed}, {kept:,} not")
+
+
+def _rejudged_line(event_id: str, rejudged: "Rejudged") -> str:
+    """`judged       evt_… 1 wanted, 1 cannot be told`."""
+    said = (("wanted", rejudged.wanted), ("not wanted", rejudged.unwanted), ("cannot be told", rejudged.failed))
+    what = ", ".join(f"{number:,} {words}" for words, number in said if number)
+    status = click.style(f"{'judged':<12}", fg="red" if rejudged.failed else "green")
+    return f"{status} {view.visible(event_id)}  {what or 'judged meanwhile by somebody else'}"
 
 
 def _line(event_id: str, answer: "ItemAnswer") -> str:

@@ -354,10 +354,15 @@ def _halts_of(value: Mapping[str, Mapping[str, Any]]) -> dict[WebhookUid, Halt]:
 
 def _event_replay_of(value: Mapping[str, Any]) -> "EventReplay":
     from reconciler.dispatch.intake import IntakeAnswer, ItemAnswer
+    from reconciler.dispatch.rejudge import Rejudged
     from reconciler.dispatch.replay import EventReplay
 
     items = (ItemAnswer(item["id"], EventStatus(item["status"]), item["problem"]) for item in value["events"])
-    return EventReplay(EventId(value["id"]), IntakeAnswer(tuple(items)))
+    told = value.get("match_errors")
+    rejudged = None
+    if told is not None:
+        rejudged = Rejudged(told["wanted"], told["unwanted"], told["failed"], told["deliveries"])
+    return EventReplay(EventId(value["id"]), IntakeAnswer(tuple(items)), rejudged)
 
 
 def _counts_of(value: Mapping[str, Mapping[str, int]]) -> dict[WebhookUid, dict[State, int]]:

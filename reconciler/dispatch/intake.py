@@ -125,6 +125,10 @@ class Intake:
         """Whether nothing more is taken."""
         return self._is_closed
 
+    def wake(self) -> None:
+        """Tell the worker that something is due which was not taken here."""
+        self._wake()
+
     def close(self) -> None:
         """Take nothing more; what is being stored is still answered."""
         self._is_closed = True

@@ -1,4 +1,5 @@
-"""Events judged again: a quarantined one as what it is now, whether mended by hand or by a newer version.
+"""Events judged again: a quarantined one as what it is now, whether mended by hand or by a newer version; an accepted
+one for the webhooks of which it could not be told whether they want it.
 
 Called by `events replay`, on a store or behind the daemon. What was received stays as it was; the event that it has
 become is stored beside it, under its own identity, with its deliveries, and each names the other.
@@ -11,9 +12,11 @@ from typing import Any, Final
 from reconciler.dispatch.intake import Intake, IntakeAnswer, ItemAnswer, Judged, judge_items
 from reconciler.dispatch.item import PayloadTooLargeError, parse_items
 from reconciler.dispatch.live import Live
+from reconciler.dispatch.rejudge import Rejudged, RejudgeStore, rejudge
 from reconciler.errors import NotInStoreError, ReconcilerError
 from reconciler.models.event import EventId
-from reconciler.store.base import EventLog, EventStatus, StoredEvent
+from reconciler.store.base import EventStatus, StoredEvent
+from reconciler.store.match_error import MatchErrorFilter
 
 MEND_HINT: Final = "`reconciler events show {id}` prints it as received; mend it and replay it with `--file MENDED`"
 
@@ -28,21 +31,24 @@ class EventReplay:
 
     event_id: EventId
     answer: IntakeAnswer
+    rejudged: Rejudged | None = None  # of an accepted event: what became of its match errors
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing of it is left to mend."""
-        return not (self.answer.quarantined or self.answer.conflicts)
+        is_told = self.rejudged is None or not self.rejudged.failed
+        return is_told and not (self.answer.quarantined or self.answer.conflicts)
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `events replay --format json` and of the API."""
-        return {"id": self.event_id, **self.answer.to_json()}
+        rejudged = None if self.rejudged is None else self.rejudged.to_json()
+        return {"id": self.event_id, **self.answer.to_json(), "match_errors": rejudged}
 
 
 class Replayer:
     """Judges stored events again. `now` gives milliseconds since the epoch."""
 
-    def __init__(self, store: EventLog, live: Live, intake: Intake, *, now: Callable[[], int]) -> None:
+    def __init__(self, store: RejudgeStore, live: Live, intake: Intake, *, now: Callable[[], int]) -> None:
         self._store = store
         self._live = live
         self._intake = intake
@@ -53,15 +59,25 @@ class Replayer:
         stored = await self._store.event(event_id)
         if stored is None:
             raise NotInStoreError(f"there is no such event: {event_id}", hint="list them with `reconciler events list`")
-        # Three cases: mended before; taken as it was; quarantined.
+        # Four cases: mended before; quarantined; taken, with match errors; taken as it was.
         match stored.status:
             case EventStatus.MENDED:
                 raise ReplayError(f"the event was mended before: {event_id}", hint=f"it is {stored.mended_as} now")
             case EventStatus.QUARANTINED:
                 return await self._mend(stored, stored.raw if mended is None else mended)
+            case _ if stored.match_errors and mended is None:
+                return await self._rejudge(stored)
             case _:
                 hint = f"`reconciler deliveries replay --event {stored.id}` sends it again"
                 raise ReplayError(f"the event is accepted, not quarantined: {stored.id}", hint=hint)
+
+    async def _rejudge(self, stored: StoredEvent) -> EventReplay:
+        """Ask the webhooks again that could not tell."""
+        where = MatchErrorFilter(event_id=stored.id)
+        rejudged = await rejudge(self._store, self._live, now=self._now, where=where)
+        if rejudged.deliveries:
+            self._intake.wake()
+        return EventReplay(stored.id, IntakeAnswer((ItemAnswer(stored.id, stored.status),)), rejudged)
 
     async def _mend(self, stored: StoredEvent, raw: bytes) -> EventReplay:
         """Take it if all of it can be taken: a part would leave the rest where nobody looks for it."""
