@@ -69,8 +69,9 @@ def judge_test(document: Mapping[str, Any], around: Around) -> tuple[ReadyTest |
 
 
 def _is_told(fault: Fault, document: Mapping[str, Any]) -> bool:
-    """Whether the document's head is at fault already, for want of a spec."""
-    return fault.code == "field.missing" and fault.path[0] == "spec" and "spec" not in document
+    """Whether the document's head is at fault already: it has no spec, or one that is no mapping."""
+    key = str(fault.path[0])
+    return key in ("metadata", "spec") and not isinstance(document.get(key, {} if key == "metadata" else None), Mapping)
 
 
 def _unescaped(document: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:

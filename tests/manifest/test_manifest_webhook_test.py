@@ -270,3 +270,21 @@ def test_explain_tells_the_fields_of_tests_too() -> None:
     paths = {row.path for row in explain_manifest()}
 
     assert {"spec.url", "WebhookTest.spec.set", "WebhookTest.spec.expect.body_contains"} <= paths
+
+
+def test_what_the_head_of_a_test_lacks_is_told_once(load: Load, tmp_path: Path) -> None:
+    """Nobody reads that fields are missing in a spec that is none."""
+    load(
+        "apiVersion: reconciler/v1\nkind: WebhookTest\nspec: []\n",
+        "apiVersion: reconciler/v1\nkind: WebhookTest\nmetadata: x\nspec: {webhook: [a], sample: Manual, expect: []}\n",
+        "apiVersion: reconciler/v1\nkind: WebhookTest\nmetadata: {name: a}\n",
+    )
+
+    assert [(problem.code, problem.path) for problem in judged(tmp_path).problems] == [
+        ("field.missing", "metadata"),
+        ("field.type", "spec"),
+        ("field.type", "metadata"),
+        ("field.type", "spec.webhook"),
+        ("field.type", "spec.expect"),
+        ("field.missing", "spec"),
+    ]
