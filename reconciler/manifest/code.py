@@ -101,6 +101,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "validator.json_path": "a JSON path is one of RFC 9535",
         "signing.time": "a signing window is two RFC 3339 times in order",
         "signing.gap": "signing windows overlap, so that at any time a key signs",
+        "signing.end": "there is a signing key for every time to come",
         "signing.ended": "a signing key that has ended is removed",
         "signing.none_now": "a signing key is valid now; while none is, deliveries wait",
         "project.owner": "an owner is not `nobody`, to whom released webhooks belong",

@@ -31,7 +31,8 @@ def check_signing(spec: Mapping[str, Any]) -> Faults:
 
 
 def check_signing_now(spec: Mapping[str, Any], now: datetime) -> Faults:
-    """Warnings on signing keys that have ended at `now`, and where none signs."""
+    """Warnings on signing keys that have ended at `now`, and where none signs; the latter says more than the warning
+    that some day none will."""
     windows = _windows(spec)
     ended = [window for window in windows if window[1] <= now]
     if windows and not any(begin <= now < end for begin, end, _, _ in windows):
@@ -81,15 +82,20 @@ def _windows(spec: Mapping[str, Any]) -> list[Window]:
 
 
 def _gaps(windows: list[Window]) -> Faults:
-    """A warning for each time between windows in which no key signs."""
-    covered, last = _FIRST, None
-    for begin, end, path, key in windows:
-        if last is not None and begin > covered:
-            message = f"no signing key is valid from {last['not_after']} to {key['not_before']}"
+    """A warning for each time between windows in which no key signs, and for that after the last."""
+    last: Window | None = None  # of those so far the one that ends last
+    for window in windows:
+        begin, end, path, key = window
+        if last is not None and begin > last[1]:
+            message = f"no signing key is valid from {last[3]['not_after']} to {key['not_before']}"
             hint = "let windows overlap, by at least the time that receivers need to take the new key"
             yield Fault("signing.gap", (*path, "not_before"), message, hint, Severity.WARNING)
-        if end > covered or last is None:
-            covered, last = end, key
+        if last is None or end > last[1]:
+            last = window
+    if last is not None and last[1] != _LAST:
+        message = f"no signing key is valid from {last[3]['not_after']} on"
+        hint = "deliveries wait then; add the key that follows, or leave its not_after out until there is one"
+        yield Fault("signing.end", (*last[2], "not_after"), message, hint, Severity.WARNING)
 
 
 def _first(item: tuple[datetime, *tuple[Any, ...]]) -> datetime:

@@ -229,7 +229,7 @@ def test_auth_and_an_authorization_header_exclude_each_other() -> None:
 )
 def test_signing_keys_are_bound_and_their_windows_in_order(key: dict[str, Any], is_sound: bool) -> None:
     """RFC 3339 times with their offset."""
-    assert (codes(signing={"keys": [key]}) == []) == is_sound
+    assert (codes(signing={"keys": [key, {"key": "${secret:next}"}]}) == []) == is_sound
 
 
 @pytest.mark.parametrize(
