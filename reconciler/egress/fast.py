@@ -13,7 +13,7 @@ import httpx
 from reconciler.egress.dial import Dialer
 from reconciler.egress.exchange import Exchange
 from reconciler.egress.http1 import request_bytes
-from reconciler.egress.pool import IDLE_SECONDS, Origin, Pool, exchange_of, origin_of
+from reconciler.egress.pool import IDLE_SECONDS, LIFE_SECONDS, Origin, Pool, exchange_of, origin_of
 from reconciler.egress.wire import Connection
 
 KEPT_REQUEST_MAX: Final = (
@@ -24,9 +24,11 @@ KEPT_REQUEST_MAX: Final = (
 class FastTransport(httpx.AsyncBaseTransport):
     """Sends over an idle connection of the name or a new one; the request's `exchange` extension sees what happens."""
 
-    def __init__(self, dialer: Dialer, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self, dialer: Dialer, *, idle_seconds: float = IDLE_SECONDS, life_seconds: float = LIFE_SECONDS
+    ) -> None:
         self._dialer = dialer
-        self.pool: Pool[Connection] = Pool(self._open, idle_seconds=idle_seconds)
+        self.pool: Pool[Connection] = Pool(self._open, idle_seconds=idle_seconds, life_seconds=life_seconds)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response: whole where it arrived at once, else with its body unread. Raises httpx.TransportError."""

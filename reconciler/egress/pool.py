@@ -47,9 +47,16 @@ P = TypeVar("P", bound=Pooled)
 class Pool(Generic[P]):
     """Hands out the connection that was used last, else a new one from `open_`."""
 
-    def __init__(self, open_: Callable[[Origin, Exchange], Awaitable[P]], *, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        open_: Callable[[Origin, Exchange], Awaitable[P]],
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        life_seconds: float = LIFE_SECONDS,
+    ) -> None:
         self._open = open_
         self._idle_seconds = idle_seconds
+        self._life_seconds = life_seconds
         self._idle: dict[Origin, list[tuple[P, float]]] = {}  # with until when it may be used again
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -82,7 +89,7 @@ class Pool(Generic[P]):
             link.abort()
             return
         loop = asyncio.get_running_loop()
-        until = min(loop.time() + seconds, link.born_at + LIFE_SECONDS)
+        until = min(loop.time() + seconds, link.born_at + self._life_seconds)
         self._idle.setdefault(origin, []).append((link, until))
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._idle_seconds, self._sweep)

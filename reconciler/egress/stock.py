@@ -16,7 +16,7 @@ import httpx
 from reconciler.egress.dial import Dialer, describe_os_error
 from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.kernel import is_readable
-from reconciler.egress.pool import IDLE_SECONDS, Origin, Pool, exchange_of, origin_of
+from reconciler.egress.pool import IDLE_SECONDS, LIFE_SECONDS, Origin, Pool, exchange_of, origin_of
 
 _HTTPX_OF: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (
     (httpcore.ReadError, httpx.ReadError),
@@ -115,9 +115,11 @@ class _Link:
 class StockTransport(httpx.AsyncBaseTransport):
     """Sends over an idle connection of the name or a new one; the request's `exchange` extension sees what happens."""
 
-    def __init__(self, dialer: Dialer, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self, dialer: Dialer, *, idle_seconds: float = IDLE_SECONDS, life_seconds: float = LIFE_SECONDS
+    ) -> None:
         self._dialer = dialer
-        self.pool: Pool[_Link] = Pool(self._open, idle_seconds=idle_seconds)
+        self.pool: Pool[_Link] = Pool(self._open, idle_seconds=idle_seconds, life_seconds=life_seconds)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response with its body unread. Raises httpx.TransportError."""

@@ -219,6 +219,17 @@ async def test_an_idle_connection_is_closed_after_its_time(receiver: Receiver, s
                 await receiver.closed.wait()
 
 
+async def test_a_connection_is_not_used_beyond_its_life(receiver: Receiver, settings: EgressSettings) -> None:
+    """However busy: else a name that moved would never be looked up and judged again."""
+    make = FastTransport if settings.transport is TransportKind.FAST else StockTransport
+    prepared = request(f"https://{HOST}/in")
+    async with Deliverer(settings, masker=Masker(), transport=make(Dialer(settings), life_seconds=0.0)) as deliverer:
+        results = [await deliverer.send(prepared, prepared, timeout_seconds=10) for _ in range(3)]
+
+    assert [result.fault for result in results] == [None] * 3
+    assert receiver.connections == 3
+
+
 async def test_a_request_in_flight_outlives_the_closing_and_leaves_nothing_open(
     receiver: Receiver, settings: EgressSettings
 ) -> None:
