@@ -8,6 +8,11 @@ import apsw
 import pytest
 from store_make import FAR, claim, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
 
+from reconciler.models.delivery import Reason
+from reconciler.models.flow import Pause
+from reconciler.models.health import BREAKER_FAILURES, FIRST_WAIT_MS, Health
+from reconciler.models.webhook import WebhookUid
+from reconciler.store.sqlite.flow import doom
 from reconciler.store.sqlite.store import SqliteStore
 
 
@@ -157,8 +162,12 @@ async def test_no_statement_of_the_daemon_walks_a_table(store: SqliteStore) -> N
     await fill(store, "busy", 9, due_at=0, order_key="r", hold_until=0)
     claimed = await claim(store, 10)
     await store.extend(claimed, lease_until=99)
-    await store.finish([retried(item, 20, blocked_until=30) for item in claimed[:4]])
+    await store.finish([retried(item, 20, blocked_until=30, health=Health.FAULT) for item in claimed[:4]])
     await store.release(claimed[4:], due_at=10)
+    await store.pause("busy", Pause(10, "ann", "a reason"))
+    await store.resume("busy", fresh_first=True)
+    await store._write(lambda db: doom(db, [WebhookUid("busy")], Reason.WEBHOOK_DELETED))
+    await store.sweep()
 
     def plan(db: apsw.Connection) -> None:
         db.trace_v2(0)
@@ -186,3 +195,74 @@ class AnyBindings(dict[str, Any]):
 
     def __missing__(self, key: str) -> None:
         return None
+
+
+async def pause_it(store: SqliteStore) -> None:
+    await store.pause("blocked", Pause(10, "ann", "a reason"))
+
+
+async def open_its_breaker(store: SqliteStore) -> None:
+    claimed = await claim(store, 10, limit=BREAKER_FAILURES)
+    await store.finish([retried(item, 10, health=Health.FAILED) for item in claimed])
+
+
+async def probe_it(store: SqliteStore) -> None:
+    await open_its_breaker(store)
+    assert [item.is_probe for item in await claim(store, 10 + FIRST_WAIT_MS)] == [True]
+
+
+async def cancel_it(store: SqliteStore) -> None:
+    await store._write(lambda db: doom(db, [WebhookUid("blocked")], Reason.WEBHOOK_DELETED))
+
+
+@pytest.mark.parametrize("hold_back", [pause_it, open_its_breaker, probe_it, cancel_it])
+async def test_what_is_held_back_costs_the_others_nothing(
+    store: SqliteStore, hold_back: Callable[[SqliteStore], Awaitable[None]]
+) -> None:
+    """Behind a pause, a breaker, its probe or a revision, 5,000 waiting rows cost a cycle as much as 100."""
+    await store.configure(1, [make_lane("busy"), make_lane("blocked")])
+    await fill(store, "blocked", 100, due_at=0)
+    await hold_back(store)
+    numbers = iter(range(1_000_000))
+
+    async def cycle() -> None:
+        number = next(numbers)
+        event = make_event(f"cycle{number}", make_delivery(f"cycle{number}", "busy", 10))
+        await store.accept([event], revision=1)
+        (item,) = await claim(store, 10)
+        await store.finish([delivered(item, health=Health.WORKS)])
+        await store.next_wake_at()
+        await store.halts()
+
+    await cycle()
+    few = await cost_of(store, cycle)
+    await fill(store, "blocked", 4_900, due_at=0)
+
+    assert await cost_of(store, cycle) == pytest.approx(few, rel=0.02, abs=20)
+
+
+async def test_a_backlog_behind_what_is_fresh_costs_a_claim_nothing(store: SqliteStore) -> None:
+    """Passing the backlog, and a cycle of fresh deliveries before it, cost the same whatever its length."""
+
+    async def costs(count: int) -> tuple[int, int]:
+        await fill(store, "busy", count, due_at=0)
+        resume = await cost_of(store, lambda: store.resume("busy", fresh_first=True))
+
+        async def cycle() -> None:
+            name = f"fresh{count}{len(seen)}"
+            seen.append(name)
+            await store.accept([make_event(name, make_delivery(name, "busy", 10))], revision=1)
+            (item,) = await claim(store, 10, limit=1)
+            assert item.delivery_id == name
+            await store.finish([delivered(item, health=Health.WORKS)])
+
+        await cycle()
+        return resume, await cost_of(store, cycle)
+
+    seen: list[str] = []
+    await store.configure(1, [make_lane("busy")])
+    few_resume, few = await costs(100)
+    many_resume, many = await costs(5_000)
+
+    assert many_resume <= few_resume + 50
+    assert many <= few + 200, "one rank more, not 5,000 rows more"
