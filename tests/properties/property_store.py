@@ -34,7 +34,7 @@ class StoreRoom:
         self.store = opened(self.path)
         self.run(self.store.__aenter__())
         self._watch = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
-        self._events = 0
+        self.events = 0
 
     def close(self) -> None:
         """Close both."""
@@ -62,8 +62,8 @@ class StoreRoom:
 
     def accept(self, *uids: str) -> None:
         """An event with a pending delivery to each of these webhooks, named after its webhook's uid."""
-        self._events += 1
-        number = self._events
+        self.events += 1
+        number = self.events
         deliveries = tuple(NewDelivery(DeliveryId(f"{uid}:{number}"), uid, None, 0, 0) for uid in uids)
         event = NewEvent(
             EventId(f"e{number}"), "AccessRequestCreated", None, None, "test", b"{}", "f", 0, deliveries=deliveries
