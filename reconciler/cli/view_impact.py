@@ -55,7 +55,7 @@ def counts_text(webhook: WebhookImpact) -> str:
     ]
     said = ", ".join(word for word in words if word)
     broken = f"; {webhook.broken:,} cannot be rendered and would end dead" if webhook.broken else ""
-    errors = f"; of {webhook.match_errors:,} more its `when` cannot tell" if webhook.match_errors else ""
+    errors = f"; of {webhook.match_errors:,} its `when` cannot tell" if webhook.match_errors else ""
     return f"deliveries: {said or 'none before and after'}{broken}{errors}"
 
 

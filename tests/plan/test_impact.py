@@ -56,7 +56,7 @@ def only(impact: Impact) -> WebhookImpact:
 
 def counts(webhook: WebhookImpact) -> Mapping[str, int]:
     """What is not zero."""
-    names = ("added", "lost", "changed", "unchanged", "body", "destination", "broken")
+    names = ("added", "lost", "changed", "unchanged", "body", "destination", "broken", "match_errors")
     return {name: getattr(webhook, name) for name in names if getattr(webhook, name)}
 
 
@@ -151,7 +151,31 @@ def test_a_new_name_alone_is_not_judged() -> None:
 
 def test_a_webhook_that_is_sent_nothing_yet_has_no_deliveries() -> None:
     """As in the dispatcher's fan-out."""
-    assert counts(only(measured(hook("audit"), hook("audit", auth={"bearer": {"token": "${secret:t}"}})))) == {"lost": 2}
+    wanted = hook("audit", auth={"bearer": {"token": "${secret:t}"}})
+
+    assert counts(only(measured(hook("audit"), wanted))) == {"lost": 2}
+
+
+def test_a_condition_chooses_as_in_the_fan_out() -> None:
+    """Of two created events one is lost; the granted one was never wanted."""
+    wanted = hook("audit", when="data.requester.email == 'ann@example.com'")
+
+    assert counts(only(measured(hook("audit"), wanted))) == {"lost": 1, "unchanged": 1}
+
+
+def test_what_the_desired_condition_cannot_tell_is_counted_and_said() -> None:
+    """It is no delivery and no silent loss; a mended condition brings the delivery."""
+    failing, mended = hook("audit", when="data.grantee.name == 'x'"), hook("audit", when="true")
+
+    impact = measured(hook("audit"), failing)
+
+    webhook = only(impact)
+    assert counts(webhook) == {"lost": 2, "match_errors": 2}
+    assert webhook.is_felt
+    text = "\n".join(line.plain for line in impact_lines(impact, NORMAL))
+    assert "2 lost; of 2 its `when` cannot tell" in text
+    assert counts(only(measured(failing, mended))) == {"added": 2}
+    assert counts(only(measured(failing, hook("audit", when="1 +")))) == {"match_errors": 2}
 
 
 def test_what_cannot_be_rendered_is_counted_and_shown_first() -> None:
