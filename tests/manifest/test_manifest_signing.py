@@ -49,7 +49,7 @@ def codes(check: Callable[[dict[str, Any]], Any], *keys: Key) -> list[str]:
     ],
 )
 def test_windows_that_leave_a_gap_are_warned_of(keys: list[Key], expected: list[str]) -> None:
-    """In whatever order they stand and whatever their offsets; touching windows leave none, but the last one may end."""
+    """In whatever order they stand and whatever their offsets; touching windows leave none, the last may end."""
     assert codes(check_signing, *keys) == expected
 
 
