@@ -118,11 +118,11 @@ class Deliverer:
 
     def shown(self, prepared: Prepared) -> SentRequest:
         """A request as people are shown it, with the headers that every request of ours has; masked."""
-        hide = self._masker.mask_short
+        hide = self._masker.mask_header
         return SentRequest(
             method=prepared.method,
-            url=_storable(hide(prepared.url)),
-            headers=tuple([(hide(name), _storable(hide(value))) for name, value in complete_headers(prepared.headers)]),
+            url=self._masker.mask(prepared.url.encode("utf-8", "replace").decode("utf-8")),
+            headers=tuple([hide(header) for header in complete_headers(prepared.headers)]),
             body=self._masker.mask((prepared.body or b"").decode("utf-8", "replace")),
         )
 
@@ -148,11 +148,6 @@ class Deliverer:
                 return fault, f"{text} within {timeout_seconds:g} s"
             return _classify(exc, exchange)
         return None, ""
-
-
-def _storable(text: str) -> str:
-    """No store takes a lone surrogate."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -9,17 +9,16 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import quote, quote_plus
 
 from reconciler import jsontext
 
-K = TypeVar("K")
-V = TypeVar("V")
+Header = tuple[str, str] | tuple[bytes, bytes]
 
 MASK: Final = "***"
-REMEMBERED_MAX: Final = 4096  # short texts, such as headers, that come with every attempt
-SHORT_MAX: Final = 128  # characters
+REMEMBERED_MAX: Final = 4096  # headers; most are the same in every attempt
+SHORT_MAX: Final = 128  # characters of a header that is remembered
 
 
 class Masker:
@@ -28,8 +27,7 @@ class Masker:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._forms: tuple[str, ...] = ()
-        self._short: dict[str, str] = {}
-        self._headers: dict[tuple[bytes, bytes], tuple[str, str]] = {}
+        self._headers: dict[Header, tuple[str, str]] = {}
         self.longest = 0  # characters of the longest form
 
     def add(self, value: str) -> None:
@@ -39,7 +37,6 @@ class Masker:
         self._values.add(value)
         self._forms = tuple(sorted({*self._forms, *forms_of(value)}, key=len, reverse=True))
         self.longest = len(self._forms[0])
-        self._short.clear()
         self._headers.clear()
 
     def mask(self, text: str, *, limit: int | None = None) -> str:
@@ -53,23 +50,19 @@ class Masker:
                 return self._masked(text, limit)
         return text if limit is None else text[:limit]
 
-    def mask_short(self, text: str) -> str:
-        """The same for a text that is likely to come again: what was found is remembered."""
-        masked = self._short.get(text)
-        if masked is None:
-            masked = self.mask(text)
-            if len(text) <= SHORT_MAX:
-                _remember(self._short, text, masked)
-        return masked
+    def mask_header(self, header: Header) -> tuple[str, str]:
+        """A name and its value, of a request or as bytes of an answer, both masked, as text that every store takes.
 
-    def mask_header(self, name: bytes, value: bytes) -> tuple[str, str]:
-        """A header of an answer as text; remembered in the same way."""
-        key = (name, value)
-        masked = self._headers.get(key)
+        Most come again with the next attempt: what was found is remembered.
+        """
+        masked = self._headers.get(header)
         if masked is None:
-            masked = (self.mask(name.decode("ascii", "replace")), self.mask(value.decode("utf-8", "replace")))
+            name, value = header
+            masked = (self.mask(_text(name)), self.mask(_text(value)))
             if len(name) + len(value) <= SHORT_MAX:
-                _remember(self._headers, key, masked)
+                if len(self._headers) >= REMEMBERED_MAX:
+                    self._headers.clear()
+                self._headers[header] = masked
         return masked
 
     def _masked(self, text: str, limit: int | None) -> str:
@@ -92,10 +85,11 @@ class Masker:
                 start = text.find(form, start + 1)
 
 
-def _remember(memory: dict[K, V], key: K, value: V) -> None:
-    if len(memory) >= REMEMBERED_MAX:
-        memory.clear()
-    memory[key] = value
+def _text(text: str | bytes) -> str:
+    """With a lone surrogate, which UTF-8 cannot carry, replaced."""
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def forms_of(value: str) -> frozenset[str]:

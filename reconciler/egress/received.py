@@ -53,19 +53,22 @@ class Received:
         # a secret that begins before the cut must be seen whole to be masked
         enough = max(BODY_KEPT_MAX + 4 * self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
         self._is_truncated = True
-        try:
-            if isinstance(response.stream, httpx.ByteStream):  # it is here already
-                self._body += b"".join(response.stream)[: enough + 1]
+        if isinstance(response.stream, httpx.ByteStream):  # all of it is here, and nothing is left to be closed
+            self._body += b"".join(response.stream)[: enough + 1]
+        else:
+            try:
+                await self._read_body(response.stream, enough)
+            finally:
+                await response.aclose()
+        self._is_truncated = len(self._body) > BODY_KEPT_MAX
+
+    async def _read_body(self, stream: object, enough: int) -> None:
+        """Up to one byte more than enough."""
+        if isinstance(stream, httpx.AsyncByteStream):
+            async for part in stream:
+                self._body += part[: enough + 1 - len(self._body)]
                 if len(self._body) > enough:
                     return
-            elif self.status >= 200 and isinstance(response.stream, httpx.AsyncByteStream):
-                async for part in response.stream:
-                    self._body += part[: enough + 1 - len(self._body)]
-                    if len(self._body) > enough:
-                        return
-            self._is_truncated = len(self._body) > BODY_KEPT_MAX
-        finally:
-            await response.aclose()
 
     def miss_of(self, validators: Sequence[ResponseValidator]) -> str | None:
         """Why the answer is not what they want, masked; None if it is."""
@@ -108,7 +111,7 @@ class Received:
             left -= len(name) + len(value) + len(": ")
             if left < 0:
                 break
-            kept.append(self._masker.mask_header(name, value))
+            kept.append(self._masker.mask_header((name, value)))
         return tuple(kept)
 
     def _shown_body(self) -> str:
