@@ -6,7 +6,7 @@ A part of the group in `cli.webhook`. Works on a store file, also while a daemon
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,6 +17,8 @@ from reconciler.cli.option import format_option, store_option, store_url
 from reconciler.cli.state import reading
 from reconciler.errors import EXIT_FAILED, EXIT_OK
 from reconciler.models.flow import Backlog, Flow, Pause
+
+REASON_MAX_CHARACTERS: Final = 1024  # as the API takes it
 
 
 def _until(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
@@ -59,8 +61,8 @@ def pause(
     """
     from reconciler.cli.provenance import applied_by
 
-    if not reason.strip():
-        raise click.UsageError("--reason must say something.", ctx)
+    if not reason.strip() or not reason.isprintable() or len(reason) > REASON_MAX_CHARACTERS:
+        raise click.UsageError(f"--reason must be one line of 1 to {REASON_MAX_CHARACTERS} characters.", ctx)
     asked = Pause(time.time_ns() // 1_000_000, applied_by(paused_by), reason, until)
     flow = asyncio.run(_pause(store_url(ctx), name, asked))
     if output_format == "json":

@@ -144,7 +144,8 @@ def test_a_pause_that_would_be_over_or_cannot_be_read_is_refused(
 
 def test_a_reason_is_asked_for(room: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert told(capfd, "webhooks", "pause", NAME)[0] == EXIT_USAGE
-    assert told(capfd, "webhooks", "pause", NAME, "--reason", "  ")[0] == EXIT_USAGE
+    for reason in ("  ", "two\nlines", "a" * 1025, "\ud800"):
+        assert told(capfd, "webhooks", "pause", NAME, "--reason", reason)[0] == EXIT_USAGE
 
 
 def test_an_unknown_webhook_is_said(room: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from store_make import (
     retried,
 )
 
+from reconciler.errors import StoreError
 from reconciler.models.delivery import Reason, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
@@ -189,3 +190,20 @@ async def test_an_apply_that_is_killed_in_between_is_finished_by_whoever_serves_
             pass
         rows = await store._read(lambda db: db.execute("SELECT state, count(*) FROM deliveries GROUP BY 1").fetchall())
         assert rows == [("cancelled", 20_000)]
+
+
+async def test_a_revision_that_is_live_is_told_so_though_its_rows_cannot_be_written(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up after the flip fails no apply; the rows wait for whoever can write them."""
+    await fill(store, "a", 10)
+    live = await store.live_state()
+
+    async def fails() -> bool:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store, "sweep", fails)
+    published = await store.publish(make_change_set(live.revision, deletes=("a",), lineage=live.lineage))
+
+    assert published.number == await store.live_revision()
+    assert await seen(store, "a") == (0, 10)

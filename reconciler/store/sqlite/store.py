@@ -1,6 +1,7 @@
 """The embedded engine's Store: each verb of `store.base` handed to the thread that reads or the one that writes."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -81,8 +82,9 @@ class SqliteStore:
         for changes in revision.change_portions(change_set.changes):
             await self._write(partial(revision.stage_changes, plan_id=change_set.plan_id, portion=changes))
         published = await self._write(lambda db: revision.flip(db, change_set, documents))
-        while await self.sweep():
-            pass
+        with contextlib.suppress(StoreError):  # it is live, whatever comes now; a daemon goes on where this ends
+            while await self.sweep():
+                pass
         return published
 
     async def revisions(self, page: Page = NEWEST) -> tuple[Revision, ...]:
