@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
     "signing": LazyCommand("signing", "Make signing keys, and verify signed requests."),
     "webhooks": LazyCommand("webhook", "List, show, pause and resume live webhooks."),
+    "trigger": LazyCommand("trigger", "Fire a Manual webhook: one real delivery of an event."),
     "send": LazyCommand("event", "Send events from a file to a daemon."),
     "events": LazyCommand("event", "List, show and replay received events."),
     "deliveries": LazyCommand("delivery", "List, show, replay and cancel deliveries."),

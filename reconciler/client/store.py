@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import httpx
 
     from reconciler.dispatch.replay import EventReplay
+    from reconciler.dispatch.trigger import Fired
 
 PUBLISH_SECONDS: Final = 600.0  # ten thousand webhooks are judged and stored in some; a loaded daemon may need more
 STEER_SECONDS: Final = 600.0  # to cancel a million deliveries, a thousand at a time
@@ -193,6 +194,12 @@ class RemoteStore:
         body = event_replay_body(event_id, mended)
         response = await self._send("POST", "/v1/events/replay", body=body, headers=JSON_TYPE)
         return self._read(response, _event_replay_of)
+
+    async def fire(self, name: str, raw: bytes, *, given_id: str | None = None) -> "Fired":
+        """Fire a Manual webhook, as `dispatch.trigger.fire` does; what that refuses is a DaemonError."""
+        path = f"/v1/webhooks/{_segment(name)}/trigger"
+        response = await self._send("POST", path, query={"id": given_id}, body=raw, headers=JSON_TYPE)
+        return self._read(response, _fired_of)
 
     async def _operate(self, path: str, body: bytes) -> Portion:
         response = await self._send("POST", path, body=body, headers=JSON_TYPE)
@@ -350,6 +357,14 @@ def _delivery_in_full(value: Mapping[str, Any]) -> tuple[Delivery, tuple[Attempt
 
 def _halts_of(value: Mapping[str, Mapping[str, Any]]) -> dict[WebhookUid, Halt]:
     return {WebhookUid(uid): halt_of(halt) for uid, halt in value.items()}
+
+
+def _fired_of(value: Mapping[str, Any]) -> "Fired":
+    from reconciler.dispatch.trigger import Fired
+
+    return Fired(
+        value["webhook"], EventId(value["event_id"]), DeliveryId(value["delivery_id"]), EventStatus(value["status"])
+    )
 
 
 def _event_replay_of(value: Mapping[str, Any]) -> "EventReplay":

@@ -336,6 +336,13 @@ class DeliveryStore(DeliveryLog, Protocol):
         """
         ...
 
+    async def claim_one(
+        self, delivery_id: DeliveryId, lane: Lane, *, now: int, lease_until: int, revision: int, commit: str | None
+    ) -> Claimed | None:
+        """Lease this delivery, whatever waits before it, setting its webhook's lane; None if it is not pending. It
+        takes a token of its pace key, but waits for none. For who holds the daemon's lock."""
+        ...
+
     async def finish(self, finished: Sequence[Finished]) -> tuple[int, ...]:
         """Record finished attempts; returns the `seq` of those whose lease was lost (nothing is written for them).
         What becomes final releases the next delivery of its order key."""

@@ -29,6 +29,7 @@ ROLES: Final = {
     ("POST", "/v1/webhooks/{name}/resume"): Role.OPERATE,
     ("POST", "/v1/webhooks/{name}/compact"): Role.OPERATE,
     ("POST", "/v1/events/replay"): Role.OPERATE,
+    ("POST", "/v1/webhooks/{name}/trigger"): Role.OPERATE,
 }
 TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks
 CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3

@@ -73,7 +73,7 @@ def build_app(
         *HttpSource(intake, limits=limits or HttpLimits()).routes(),
         *Api(store=store, live=live, now=now).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
-        *OperateApi(store=store, replayer=replayer, now=now, on_operate=on_operate).routes(),
+        *OperateApi(store=store, live=live, replayer=replayer, now=now, on_operate=on_operate).routes(),
         *FlowApi(store=store, now=now, on_flow=on_operate).routes(),
         *health.routes(),
         *pages.routes(),

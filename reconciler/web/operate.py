@@ -1,9 +1,10 @@
-"""What operators do to deliveries and events, for commands: surveys, replays, cancels, portion by portion.
+"""What operators do to deliveries and events, for commands: surveys, replays and cancels, portion by portion; triggers.
 
 Mounted by `web.app`; the store decides what can be done to deliveries, `dispatch.replay` what events are. Who did it is
 said by the token, where there is one, and when by the daemon's clock.
 """
 
+import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -12,13 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reconciler.dispatch.item import REQUEST_MAX_BYTES
+from reconciler.dispatch.intake import BadIdError, check_id
+from reconciler.dispatch.item import EVENT_MAX_BYTES, REQUEST_MAX_BYTES
+from reconciler.dispatch.live import Live
 from reconciler.dispatch.replay import Replayer, ReplayError
+from reconciler.dispatch.trigger import TriggerError, fire
 from reconciler.models.delivery import Action
 from reconciler.observe.log import log
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
-from reconciler.store.operate import OperatorStore, Portion
+from reconciler.store.base import Store
+from reconciler.store.operate import Portion
 from reconciler.store.wire import dumps
 from reconciler.store.wire_operate import ORDER_MAX_BYTES, EventReplayBody, OperateBody, portion_json
 from reconciler.web.content import CLOSE, content_of, token_name
@@ -32,9 +37,10 @@ class OperateApi:
     may have become due."""
 
     def __init__(
-        self, *, store: OperatorStore, replayer: Replayer, now: Callable[[], int], on_operate: Callable[[], None]
+        self, *, store: Store, live: Live, replayer: Replayer, now: Callable[[], int], on_operate: Callable[[], None]
     ) -> None:
         self._store = store
+        self._live = live
         self._replayer = replayer
         self._now = now
         self._on_operate = on_operate
@@ -46,6 +52,7 @@ class OperateApi:
             Route("/v1/deliveries/replay", self.replay, methods=["POST"]),
             Route("/v1/deliveries/cancel", self.cancel, methods=["POST"]),
             Route("/v1/events/replay", self.replay_event, methods=["POST"]),
+            Route("/v1/webhooks/{name}/trigger", self.trigger, methods=["POST"]),
         ]
 
     async def survey(self, request: Request) -> Response:
@@ -93,6 +100,21 @@ class OperateApi:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid")
         log("event.replayed", event_id=order.id, by=token_name(request), **replayed.answer.counts())
         return Response(dumps(replayed.to_json()), media_type="application/json")
+
+    async def trigger(self, request: Request) -> Response:
+        """Fire a Manual webhook with the event that is sent; `id` names one that brings no id of its own."""
+        content = await content_of(Body(request), max_bytes=EVENT_MAX_BYTES)
+        if isinstance(content, Response):
+            return content
+        name, given_id = request.path_params["name"], request.query_params.get("id")
+        try:
+            fallback_id = check_id(given_id) or f"trg_{uuid.uuid4().hex}"
+            fired = await fire(self._store, self._live, name, content, fallback_id=fallback_id, now=self._now)
+        except (TriggerError, BadIdError) as exc:
+            return problem_response(422, exc.message, hint=exc.hint, code="invalid")
+        self._on_operate()
+        log("webhook.fired", webhook=name, delivery=fired.delivery_id, by=token_name(request), status=fired.status)
+        return Response(dumps(fired.to_json()), 202, media_type="application/json")
 
 
 async def _order(request: Request) -> OperateBody | Response:

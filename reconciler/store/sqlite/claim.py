@@ -13,7 +13,7 @@ import orjson
 
 from reconciler.store.base import Claimed
 from reconciler.store.sqlite.connection import array, pack, row, run, value
-from reconciler.store.sqlite.lane import refresh, refresh_paces
+from reconciler.store.sqlite.lane import PackedLanes, put, refresh, refresh_paces
 
 HELD_ROWS: Final = 1_000  # rows released from their hold in one claim; the next one goes on
 
@@ -155,6 +155,30 @@ def claim(
     while len(claimed) < limit and (given := _round(db, lease, limit - len(claimed))):
         claimed += given
     return tuple(claimed)
+
+
+def claim_one(
+    db: apsw.Connection,
+    delivery_id: str,
+    packed: PackedLanes,
+    *,
+    now: int,
+    lease_until: int,
+    revision: int,
+    commit: str | None,
+) -> Claimed | None:
+    """Lease one delivery, whatever waits before it; None if it is not pending."""
+    put(db, packed)
+    found = row(db, "SELECT seq, lane_id FROM deliveries WHERE id = :id AND state = 'pending'", id=delivery_id)
+    if found is None:
+        return None
+    seq, lane_id = found
+    token = value(db, "UPDATE store SET last_token = last_token + 1 RETURNING last_token")
+    (claimed,) = _lease(db, Lease(now, lease_until, token, revision, commit), [seq])
+    pace_id = value(db, "SELECT pace_id FROM lanes WHERE id = :lane", lane=lane_id)
+    run(db, _SERVED_PACES, now=now, token=token, taken=pack([[pace_id, 1]]))
+    refresh(db, [lane_id])
+    return claimed
 
 
 def _release_held(db: apsw.Connection, now: int) -> None:

@@ -103,6 +103,12 @@ def configure(db: apsw.Connection, revision: int, packed: PackedLanes) -> None:
     run(db, _REFRESH_PACES, paces=value(db, "SELECT json_group_array(id) FROM paces"))
 
 
+def put(db: apsw.Connection, packed: PackedLanes) -> None:
+    """Set these lanes and leave all others as they are."""
+    run(db, _SET_PACES, paces=packed.paces)
+    run(db, _SET_LANES, lanes=packed.lanes)
+
+
 def refresh(db: apsw.Connection, lanes: Iterable[int]) -> None:
     """Recompute the wake times of lanes and of their paces, in time proportional to how many they are."""
     packed = pack(list(lanes))

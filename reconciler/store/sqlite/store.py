@@ -23,6 +23,7 @@ from reconciler.store.sqlite import claim, delivery, event, finish, flow, lane, 
 from reconciler.store.sqlite.connection import connect, run
 from reconciler.store.sqlite.fault import store_error
 from reconciler.store.sqlite.flow import CANCEL_ROWS, Walk
+from reconciler.store.sqlite.lane import PackedLanes
 from reconciler.store.sqlite.lock import DaemonLock
 from reconciler.store.sqlite.thread import ConnectionThread, Function, ReadThread, T, WriteThread
 
@@ -138,6 +139,16 @@ class SqliteStore:
     ) -> tuple[Claimed, ...]:
         return await self._write(
             lambda db: claim.claim(db, now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit)
+        )
+
+    async def claim_one(
+        self, delivery_id: DeliveryId, lane: Lane, *, now: int, lease_until: int, revision: int, commit: str | None
+    ) -> Claimed | None:
+        packed = PackedLanes.of([lane])
+        return await self._write(
+            lambda db: claim.claim_one(
+                db, delivery_id, packed, now=now, lease_until=lease_until, revision=revision, commit=commit
+            )
         )
 
     async def finish(self, finished: Sequence[Finished]) -> tuple[int, ...]:
