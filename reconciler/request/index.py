@@ -18,6 +18,7 @@ from reconciler.request.fact import Facts
 from reconciler.request.glob import Part, literal_of, positives
 from reconciler.request.match import Matcher, compile_match
 
+FEW: Final = 16  # so many webhooks are asked in the time that an index takes to choose among them
 SEARCHED_MAX_CHARACTERS: Final = 1024  # in a longer text no part is looked for: who asks for one counts as found
 
 Key = tuple[Part, str]
@@ -46,14 +47,15 @@ class Entry:
 
 
 class MatchIndex(Generic[T]):
-    """Items with their entries; what is found comes in the order in which they were given."""
+    """Items with their entries; what is found comes in the order in which they were given. Of up to `few` items all are
+    asked."""
 
-    def __init__(self, items: Sequence[tuple[Entry, T]]) -> None:
+    def __init__(self, items: Sequence[tuple[Entry, T]], *, few: int = FEW) -> None:
         self._items = items
         self._triggers: dict[Trigger, _Concerned] = {trigger: _Concerned() for trigger in Trigger}
         popularity = Counter((name, key) for entry, _ in items for name, keys in entry.lists for key in keys)
         for position, (entry, _) in enumerate(items):
-            best = entry.best(popularity)
+            best = entry.best(popularity) if len(items) > few else None
             for trigger in entry.matcher.triggers:
                 self._triggers[trigger].add(position, best)
 

@@ -26,7 +26,8 @@ def webhook_of(name: str, **spec: Any) -> Webhook:
 
 
 def index_of(*webhooks: Webhook) -> MatchIndex[str]:
-    return MatchIndex([(Entry.of(webhook), webhook.name) for webhook in webhooks])
+    """With an index, however few they are."""
+    return MatchIndex([(Entry.of(webhook), webhook.name) for webhook in webhooks], few=0)
 
 
 @st.composite
@@ -55,6 +56,7 @@ def test_the_index_finds_what_asking_every_webhook_finds(webhooks: list[Webhook]
 
     found = list(index_of(*webhooks).judge(facts))
 
+    assert list(MatchIndex([(Entry.of(webhook), webhook.name) for webhook in webhooks]).judge(facts)) == found
     assert found == [(name, verdict) for name, verdict in judged if verdict.state is not MatchState.NO]
 
 
