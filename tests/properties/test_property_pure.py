@@ -92,7 +92,7 @@ def clean_env() -> dict[str, str]:
 
 @settings(max_examples=3, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # to shrink costs a minute a step
 @given(
-    st.lists(st.tuples(loadable_sets(owners=("",)), loadable_sets(owners=("",))), min_size=8, max_size=8),
+    st.lists(st.tuples(loadable_sets(owners=("",)), loadable_sets(owners=("",))), min_size=6, max_size=6),
     st.randoms(use_true_random=False),
 )
 def test_property_05_plans_are_the_same_bytes_whatever_the_surroundings(

@@ -152,13 +152,13 @@ BOMBS = {
     "braces": "a: " + "{a: " * 100_000 + "\n",
     "dashes": "- " * 100_000 + "x\n",
     "indentation": "\n".join(" " * n + "a:" for n in range(3_000)) + "\n",
-    "documents": "---\n{}\n" * 100_000,
+    "documents": "---\n{}\n" * 30_000,
     "a long scalar": "a: " + "x" * 20_000_000 + "\n",
     "many keys": "a:\n" + "".join(f"  k{n}: 1\n" for n in range(300_000)),
     "a long number": "a: " + "9" * 2_000_000 + "\n",
     "an open quote": "a: '" + "x\n" * 500_000,
     "one long line of references": "a: " + "${secret:x}" * 20_000 + "\n",
-    "anchors": "".join(f"k{n}: &a{n} x\n" for n in range(30_000)),
+    "anchors": "".join(f"k{n}: &a{n} x\n" for n in range(5_000)),
 }
 
 
