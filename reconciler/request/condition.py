@@ -161,7 +161,7 @@ def _cut(text: str) -> str:
 
 
 _STATUS: Final = re.compile(r"^[A-Z_]+: (?=\S)")
-_POSITION: Final = re.compile(r"^ERROR: <input>:\d+:\d+: ")
+_POSITION: Final = re.compile(r"^ERROR: <input>:-?\d+:-?\d+: ")
 _NO_KEY: Final = re.compile(r'Key not found in map : "(.*)"', re.DOTALL)
 _NO_OBJECT: Final = "Applying SELECT to non-message type"
 _OVERLOADS: Final = re.compile(

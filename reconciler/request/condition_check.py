@@ -49,7 +49,7 @@ _FIELD: Final = re.compile(r"undefined field '(.*)' not found in struct '(.*)'")
 _NAME: Final = re.compile(r"undeclared reference to '(.*)' \(in container ''\)")
 _OVERLOAD: Final = re.compile(r"found no matching overload for '(.*)' applied to '\((.*)\)'")
 _NOT_CEL: Final = "Syntax error: "
-_TOO_DEEP: Final = "recursion limit"
+_TOO_DEEP: Final = "recursion"  # of the parser, or of what it has parsed
 _EARLY_END: Final = "mismatched input '<EOF>'"
 _SHOWN_MAX: Final = 120
 

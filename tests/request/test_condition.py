@@ -105,6 +105,7 @@ def test_has_is_true_of_what_is_there_and_not_null(text: str, expected: str) -> 
         ("data.grantee", "it is neither true nor false: null"),
         ("1 +", "it does not compile: syntax error: mismatched input '<EOF>'"),
         ("'\ud800' == ''", "it does not compile: it holds a lone surrogate, which UTF-8 cannot carry"),
+        ("1" + " + 1" * 500 + " > 0", "it does not compile: exceeded max recursion depth of 32 when parsing"),
         ("lower(data.id) == ''", "it does not compile: undeclared reference to 'lower' (in container '')"),
     ],
 )

@@ -88,6 +88,21 @@ def test_what_is_neither_true_nor_false_is_no_condition(text: str) -> None:
     assert only(text).code == "when.not_boolean"
 
 
+@pytest.mark.parametrize("text", ["(" * 40 + "true" + ")" * 40, "1" + " + 1" * 500 + " > 0", "data" + ".id" * 1000])
+def test_what_nests_too_deep_is_said_to(text: str) -> None:
+    """In brackets, or as a long chain; its place tells nothing."""
+    assert only(text) == Fault("when.too_large", ("spec", "when"), "`when` nests too deep")
+
+
+@pytest.mark.parametrize("text", ["!" * 4000 + "true", "[1," * 1000, "\\" * 4000, "has(" * 900, "'" * 4001, "\0" * 100])
+def test_what_is_meant_to_break_the_parser_is_judged(text: str) -> None:
+    """Within its own limits, in a process that goes on."""
+    faults = check_when(text)
+
+    assert len(faults) <= 1
+    assert When(text).judge(Said({"event_type": "x"})).state is (MatchState.ERROR if faults else MatchState.YES)
+
+
 def test_a_field_of_the_administrators_own_may_be_anything() -> None:
     """The schema does not know them."""
     assert check_when("has(data.custom_fields) && data.custom_fields.urgent") == ()
