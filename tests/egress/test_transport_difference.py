@@ -1,6 +1,8 @@
 """Where the two transports differ, as docs/transport.md publishes it: each line of its table is one test here."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -231,3 +233,18 @@ def test_the_page_tells_of_every_difference_that_is_tested_and_of_no_other() -> 
     assert len(rows) > 10
     for row in rows[1:]:
         assert row.split("|")[1].strip() in tested, row
+
+
+def test_httpx_s_stack_is_not_even_imported_for_ours() -> None:
+    """It takes memory and time to start."""
+    code = (
+        "import sys\n"
+        "from reconciler.egress.transport import make_transport\n"
+        "from reconciler.settings import EgressSettings\n"
+        "make_transport(EgressSettings())\n"
+        "print(sorted({'httpcore', 'h11', 'anyio'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -1,6 +1,7 @@
 """Laws of the fast transport against h11, an independent reading of HTTP/1.1, in memory and over TLS on loopback."""
 
 import asyncio
+import importlib.util
 import itertools
 import ssl
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,8 @@ from reconciler.egress.http1 import ResponseReader, request_bytes
 from reconciler.egress.mask import Masker
 from reconciler.models.delivery import AttemptResult, Fault
 from reconciler.settings import ConnectTo, EgressSettings
+
+LOOPS = ("asyncio", "uvloop") if importlib.util.find_spec("uvloop") else ("asyncio",)  # uvloop is an optional extra
 
 Framing = Literal["length", "chunked", "close"]
 
@@ -262,10 +265,14 @@ class H11Server:
                 return False
 
 
-def test_over_tls_an_attempt_tells_what_h11_said(ca: trustme.CA, tmp_path: Path) -> None:
-    """Random answers, cuts, garbage behind them and closes at any byte; connections are shared between examples."""
+@pytest.mark.parametrize("loop", LOOPS)
+def test_over_tls_an_attempt_tells_what_h11_said(ca: trustme.CA, tmp_path: Path, loop: str) -> None:
+    """Random answers, cuts, garbage behind them and closes at any byte; connections are shared between examples.
+
+    The daemon runs on uvloop where it is installed, whose TLS is another one than asyncio's.
+    """
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=importlib.import_module(loop).new_event_loop) as runner:
         server = H11Server(server_context(ca, HOST))
         listening = runner.run(server.start())
         route = ConnectTo(HOST, 443, "127.0.0.1", server.port)
