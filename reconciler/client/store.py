@@ -53,6 +53,7 @@ NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
 AT_ONCE: Final = Terms()
 ANY_MATCH_ERROR: Final = MatchErrorFilter()
+HISTORY_TELLS: Final = "whether it was done is unknown: `reconciler history` tells; a plan applies only once"
 JSON_TYPE: Final = {"content-type": "application/json"}
 
 T = TypeVar("T")
@@ -285,7 +286,7 @@ class RemoteStore:
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = self._daemon.unreachable(exc)
             if method != "GET" and not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
-                failure.hint = "whether it was done is unknown: `reconciler history` tells; a plan applies only once"
+                failure.hint = HISTORY_TELLS if path == "/v1/revisions" else "whether it was done is unknown"
             raise failure from exc
         self._check_version(response)
         return response
