@@ -16,8 +16,9 @@ from reconciler.cli.main import run
 HEADER = 'kanarie"Qz/7+\\w9 <Xv>&J4pTn~Rb%20Lk'
 BODY = "Vogel\\\"Ux/3+'q8;<Wm>=G5sHd~Yc%2FPf"
 QUERY = "Wellensittich Zk/5+=&?#Bt<Nq>6~Sj%3DMw"
+SIGNING = "whsec_" + base64.b64encode(b"kingfisher-Zx8Cv5Bn-Qw3Er7Ty").decode()
 API = "daemon-Kolibri-Hx9Rq2Lv7Zt4Mw8Np3Kc6Jd5"
-SENT = (HEADER, BODY, QUERY)
+SENT = (HEADER, BODY, QUERY, SIGNING)
 SECRETS = (*SENT, API)
 PART = 10  # characters in a row that must not come out
 
@@ -31,6 +32,7 @@ spec:
   headers: {{x-api-client-token: "${{secret:header_token}}"}}
   body_template: '{{"id": "{{{{data.id}}}}", "edition": "EDITION", "key": "${{secret:body_key}}"}}'
   retry: {{schedule: [1s], max_attempts: 2}}
+  signing: {{keys: [{{key: "${{secret:signing_key}}"}}]}}
 """
 LITERAL = MANIFEST.replace('"${secret:header_token}"', "LITERAL")
 HOSTS = "hosts: [acme.workflows.okta.com]"
@@ -38,6 +40,7 @@ BINDINGS = f"""\
 header_token: {{from: "file:header", {HOSTS}}}
 body_key: {{from: "env:BODY_KEY", {HOSTS}}}
 query_key: {{from: "file:query", {HOSTS}}}
+signing_key: {{from: "file:signing", {HOSTS}}}
 """
 
 
@@ -84,6 +87,8 @@ READING = (
     "validate manifests --secrets secrets.yaml",
     "plan manifests --out plan.json --impact",
     "plan manifests --full",
+    "check manifests",
+    "match manifests --event event.json",
     "show --plan plan.json",
     "apply --plan plan.json",
     "render flow --event event.json",
@@ -103,6 +108,11 @@ READING = (
     "events show {event}",
     "deliveries list",
     "deliveries show {delivery}",
+    "webhooks pause flow --reason why",
+    "deliveries replay {delivery} --auto-approve",
+    "deliveries cancel {delivery} --auto-approve",
+    "webhooks resume flow",
+    "events list --match-errors",
     "export",
     "rollback 1 --auto-approve --hold --reason why",
     "apply changed --auto-approve",
@@ -120,6 +130,7 @@ def text(stream: io.TextIOWrapper) -> str:
 EXPECTED = {
     "test flow {egress} text": 1,  # the receiver's 500
     "test flow changed {egress} text": 1,
+    "deliveries cancel {delivery} --auto-approve json": 1,  # the text before has cancelled it
     "apply changed --auto-approve": 3,  # on hold
     "plan literal": 1,
     "validate literal": 1,
@@ -143,6 +154,7 @@ def test_property_07_no_part_of_a_secret_comes_out_anywhere(workshop, post, even
     ids = {"event": "none", "delivery": "none"}
     workshop.write("header", HEADER)
     workshop.write("query", QUERY)
+    workshop.write("signing", SIGNING)
     workshop.write("secrets.yaml", BINDINGS).chmod(0o600)
     workshop.write("tokens.yaml", json.dumps({"ci": {"token": API, "roles": ["apply", "ingest", "operate"]}})).chmod(
         0o600
@@ -191,6 +203,6 @@ def test_property_07_no_part_of_a_secret_comes_out_anywhere(workshop, post, even
 def _written(folder: Path) -> list[Path]:
     """Every file but those that hold the secrets on purpose: what is bound, what the literal's manifest says, what the
     sandbox was told to say and what it has received."""
-    ours = {"header", "query", "tokens.yaml", "script.jsonl", "record.jsonl"}
+    ours = {"header", "query", "signing", "tokens.yaml", "script.jsonl", "record.jsonl"}
     files = [file for file in folder.rglob("*") if file.is_file() and file.name not in ours]
     return [file for file in files if file.parent.name != "literal"]
