@@ -93,6 +93,7 @@ class OperatorStore(Protocol):
         A replayed delivery is pending again, unordered, its attempts counted on and its retry budget as new. A
         cancelled one leaves its order: what waits for it waits for what came before it. Not replayed is what is pending
         or in flight (with new ids: what has such a replay), and nothing of a webhook that is deleted or inactive. Under
-        a `key` that was used before, deliveries that it has reached are passed over.
+        a `key` that was used before, deliveries that it has reached are passed over; one of another action raises
+        NotInStoreError.
         """
         ...

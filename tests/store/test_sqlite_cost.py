@@ -6,12 +6,13 @@ from typing import Any
 
 import apsw
 import pytest
-from store_make import FAR, claim, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
+from store_make import FAR, claim, dead, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
 
-from reconciler.models.delivery import Reason
+from reconciler.models.delivery import Action, Intervention, Reason, State
 from reconciler.models.flow import Pause
 from reconciler.models.health import BREAKER_FAILURES, FIRST_WAIT_MS, Health
 from reconciler.models.webhook import WebhookUid
+from reconciler.store.operate import Selection
 from reconciler.store.sqlite.flow import doom
 from reconciler.store.sqlite.store import SqliteStore
 
@@ -266,3 +267,31 @@ async def test_a_backlog_behind_what_is_fresh_costs_a_claim_nothing(store: Sqlit
 
     assert many_resume <= few_resume + 50
     assert many <= few + 200, "one rank more, not 5,000 rows more"
+
+
+async def test_replaying_the_dead_costs_what_is_replayed(store: SqliteStore) -> None:
+    """Whatever else there is: ten dead ones beside 100 pending rows, and beside 5,000."""
+    await store.configure(1, [make_lane("busy"), make_lane("blocked", is_open=False)])
+    numbers = iter(range(100))
+
+    async def die() -> None:
+        await fill(store, "busy", 10, due_at=0, hold_until=next(numbers))  # by which their ids are told apart
+        await store.finish([dead(item) for item in await claim(store, 10)])
+
+    async def replay_and_cancel() -> None:
+        for action, state in ((Action.REPLAY, State.DEAD), (Action.CANCEL, State.PENDING)):
+            how = Intervention(f"k{next(numbers)}", action, 10, "ann")
+            portion = await store.intervene(Selection(states=(state,), webhooks=("busy",)), how)
+            assert portion.done == 10
+
+    await fill(store, "blocked", 100, due_at=0)
+    await die()
+    await replay_and_cancel()
+    await die()
+    before = await cost_of(store, replay_and_cancel)
+    await fill(store, "blocked", 4_900, due_at=0)
+    await die()
+
+    after = await cost_of(store, replay_and_cancel)
+
+    assert after < before * 1.25

@@ -160,6 +160,15 @@ async def test_a_key_reaches_a_delivery_once(mixed: Store) -> None:
     assert counts(other) == {"a": {Verdict.DONE: 1}}
 
 
+async def test_a_key_belongs_to_one_action(mixed: Store) -> None:
+    """A cancel cannot go on under the key of a replay."""
+    await mixed.intervene(Selection(ids=("dead",)), replay("k1"))
+
+    with pytest.raises(NotInStoreError, match="the key is that of another deed, a replay: k1"):
+        await mixed.intervene(Selection(ids=("pending",)), cancel("k1"))
+    assert await state_of(mixed, "pending") == State.PENDING
+
+
 async def test_a_replay_under_a_new_id_is_a_delivery_of_its_own(mixed: Store) -> None:
     """The old one stays as it was; the new one says whose replay it is, and starts at attempt 1."""
     old = await mixed.delivery("dead")

@@ -265,6 +265,9 @@ def _note(db: apsw.Connection, how: Intervention, rows: Sequence[Row]) -> None:
         given_by=storable(how.given_by),
         reason=storable(how.reason),
     )
+    kept = value(db, "SELECT action FROM interventions WHERE key = :key", key=storable(how.key))
+    if kept != how.action.value:
+        raise NotInStoreError(f"the key is that of another deed, a {kept}: {how.key}", hint="give a key of its own")
     run(db, _NOTE, key=storable(how.key), seqs=pack([row.seq for row in rows]))
 
 
