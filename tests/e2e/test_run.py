@@ -171,7 +171,7 @@ def test_a_disk_that_fills_up_loses_nothing_acknowledged_and_is_outlasted(bound,
     unlimited = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
     size = max(os.stat(bound.folder / name).st_size for name in ("reconciler.db", "reconciler.db-wal"))
 
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size + 40_000, unlimited[1]))
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size + 120_000, unlimited[1]))
     answers = {number: post(url, event(number, why="x" * 5_000)).status_code for number in range(1, 40)}
     assert set(answers.values()) == {202, 503}
     eventually(lambda: any("store.failed" in line for line in daemon.lines), what="the log of it")
