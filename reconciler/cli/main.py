@@ -20,7 +20,7 @@ from reconciler.cli.option import store_option
 from reconciler.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ManifestError, ReconcilerError
 
 _USUAL: Final = gc.get_threshold()
-SHORT_LIVED: Final = (200_000, *_USUAL[1:])  # objects between two looks for cycles, of which a command makes few
+SHORT_LIVED: Final = (500_000, *_USUAL[1:])  # objects between two looks for cycles, of which a command makes few
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 Called by the plan's views; values on one line are `view_value`'s. Values are masked before they are looked at.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.cli.view_line import Line
-from reconciler.cli.view_tree import TreeView, entry_lines, order_line, tree_lines
+from reconciler.cli.view_tree import TreeView, entry_lines, order_line, text_line, tree_lines
 from reconciler.cli.view_value import FIELD_INDENT, Room, clipped, fingerprint, replaced_lines, value_text
 from reconciler.plan.diff import ABSENT, BODY_PATH, Path
 from reconciler.plan.redact import shown
@@ -50,8 +50,7 @@ FULL: Final = PlanView(context=None, shows_unchanged=True)
 CONCISE: Final = PlanView(counts_hidden=False, clips=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(NamedTuple):
     """One attribute on both sides; ABSENT where it is not there. Equal sides are shown without a mark."""
 
     path: Path
@@ -123,7 +122,7 @@ def _single_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
         return
     tree = value_tree(value)
     assert isinstance(tree, Node)
-    yield replace(line, text=f"{name} = [")
+    yield line._replace(text=f"{name} = [")
     yield from _item_lines(tree, value_text(value, FULL.room), how)
     yield Line(f"]{end}", indent=FIELD_INDENT + 2)
 
@@ -147,8 +146,7 @@ def _body_lines(side: Side, how: PlanView) -> Iterator[Line]:
     if side.mark == "~":
         yield from _rewritten_lines(side, old_text, new_text, how)
     else:
-        text = new_text or old_text
-        yield from _item_lines(text_tree(_ended(text, text)), text, how)
+        yield from _text_lines(new_text or old_text, how)
     yield Line("EOT", indent=FIELD_INDENT + 2)
 
 
@@ -182,9 +180,17 @@ def _ended(text: str, other: str) -> str:
     return f"{text}  # (no line end)" if other.endswith("\n") else text
 
 
+@lru_cache(maxsize=256)  # many webhooks have one body
+def _text_lines(text: str, how: PlanView) -> tuple[Line, ...]:
+    return tuple(_kept_lines([text_line(line) for line in _ended(text, text).split("\n")], text, how))
+
+
 def _item_lines(node: Node, whole: str, how: PlanView) -> Iterator[Line]:
-    """The lines of a text, or the items of an object; `whole` is what is fingerprinted where they are clipped."""
-    lines = [line for label, item in node.items for line in tree_lines(label, item, 0)]
+    """The items of an object or a list; `whole` is what is fingerprinted where they are clipped."""
+    yield from _kept_lines([line for label, item in node.items for line in tree_lines(label, item, 0)], whole, how)
+
+
+def _kept_lines(lines: Sequence[Line], whole: str, how: PlanView) -> Iterator[Line]:
     kept = lines[:CLIPPED_LINES] if how.clips else lines
     yield from _clipped_lines(kept, how)
     if len(kept) < len(lines):
@@ -219,7 +225,7 @@ def _whole_lines(side: Side, how: PlanView) -> Iterator[Line]:
 
 
 def _clipped_lines(lines: Iterable[Line], how: PlanView) -> Iterator[Line]:
-    yield from (replace(line, text=clipped(line.text, line.text)) if how.clips else line for line in lines)
+    yield from (line._replace(text=clipped(line.text, line.text)) if how.clips else line for line in lines)
 
 
 def _tree_view(how: PlanView, unit: str) -> TreeView:

@@ -51,6 +51,11 @@ def tree_lines(label: str | None, tree: Tree, depth: int, mark: str = "") -> Ite
     yield _line(None, closing, depth, mark)
 
 
+def text_line(text: str) -> Line:
+    """A line of a text that comes, goes or stays as a whole."""
+    return _line(None, text, 0)
+
+
 def _entry_lines(entry: Entry, shown: TreeView, depth: int) -> Iterator[Line]:
     # 1. unchanged, 2. changed inside, 3. gone, come, or replaced
     if entry.is_same and entry.after is not None:

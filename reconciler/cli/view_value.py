@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from reconciler.cli import view
@@ -78,7 +78,7 @@ def _whole(value: Any) -> str:
 
 def _marked(line: Line, left: int, offset: int, ranges: tuple[Range, ...]) -> Iterator[Line]:
     """A line whose value begins `left` columns in and `offset` characters into its text, and what is marked in it."""
-    yield replace(line, highlights=_moved(ranges, offset))
+    yield line._replace(highlights=_moved(ranges, offset))
     if ranges:
         yield caret_line(left, ranges)
 

@@ -307,6 +307,9 @@ def _find_project(candidates: Mapping[str, bytes], variables: Mapping[str, str])
 
 def _clashes(named: Sequence[tuple[str, Head]]) -> Iterator[tuple[str, int, Fault]]:
     """What no two webhooks, or no two tests, may say alike: file and index of the later one, and its fault."""
+    names = {head.name for _, head in named}
+    if len(names) == len(named) and not any(head.renamed_from for _, head in named):
+        return  # nearly always, and told without looking at them in order
     first_by_name: dict[str, tuple[str, Head]] = {}
     first_by_origin: dict[str, tuple[str, Head]] = {}
     for item in sorted(named, key=lambda item: (item[0], item[1].line, item[1].column)):

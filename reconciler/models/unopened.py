@@ -5,9 +5,8 @@ Whatever a webhook can do, one that is not open does as well; only the cost is a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -18,8 +17,7 @@ from reconciler.models.webhook import Status, Webhook, WebhookName, host_of, sec
 _UNREADABLE_HINT: Final = "it was written by another version of reconciler, or by hand; upgrade, or roll back"
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(NamedTuple):
     """What is known of a webhook, and where the rest is. `read` gives its canonical document as it was written, and may
     be called often. `digest` is the document's; None where an older version with fewer defaults may have written it."""
 

@@ -140,6 +140,31 @@ def test_what_was_judged_is_not_judged_again(room: Room, monkeypatch: pytest.Mon
     assert is_used(room, monkeypatch)
 
 
+def test_remembered_webhooks_are_read_once_each_and_at_once_when_all_are_asked_for(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few one by one; then it is plain that an apply of all is under way. Each was read eight times before."""
+    for number in range(64):
+        room.write(f"{number}.yaml", manifest(f"timeout_in_sec: {number + 1}", name=f"hook-{number}"))
+    expected = [hook.canonical() for hook in room.load().webhooks]
+    calls: list[list[str]] = []
+    judge_files = share.judge_files
+    monkeypatch.setattr(
+        "reconciler.manifest.share.judge_files",
+        lambda judge, files, **how: (calls.append([name for name, _ in files]), judge_files(judge, files, **how))[1],
+    )
+
+    webhooks = room.load().webhooks
+    assert calls == []
+    assert [hook.canonical() for hook in webhooks] == expected
+    assert [hook.document() for hook in webhooks] == [hook.document() for hook in load_manifests([room.set]).webhooks]
+
+    read = list(chain.from_iterable(calls[:-1]))  # the last call is that of the set without a cache
+    assert len(read) == len(set(read)) == 66
+    assert [len(call) for call in calls[:-1]][:-1] == [1] * (len(calls) - 2)
+    assert len(calls[-2]) > 50
+
+
 def test_the_cache_is_for_its_user_only_and_holds_no_text_of_a_manifest(room: Room) -> None:
     room.load()
 
@@ -300,6 +325,29 @@ def test_a_plan_is_the_same_bytes_from_a_warm_cache(
 
     assert len({(run.stdout, run.stderr) for run in runs}) == 1
     assert "gamma" in runs[0].stdout
+
+
+@pytest.mark.parametrize("output_format", ["text", "json", "markdown"])
+def test_a_plan_is_the_same_bytes_by_one_process_and_by_several(tmp_path: Path, output_format: str) -> None:
+    """As many as there are processors, each with more manifests than are worth a process."""
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    for number in range(4):
+        padding = f"# {'.' * share.SHARE_MIN_BYTES}\n"
+        text = manifest(OLD_FIELD, name=f"hook-{number}") + "---\n" + manifest(name=f"other-{number}")
+        (folder / f"{number}.yaml").write_text(padding + text)
+    code = "import os\nos.sched_setaffinity(0, {cpus})\nfrom reconciler.cli.main import main\nmain()\n"
+    processors = os.sched_getaffinity(0)
+
+    def plan(cpus: set[int]) -> subprocess.CompletedProcess[bytes]:
+        args = [sys.executable, "-c", code.format(cpus=cpus), "plan", "--format", output_format]
+        env = {**os.environ, "XDG_CACHE_HOME": "/proc/none"}
+        return subprocess.run(args, cwd=tmp_path, env=env, capture_output=True, check=True)
+
+    alone, together = plan({min(processors)}), plan(processors)
+
+    assert (alone.stdout, alone.stderr) == (together.stdout, together.stderr)
+    assert b"hook-3" in alone.stdout
 
 
 def test_a_home_that_is_not_there_is_no_error(

@@ -22,7 +22,9 @@ def test_the_example_manifests_are_valid_without_a_warning(reconciler: Run) -> N
 def test_problems_and_a_summary_go_to_stdout_and_the_exit_is_one(reconciler: Run, tmp_path: Path) -> None:
     """Warnings are counted beside errors."""
     (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests" / "a.yaml").write_text(manifest("timeout_in_sec: 0\nmax_hold: 0s\nwhen: data.grantee.id == 'a'", name="a"))
+    (tmp_path / "manifests" / "a.yaml").write_text(
+        manifest("timeout_in_sec: 0\nmax_hold: 0s\nwhen: data.grantee.id == 'a'", name="a")
+    )
 
     done = reconciler("validate", code=1)
 
