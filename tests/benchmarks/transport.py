@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ HEADERS: Final = (
     ("x-api-client-token", "0123456789abcdef" * 4),
     ("webhook-id", "msg_0123456789abcdef"),
 )
+Post = Callable[[], Awaitable[int | None]]
+
 CLIENTS: Final = {
     "transport": "our client and transport alone",
     "deliverer": "the same with its record of the attempt, as the worker calls it",
@@ -155,50 +158,60 @@ async def measure(client: str, folder: Path, port: int, seconds: float) -> dict[
     return {"rate": done / took, "cpu": cpu / done * 1000, "rss": peak}
 
 
-async def _poster(
-    client: str, settings: EgressSettings, port: int, stack: contextlib.AsyncExitStack
-) -> Callable[[], Awaitable[int | None]]:
+async def _poster(client: str, settings: EgressSettings, port: int, stack: contextlib.AsyncExitStack) -> Post:
     """What sends one request and tells its status."""
-    prepared = Prepared("POST", f"https://{HOST}/hook", HEADERS, BODY)
     match client:
-        case "transport" | "httpx":
-            return await _httpx_poster(client, settings, port, stack)
+        case "transport":
+            return await _transport_poster(settings, stack)
+        case "httpx":
+            return await _httpx_poster(settings, port, stack)
         case _:
-            kind = TransportKind.HTTPX if client == "deliverer-httpx" else TransportKind.FAST
-            chosen = EgressSettings(ca_file=settings.ca_file, connect_to=settings.connect_to, transport=kind)
-            deliverer = await stack.enter_async_context(Deliverer(chosen, masker=Masker()))
-
-            async def deliver() -> int | None:
-                return (await deliverer.send(prepared, prepared, timeout_seconds=15)).status
-
-            return deliver
+            return await _deliverer_poster(client, settings, stack)
 
 
-async def _httpx_poster(
-    client: str, settings: EgressSettings, port: int, stack: contextlib.AsyncExitStack
-) -> Callable[[], Awaitable[int | None]]:
-    extensions: dict[str, Any] = {}
-    headers = list(HEADERS)
-    if client == "transport":
-        sender: httpx.AsyncClient = DeliveryClient(make_transport(settings))
-        url = httpx.URL(f"https://{HOST}/hook")
-    else:
-        limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
-        context = ssl.create_default_context(cafile=str(settings.ca_file))
-        sender = httpx.AsyncClient(verify=context, limits=limits, trust_env=False)
-        url = httpx.URL(f"https://127.0.0.1:{port}/hook")
-        extensions = {"sni_hostname": HOST}
-        headers.append(("host", HOST))
-    await stack.enter_async_context(sender)
+async def _transport_poster(settings: EgressSettings, stack: contextlib.AsyncExitStack) -> Post:
+    """With the URL parsed and the headers in bytes, as the deliverer has them."""
+    client = await stack.enter_async_context(DeliveryClient(make_transport(settings)))
+    url = httpx.URL(f"https://{HOST}/hook")
+    pairs = (("host", HOST), *HEADERS, ("content-length", str(len(BODY))))
+    headers = [(name.encode(), value.encode()) for name, value in pairs]
 
     async def post() -> int | None:
-        request = httpx.Request("POST", url, headers=headers, content=BODY, extensions=extensions)
-        return (await sender.send(request)).status_code
+        request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(BODY))
+        response = await client.send(request, stream=True)
+        await response.aclose()
+        return response.status_code
 
     return post
 
 
-async def _loop(post: Callable[[], Awaitable[int | None]], until: float) -> int:
+async def _deliverer_poster(client: str, settings: EgressSettings, stack: contextlib.AsyncExitStack) -> Post:
+    kind = TransportKind.HTTPX if client == "deliverer-httpx" else TransportKind.FAST
+    chosen = replace(settings, transport=kind)
+    deliverer = await stack.enter_async_context(Deliverer(chosen, masker=Masker()))
+    prepared = Prepared("POST", f"https://{HOST}/hook", HEADERS, BODY)
+
+    async def post() -> int | None:
+        return (await deliverer.send(prepared, prepared, timeout_seconds=15)).status
+
+    return post
+
+
+async def _httpx_poster(settings: EgressSettings, port: int, stack: contextlib.AsyncExitStack) -> Post:
+    limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
+    context = ssl.create_default_context(cafile=str(settings.ca_file))
+    client = await stack.enter_async_context(httpx.AsyncClient(verify=context, limits=limits, trust_env=False))
+    url = httpx.URL(f"https://127.0.0.1:{port}/hook")
+    headers = (("host", HOST), *HEADERS)
+
+    async def post() -> int | None:
+        response = await client.post(url, headers=headers, content=BODY, extensions={"sni_hostname": HOST})
+        return response.status_code
+
+    return post
+
+
+async def _loop(post: Post, until: float) -> int:
     async def work() -> int:
         done = 0
         while time.monotonic() < until:
