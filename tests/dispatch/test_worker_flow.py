@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter, defaultdict
 
+from test_worker_end import log_lines  # noqa: F401 - a fixture
 from test_worker_pace import HANG, real_clock
 from worker_room import alias, flow, open_worker, until
 
@@ -186,3 +187,25 @@ async def test_five_that_hang_and_five_that_answer_429_leave_the_other_ninety_th
     beside = await seconds(tmp_path / "beside", 5)
 
     assert beside < 1.6 * alone + 1.0
+
+
+async def test_pauses_and_breakers_are_logged_once_when_they_begin_and_end(tmp_path, log_lines):  # noqa: F811
+    """Whoever reads the log alone learns since when a receiver is sent nothing, and why."""
+
+    def told(event: str) -> list[dict]:
+        return [line for line in log_lines() if line["event"] == event]
+
+    async with open_worker(tmp_path, flow("a"), clock=real_clock()) as room:
+        room.sandbox.add_script(Line(status=500, times=10))
+        await room.start()
+        await room.take(*(f"r-{number}" for number in range(10)))
+        await until(lambda: told("breaker.opened"), what="the breaker's line")
+        await room.store.pause("a", Pause(1, "ann", "a reason"))
+        await until(lambda: told("webhook.paused"), what="the pause's line")
+        await room.store.resume("a")
+        await until(lambda: told("webhook.resumed") and told("breaker.closed"), what="their ends")
+
+    assert [len(told(event)) for event in ("breaker.opened", "breaker.closed", "webhook.paused")] == [1, 1, 1]
+    assert told("breaker.opened")[0]["failures"] == 10
+    paused = told("webhook.paused")[0]
+    assert (paused["webhook"], paused["by"], paused["reason"]) == ("a", "ann", "a reason")
