@@ -113,13 +113,18 @@ def cli(**_: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and exit by the table of exit codes. Reports are flushed before the exit."""
+    """Run the command and exit by the table of exit codes. Reports are flushed before the exit.
+
+    Without `argv` this process is the command's. A caller who names arguments may have more to do: nothing is changed
+    for the whole process, and what catches SystemExit goes on."""
     _speak_utf8()
+    if argv is not None:
+        sys.exit(_flushed(run(argv)))
     codes: list[int] = []
     atexit.register(_leave, codes)  # what is registered first is called last
     gc.set_threshold(*SHORT_LIVED)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # nothing that happens to be installed reads along
-    codes.append(_flushed(run(argv)))
+    codes.append(_flushed(run()))
     sys.exit(codes[0])
 
 

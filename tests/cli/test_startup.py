@@ -78,3 +78,39 @@ def test_a_plan_without_changes_imports_neither_deepdiff_nor_httpx(reconciler, t
     reconciler("apply", "--auto-approve")
 
     assert loaded_by("plan", heavy=("deepdiff", "httpx", "httpcore", "starlette", "rich"), cwd=tmp_path) == set()
+
+
+def test_a_caller_of_the_command_goes_on_after_it() -> None:
+    """Its SystemExit is an exception like any other: the process ends as its caller has it end."""
+    code = """if True:
+        import gc
+        from reconciler.cli.main import main
+        before = gc.get_threshold()
+        try:
+            main(["plan", "--no-such-option"])
+        except SystemExit as exc:
+            print(exc.code, gc.get_threshold() == before)
+    """
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.returncode) == ("64 True\n", 0)
+
+
+@pytest.mark.parametrize(("args", "code"), [(("--version",), 0), (("plan", "--no-such-option"), 64)])
+def test_a_command_ends_with_its_code_after_what_others_registered_for_the_end(
+    args: tuple[str, ...], code: int
+) -> None:
+    """A command does not take its memory apart at its end, but nothing else is left out."""
+    script = f"""if True:
+        import atexit, sys
+        from reconciler.cli import main
+        run = main.run
+        main.run = lambda: (atexit.register(print, "end"), run({list(args)!r}))[1]
+        main.main()
+    """
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == code
+    assert done.stdout.endswith("end\n")
