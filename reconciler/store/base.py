@@ -22,6 +22,7 @@ from reconciler.models.webhook import WebhookUid
 from reconciler.store.flow import FlowStore
 from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
 from reconciler.store.operate import OperatorStore
+from reconciler.store.retention import RetentionStore
 
 
 class EventStatus(StrEnum):
@@ -299,7 +300,7 @@ class DeliveryLog(Protocol):
         ...
 
     async def counts(self) -> Mapping[WebhookUid, Mapping[State, int]]:
-        """How many deliveries each webhook has in each state."""
+        """How many deliveries each webhook has in each state; the finished ones that were pruned are counted on."""
         ...
 
 
@@ -380,7 +381,9 @@ class CommandStore(RevisionStore, EventLog, MatchErrorLog, DeliveryLog, Operator
     async def __aexit__(self, *exc_info: object) -> None: ...
 
 
-class Store(RevisionStore, EventStore, MatchErrorStore, DeliveryStore, OperatorStore, FlowStore, Protocol):
+class Store(
+    RevisionStore, EventStore, MatchErrorStore, DeliveryStore, OperatorStore, FlowStore, RetentionStore, Protocol
+):
     """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""
 
     async def __aenter__(self) -> Self: ...

@@ -44,9 +44,10 @@ FROM delivery_interventions d JOIN interventions i ON i.id = d.intervention_id
 WHERE d.delivery_seq = :seq ORDER BY i.id
 """
 _COUNTS: Final = """
-SELECT json_group_array(json_array(webhook_uid, pending - doomed, in_flight, delivered, dead, cancelled + doomed))
+SELECT json_group_array(json_array(webhook_uid, pending - doomed, in_flight, delivered + pruned_delivered,
+    dead + pruned_dead, cancelled + doomed + pruned_cancelled))
 FROM lanes
-WHERE pending + in_flight + delivered + dead + cancelled > 0
+WHERE pending + in_flight + delivered + dead + cancelled + pruned_delivered + pruned_dead + pruned_cancelled > 0
 """
 _UNFINISHED: Final = """
 SELECT json_group_array(json_array(webhook_uid, pending - doomed + in_flight)) FROM lanes
@@ -104,7 +105,7 @@ def delivery_ids(db: apsw.Connection, prefix: str, limit: int) -> tuple[Delivery
 
 
 def counts(db: apsw.Connection) -> Mapping[WebhookUid, Mapping[State, int]]:
-    """How many deliveries each webhook has in each state, from the lanes' counters."""
+    """How many deliveries each webhook has, or had before they were pruned, in each state; from the lanes' counters."""
     return {uid: dict(zip(State, numbers, strict=True)) for uid, *numbers in array(db, _COUNTS)}
 
 

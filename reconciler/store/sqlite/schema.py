@@ -67,6 +67,7 @@ def prepare(path: Path, steps: tuple[Migration, ...] | None = None) -> apsw.Conn
         db = connect(path)
         try:
             if not _is_ours(db, path):
+                run(db, "PRAGMA auto_vacuum = INCREMENTAL")  # only a new file can be told; others reuse their pages
                 _switch_to_wal(db)
                 _migrate(db, known)
             elif _version(db) < len(known):

@@ -19,7 +19,20 @@ from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.operate import Portion, Selection, Terms
-from reconciler.store.sqlite import claim, delivery, event, finish, flow, lane, match_error, operate, revision, schema
+from reconciler.store.retention import Load, Pruned
+from reconciler.store.sqlite import (
+    claim,
+    delivery,
+    event,
+    finish,
+    flow,
+    lane,
+    match_error,
+    operate,
+    retention,
+    revision,
+    schema,
+)
 from reconciler.store.sqlite.connection import connect, run
 from reconciler.store.sqlite.fault import store_error
 from reconciler.store.sqlite.flow import CANCEL_ROWS, Walk
@@ -226,6 +239,21 @@ class SqliteStore:
         while not walk.is_over:
             await self._read(lambda db: flow.walk(db, name, walk))
         return walk
+
+    # Retention
+
+    async def prune(self, *, before: int, at: str | None = None) -> Pruned:
+        seqs, following = await self._read(lambda db: retention.window(db, before, at))
+        if not await self._read(lambda db: retention.has_old(db, seqs, before)):
+            return Pruned(following=following)
+        return await self._write(lambda db: retention.prune(db, before, at))
+
+    async def shrink(self) -> bool:
+        await asyncio.to_thread(retention.trim_wal, self._path)
+        return await self._read(retention.has_spare) and await self._write(retention.shrink)
+
+    async def load(self) -> Load:
+        return await self._read(lambda db: retention.load(db, self._path))
 
     # Threads
 
