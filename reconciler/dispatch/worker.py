@@ -139,7 +139,7 @@ class Worker:
         """Work until `drain` is called. An unexpected error propagates, and so does a store that stays away."""
         async with asyncio.TaskGroup() as group:
             recorder = group.create_task(self._recorder.run())
-            forever = (self._refresh_forever, self._look_forever, self._expire_forever)
+            forever = (self._refresh_forever, self._expire_forever)
             keepers = [group.create_task(keep()) for keep in forever]
             try:
                 await self._claim_forever(group)
@@ -180,17 +180,15 @@ class Worker:
                 async with asyncio.timeout(REFRESH_SECONDS):
                     await self._moved.wait()
             self._moved.clear()
+            is_due = await self._is_due()  # asked first: a replay after an apply is sent as applied
             is_moved = await self._lanes.refresh(self._patience)
-            if await self._halts.refresh(self._patience) or is_moved:
+            if await self._halts.refresh(self._patience) or is_moved or is_due:
                 self.wake()
 
-    async def _look_forever(self) -> None:
-        """Another process may have made something due on our file: a replay, a trigger, an apply."""
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            wake_at = await self._patience("next_wake_at", self._store.next_wake_at)
-            if wake_at is not None and wake_at <= self._clock.now():
-                self.wake()
+    async def _is_due(self) -> bool:
+        """Whether something waits to be claimed: another process may have made it due on our file."""
+        wake_at = await self._patience("next_wake_at", self._store.next_wake_at)
+        return wake_at is not None and wake_at <= self._clock.now()
 
     # Leases
 
