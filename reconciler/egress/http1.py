@@ -137,10 +137,10 @@ class ResponseReader:
             self.headers.clear()
             self.reason_phrase = b""
             return
+        self._has_length = _has_length(status, self.headers)
         self.status = status
         self.is_head_complete = True
         self._room = HEAD_MAX
-        self._has_length = _has_length(status, self.headers)
 
     def on_body(self, data: bytes) -> None:
         if not self.is_complete:
@@ -175,7 +175,8 @@ def request_bytes(request: httpx.Request) -> bytes:
     """
     headers = request.headers.raw
     body = _body(request)
-    lines = [request.method.encode("latin-1", "replace") + b" " + request.url.raw_path + b" HTTP/1.1"]
+    target = request.url.raw_path
+    lines = [request.method.encode("latin-1", "replace") + b" " + target + b" HTTP/1.1"]
     lines += [name + b": " + value for name, value in headers]
     head = b"\r\n".join(lines)
     length_at = _length_index(tuple([name for name, _ in headers]))
@@ -187,6 +188,7 @@ def request_bytes(request: httpx.Request) -> bytes:
         and b" \r" not in head
         and b":  " not in head
         and head[-1] != 0x20
+        and b" " not in target
     )
     if not is_plain or length_at == _WRONG:
         _check(request, body)
@@ -196,11 +198,11 @@ def request_bytes(request: httpx.Request) -> bytes:
 @lru_cache(maxsize=1024)
 def _length_index(names: tuple[bytes, ...]) -> int:
     """Where among these headers the body's length stands: _NOWHERE, or _WRONG if one is no header's name or is there
-    to frame the body in another way."""
+    to frame the body in another way, or if they do not name one host."""
     if not all(_TOKEN.fullmatch(name) for name in names):
         return _WRONG
     lower = [name.lower() for name in names]
-    if b"transfer-encoding" in lower or lower.count(b"content-length") > 1:
+    if b"transfer-encoding" in lower or lower.count(b"content-length") > 1 or lower.count(b"host") != 1:
         return _WRONG
     return lower.index(b"content-length") if b"content-length" in lower else _NOWHERE
 
@@ -219,6 +221,8 @@ def _check(request: httpx.Request, body: bytes) -> None:
     lengths = request.headers.get_list("content-length")
     if "transfer-encoding" in request.headers or lengths != ([str(len(body))] if body or lengths else []):
         raise httpx.LocalProtocolError("the headers frame the body wrongly")
+    if len(request.headers.get_list("host")) != 1:
+        raise httpx.LocalProtocolError("the headers must name one host")
 
 
 def _body(request: httpx.Request) -> bytes:

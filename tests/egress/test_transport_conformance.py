@@ -246,7 +246,7 @@ async def test_an_answer_that_could_be_read_in_two_ways_is_a_protocol_fault(
     result = await send()
     after = await send()
 
-    assert (result.fault, result.wrote) == (Fault.PROTOCOL, True)
+    assert (result.fault, result.status, result.wrote) == (Fault.PROTOCOL, None, True)
     assert (after.fault, receiver.connections) == (None, 2)
 
 
@@ -326,25 +326,33 @@ async def test_the_wait_before_the_write_may_outlast_an_idle_connection_twice(re
     assert (result.fault, waits, receiver.connections) == (None, 1, 1)
 
 
-async def test_cancelling_inside_a_body_closes_the_connection(receiver: Receiver, send: Send) -> None:
+async def test_cancelling_inside_a_body_closes_the_connection(receiver: Receiver, settings: EgressSettings) -> None:
     """A drained daemon leaves nothing behind that still runs."""
-    arrived = asyncio.Event()
 
     async def half(conversation: Conversation) -> None:
         await conversation.say(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
-        arrived.set()
         await conversation.until_closed()
 
     receiver.script = [half]
-    task = asyncio.create_task(send())
-    await asyncio.wait_for(arrived.wait(), 5)
-    await asyncio.sleep(0.05)  # the head is read meanwhile, or not: the connection must go either way
+    arrived = asyncio.Event()
+    async with DeliveryClient(make_transport(settings)) as client:
+        response = await client.send(httpx.Request("POST", URL, content=b"{}"), stream=True)
 
-    task.cancel()
+        async def read() -> None:
+            try:
+                async for part in response.aiter_raw():
+                    assert part == b"half"
+                    arrived.set()
+            finally:
+                await response.aclose()
 
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await gone(receiver)
+        task = asyncio.create_task(read())
+        await asyncio.wait_for(arrived.wait(), 5)
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await gone(receiver)
 
 
 async def test_many_at_once_get_each_its_own_answer(receiver: Receiver, deliverer: Deliverer) -> None:
@@ -422,3 +430,24 @@ async def test_closing_twice_is_no_error(settings: EgressSettings, receiver: Rec
         await deliverer.send(request(URL), request(URL), timeout_seconds=10)
     await deliverer.__aexit__()
     await gone(receiver)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("content-length", "2")],
+        [("host", HOST), ("host", "other.example.com"), ("content-length", "2")],
+        [("host", HOST), ("content-length", "2"), ("content-length", "3")],
+        [("host", HOST), ("x-a", "b\r\ncontent-length: 0"), ("content-length", "2")],
+    ],
+)
+async def test_headers_that_would_let_one_request_pass_for_another_are_not_sent(
+    receiver: Receiver, settings: EgressSettings, headers: list[tuple[str, str]]
+) -> None:
+    """No host or two, two lengths, a line end in a value (RFC 9112, sections 3.2 and 6.3)."""
+    bare = httpx.Request("POST", URL, headers=headers, stream=httpx.ByteStream(b"{}"))
+    async with DeliveryClient(make_transport(settings)) as client:
+        with pytest.raises(httpx.LocalProtocolError):
+            await client.send(bare)
+
+    assert [item.body for item in receiver.requests] == []

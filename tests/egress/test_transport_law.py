@@ -213,6 +213,20 @@ def test_a_request_arrives_as_it_is_or_is_not_written(
     assert server.trailing_data == (b"", False)
 
 
+@given(st.binary(max_size=20), st.integers(-1, 40), st.booleans())
+def test_a_length_that_is_not_the_body_s_is_never_written(body: bytes, length: int, is_chunked: bool) -> None:
+    """What follows would be read as another request, or waited for."""
+    headers = [("host", HOST), ("content-length", str(length))]
+    if is_chunked:
+        headers.append(("transfer-encoding", "chunked"))
+    bare = httpx.Request("POST", f"https://{HOST}/", headers=headers, stream=httpx.ByteStream(body))
+    if length == len(body) and not is_chunked:
+        assert request_bytes(bare).endswith(b"\r\n\r\n" + body)
+    else:
+        with pytest.raises(httpx.LocalProtocolError):
+            request_bytes(bare)
+
+
 @dataclass
 class H11Server:
     """Answers over TLS with what it is given, piece by piece, and reads requests as h11 does."""
