@@ -21,6 +21,8 @@ import uvicorn
 from reconciler.address import is_loopback
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
+from reconciler.dispatch.retention import Pruner
+from reconciler.dispatch.room import Room, RoomLimits
 from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
@@ -36,6 +38,7 @@ from reconciler.web.token import Tokens
 
 DRAIN_SECONDS: Final = 20.0
 IDLE_CHECK_SECONDS: Final = 0.05
+KEEP_MS: Final = 30 * 86_400_000  # thirty days
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class DaemonSettings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     tokens_file: Path | None = None
     tls: tuple[Path, Path] | None = None  # certificate and private key, PEM
+    keep_ms: int | None = KEEP_MS  # how long events and what became of them are kept; None: for ever
+    room: RoomLimits = field(default_factory=RoomLimits)
 
 
 class Daemon:
@@ -114,14 +119,16 @@ class Daemon:
             clock=Clock(now=now_ms, monotonic=time.monotonic),
             settings=self._settings.worker,
         )
-        intake = Intake(self._store, live, now=now_ms, wake=worker.wake)
+        room = Room(self._settings.room)
+        intake = Intake(self._store, live, now=now_ms, wake=worker.wake, room=room)
         await worker.start()
+        room.see(await self._store.load())
         url = door.url
         app = build_app(
             store=self._store,
             live=live,
             intake=intake,
-            status=lambda: {"in_flight": worker.in_flight},
+            status=lambda: {"in_flight": worker.in_flight, "intake_full": room.why_full},
             listen=url,
             security=door.security,
             on_publish=worker.refresh_soon,
@@ -136,12 +143,26 @@ class Daemon:
                 log("daemon.ready", url=url, revision=live.snapshot.revision)
                 on_ready(url)
             source = group.create_task(self._part(partial(self._read_events, intake, worker), may_end=True))
+            chores = [group.create_task(self._part(chore)) for chore in self._chores(room, worker)]
             await self._stop.wait()
+            for chore in chores:
+                chore.cancel()
             log("daemon.draining", in_flight=worker.in_flight)
             intake.close()
             source.cancel()
             await self._part(partial(worker.drain, timeout_seconds=DRAIN_SECONDS), may_end=True)
             server.stop()
+
+    def _chores(self, room: Room, worker: Worker) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """What is done beside the work, until the drain."""
+        pruner = Pruner(
+            self._store,
+            keep_ms=self._settings.keep_ms,
+            now=now_ms,
+            monotonic=time.monotonic,
+            is_busy=lambda: worker.is_busy,
+        )
+        return (pruner.run, partial(room.watch, self._store))
 
     async def _part(self, part: Callable[[], Awaitable[None]], *, may_end: bool = False) -> None:
         """A part of the daemon. One that fails, or ends when it must not, ends the daemon, by way of the drain."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from reconciler.cli import view
+from reconciler.cli.limit_option import keep_ms, limit_options, room_limits
 from reconciler.cli.option import egress_options, egress_settings, store_option, store_url, transport_option
 from reconciler.errors import EXIT_INTERRUPTED, EXIT_OK
 from reconciler.settings import DEFAULT_LISTEN, parse_listen
@@ -56,6 +57,7 @@ from reconciler.settings import DEFAULT_LISTEN, parse_listen
 @click.option(
     "--exit-when-idle", is_flag=True, help="End once the events are read and nothing is left that can be delivered."
 )
+@limit_options
 @click.option(
     "--log-format",
     type=click.Choice(("text", "json")),
@@ -75,6 +77,9 @@ def run(
     cuts that short. A store that is away (a full disk) is waited for, for five minutes; then, as when any part of it
     fails, the daemon says so and ends with exit code 1.
 
+    What is older than --retention is deleted in the background, a little at a time. Events are turned away with 429
+    and Retry-After, before they are read, while --max-pending or --min-free say so; a file of --events waits.
+
     Without --tokens it listens on loopback only, for whoever is on this machine. With --tokens every request wants a
     bearer token with the right role; beyond loopback --tls-cert and --tls-key are needed too.
     """
@@ -90,6 +95,8 @@ def run(
         exit_when_idle,
         tokens_file=Path(options["tokens_file"]) if options["tokens_file"] else None,
         tls=_tls(ctx, options["tls_cert"], options["tls_key"]),
+        keep_ms=keep_ms(options),
+        room=room_limits(options),
     )
     log.configure("json" if log_format == "json" else "text", sys.stderr)
     log.capture_libraries()

@@ -1,4 +1,4 @@
-"""Times on a command line: when something was, or how long ago."""
+"""Times on a command line: when something was, how long ago, or how long."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ def read_moment(text: str) -> int:
     """ISO 8601 (UTC where it names no zone) as milliseconds since the epoch; a duration ago such as 90m, 12h and 7d as
     a negative number of them. A `type` for click's options; `moment_at` makes one of both. Raises click.BadParameter.
     """
-    ago = _duration(text)
+    ago = read_duration(text)
     if ago is not None:
         return -ago
     try:
@@ -33,8 +33,8 @@ def moment_at(value: int | None, *, now: int) -> int | None:
     return now + value if value is not None and value < 0 else value
 
 
-def _duration(text: str) -> int | None:
-    """Milliseconds; None for what is no duration."""
+def read_duration(text: str) -> int | None:
+    """A duration like 90m, 12h or 30d in milliseconds; None for what is none."""
     if days := _DAYS.fullmatch(text):
         return int(days[1]) * 86_400_000
     try:

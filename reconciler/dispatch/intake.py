@@ -14,6 +14,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from reconciler.dispatch.item import Item, parse_items
 from reconciler.dispatch.live import Live, Snapshot
+from reconciler.dispatch.room import Room
 from reconciler.errors import ReconcilerError, StoreError
 from reconciler.jsontext import JsonValue
 from reconciler.models.delivery import delivery_id
@@ -110,13 +111,23 @@ class Judged:
 
 
 class Intake:
-    """The one way in. `now` gives milliseconds since the epoch; `wake` tells the worker that something is due."""
+    """The one way in. `now` gives milliseconds since the epoch; `wake` tells the worker that something is due; `room`
+    says whether more is taken."""
 
-    def __init__(self, store: EventStore, live: Live, *, now: Callable[[], int], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        live: Live,
+        *,
+        now: Callable[[], int],
+        wake: Callable[[], None],
+        room: Room | None = None,
+    ) -> None:
         self._store = store
         self._live = live
         self._now = now
         self._wake = wake
+        self._room = room or Room()
         self._is_closed = False
         self._heavy = asyncio.Lock()
 
@@ -124,6 +135,10 @@ class Intake:
     def is_closed(self) -> bool:
         """Whether nothing more is taken."""
         return self._is_closed
+
+    def check_room(self) -> None:
+        """Raise NoRoomError where no more events of sources are taken; an operator's replay is taken all the same."""
+        self._room.check()
 
     def wake(self) -> None:
         """Tell the worker that something is due which was not taken here."""
@@ -145,8 +160,9 @@ class Intake:
         """Store a request's events with their fan-out, in one transaction, all judged item by item.
 
         `ce_id` and `idempotency_key` name a single event and are passed over for several. Raises PayloadTooLargeError,
-        BadIdError, IntakeClosedError and StoreError, each with nothing stored.
+        BadIdError, NoRoomError, IntakeClosedError and StoreError, each with nothing stored.
         """
+        self.check_room()
         given_id = check_id(ce_id if ce_id is not None else idempotency_key)
         async with self._heavy if len(body) > HEAVY_BYTES else contextlib.nullcontext():
             items = await _run(len(body) > THREAD_BYTES, parse_items, body, content_type=content_type)
@@ -156,6 +172,7 @@ class Intake:
         """`take` for items that are parsed already."""
         if self._is_closed:
             raise IntakeClosedError("the daemon is draining")
+        self.check_room()
         now = self._now()
         is_large = sum(len(item.raw) for item in items) > THREAD_BYTES
         only_id = given_id if len(items) == 1 else None
@@ -185,6 +202,7 @@ class Intake:
             except RevisionMovedError:
                 await self._live.refresh()
             else:
+                self._room.added(sum(len(row.deliveries) for row in rows))
                 _log_match_errors(rows, statuses, snapshot)
                 return statuses
         raise StoreError(f"the live revision moved {MATCH_TRIES} times while one request was being matched")

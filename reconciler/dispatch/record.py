@@ -13,6 +13,8 @@ from reconciler.store.base import DeliveryStore, Finished
 
 BATCH_MAX: Final = 512  # finished attempts in one transaction
 BATCH_CHARACTERS: Final = 2 * 1024 * 1024  # of requests and responses in one transaction, which keeps it under 100 ms
+HELD_MAX: Final = 4 * BATCH_MAX  # results, and
+HELD_MAX_CHARACTERS: Final = 4 * BATCH_CHARACTERS  # of them, above which a slow store is given nothing more to record
 
 
 class Recorder:
@@ -24,6 +26,12 @@ class Recorder:
         self._on_recorded = on_recorded
         self._queue: asyncio.Queue[Finished] = asyncio.Queue()
         self._unrecorded: set[int] = set()
+        self._characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the store that nothing more should be begun."""
+        return len(self._unrecorded) >= HELD_MAX or self._characters >= HELD_MAX_CHARACTERS
 
     @property
     def is_idle(self) -> bool:
@@ -37,6 +45,7 @@ class Recorder:
     def put(self, finished: Finished) -> None:
         """Take a result; it is written soon."""
         self._unrecorded.add(finished.seq)
+        self._characters += _characters(finished)
         self._queue.put_nowait(finished)
 
     async def join(self) -> None:
@@ -52,6 +61,7 @@ class Recorder:
                 batch.append(self._queue.get_nowait())
                 characters += _characters(batch[-1])
             await self._write(batch)
+            self._characters -= characters
             for finished in batch:
                 self._unrecorded.discard(finished.seq)
                 self._queue.task_done()

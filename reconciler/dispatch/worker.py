@@ -220,6 +220,7 @@ class Worker:
         while not self._draining:
             self._wake.clear()
             free = self._crowd.free(now=self._clock.monotonic())
+            free = 0 if self._recorder.is_full else free
             snapshot = self._live.snapshot
             claimed: Sequence[Claimed] = ()
             if free > 0:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from reconciler.dispatch.intake import BadIdError, Intake, IntakeAnswer, IntakeClosedError
 from reconciler.dispatch.item import REQUEST_MAX_BYTES, PayloadTooLargeError
+from reconciler.dispatch.room import NoRoomError
 from reconciler.errors import StoreError
 from reconciler.observe.log import log
 from reconciler.source.body import Body
@@ -89,6 +90,10 @@ class HttpSource:
     async def _take(self, request: Request, body: Body) -> tuple[IntakeAnswer, int]:
         if self._intake.is_closed:
             raise _RefusedError(_draining())
+        try:
+            self._intake.check_room()  # before a byte of the body is read
+        except NoRoomError as exc:
+            raise _RefusedError(_full(exc)) from exc
         head = _head_of(request)
         with self._account() as hold:
             content = await self._read(body, hold)
@@ -144,6 +149,8 @@ class HttpSource:
             raise _RefusedError(problem_response(413, exc.message, hint=exc.hint, index=exc.index)) from exc
         except BadIdError as exc:
             raise _RefusedError(problem_response(400, exc.message, hint=exc.hint)) from exc
+        except NoRoomError as exc:  # it filled up while the body was read
+            raise _RefusedError(_full(exc)) from exc
         except IntakeClosedError as exc:
             raise _RefusedError(_draining()) from exc
         except StoreError as exc:
@@ -231,6 +238,11 @@ def _busy() -> Response:
     return problem_response(
         429, "too many requests are waiting", headers={**CLOSE, "retry-after": f"{BUSY_RETRY_SECONDS}"}
     )
+
+
+def _full(exc: NoRoomError) -> Response:
+    headers = {**CLOSE, "retry-after": f"{exc.retry_seconds}"}
+    return problem_response(429, exc.message, hint=exc.hint, headers=headers, code="full")
 
 
 def _draining() -> Response:

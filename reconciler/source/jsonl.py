@@ -1,8 +1,8 @@
 """`run --events FILE|-`: events from a file or standard input, one a line, through intake in batches.
 
 Started by the daemon. The file is read once, to its end, and not followed as it grows; standard input is read until it
-is closed. Reading stops while intake is busy. Reading the same file again, after a crash for instance, stores nothing
-twice: an event is known by what it says.
+is closed. Reading stops while intake is busy or has no room for more, so that nothing is dropped. Reading the same file
+again, after a crash for instance, stores nothing twice: an event is known by what it says.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Final
 
 from reconciler.dispatch.intake import Intake, IntakeAnswer
 from reconciler.dispatch.item import EVENT_MAX_BYTES, Item, parse_item
+from reconciler.dispatch.room import NoRoomError
 from reconciler.errors import ReconcilerError, StoreError
 from reconciler.observe.log import log
 from reconciler.source.base import Taken
@@ -26,6 +27,7 @@ CHUNK_BYTES: Final = 256 * 1024
 HELD_MAX_BYTES: Final = EVENT_MAX_BYTES + 2  # of an unfinished line: one event, its carriage return, one too many
 STORE_TRIES: Final = 30
 STORE_RETRY_SECONDS: Final = 1.0
+ROOM_RETRY_SECONDS: Final = 0.5  # asking costs nothing: it is the daemon's own
 STDIN: Final = "-"
 
 _BLANK: Final = b" \t\r\n"
@@ -64,11 +66,20 @@ async def _take(intake: Intake, batch: list[Item], *, source: str) -> IntakeAnsw
     """One batch in; a store that is away is waited for, since nobody else will bring these events."""
     for tries_left in range(STORE_TRIES - 1, 0, -1):
         try:
-            return await intake.take_items(batch, source=source)
+            return await _take_with_room(intake, batch, source=source)
         except StoreError as exc:
             log("intake.failed", source=source, error=exc.message, tries_left=tries_left)
             await asyncio.sleep(STORE_RETRY_SECONDS)
-    return await intake.take_items(batch, source=source)
+    return await _take_with_room(intake, batch, source=source)
+
+
+async def _take_with_room(intake: Intake, batch: list[Item], *, source: str) -> IntakeAnswer:
+    """One batch in, once there is room, however long that takes."""
+    while True:
+        try:
+            return await intake.take_items(batch, source=source)
+        except NoRoomError:
+            await asyncio.sleep(ROOM_RETRY_SECONDS)
 
 
 @contextlib.contextmanager
