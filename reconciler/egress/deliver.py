@@ -54,7 +54,8 @@ _TIMEOUTS: Final = {
 class Deliverer:
     """The door out. An async context manager; `send` may be called by many tasks at once.
 
-    `now` is the wall clock in seconds since the epoch, for answers that name a date. `transport` replaces the network.
+    `now` is the wall clock in seconds since the epoch, for answers that name a date. `transport` replaces the network,
+    and with it the deadlines, which are the transport's to keep.
     """
 
     def __init__(

@@ -227,7 +227,8 @@ async def test_the_client_says_what_it_leaves_out(settings: EgressSettings) -> N
 
 def test_the_page_tells_of_every_difference_that_is_tested_and_of_no_other() -> None:
     """So that the table cannot rot."""
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    table = PAGE.read_text().partition("## Differences")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
     tested = Path(__file__).read_text()
 
     assert len(rows) > 10
