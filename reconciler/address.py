@@ -1,6 +1,6 @@
 """The frozen judgement of hosts and addresses: what no webhook may reach.
 
-Called by `models` and `manifest` for names as written, and by `egress.transport` for every address a name resolves
+Called by `models` and `manifest` for names as written, and by `egress.dial` for every address a name resolves
 to. Pure: resolves nothing, and does not ask `ipaddress.is_global`, whose answer changes with the Python release.
 The table follows IANA's special-purpose registries (RFC 6890; iana-ipv4-special-registry and
 iana-ipv6-special-registry) and adds the clouds' metadata services.
