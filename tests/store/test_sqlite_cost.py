@@ -295,3 +295,21 @@ async def test_replaying_the_dead_costs_what_is_replayed(store: SqliteStore) -> 
     after = await cost_of(store, replay_and_cancel)
 
     assert after < before * 1.25
+
+
+async def test_looking_at_what_is_held_back_costs_hardly_anything(store: SqliteStore) -> None:
+    """The look that a daemon takes twice a second walks no lanes while no breaker is open, and each once while all
+    are."""
+
+    async def cost_with(count: int) -> int:
+        await store.configure(1, [make_lane("busy"), *(make_lane(f"w{number}") for number in range(count))])
+        assert "busy" in await store.halts()
+        return await cost_of(store, store.halts)
+
+    await store.configure(1, [make_lane("busy")])
+    await store.pause("busy", Pause(10, "ann", "a reason"))
+
+    few = await cost_with(10)
+    assert await cost_with(1_000) == few
+    await store._write(lambda db: db.execute("UPDATE paces SET opened_at = 10, probe_at = 20, failures = 10"))
+    assert await cost_with(1_000) < 1_000 * 100
