@@ -12,12 +12,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 from e2e_manifest import ALIAS, event, events, friendly_ids, manifest
 
 TOKEN = "5ec7e7" * 10 + "abcd"
+SHORT_LEASE = Path(__file__).with_name("short_lease.py")
 BOUND = "okta_token: {from: 'file:token', hosts: [acme.workflows.okta.com]}\n"
 
 
@@ -214,7 +216,7 @@ def test_a_daemon_stopped_past_its_leases_goes_on_as_if_nothing_had_been(worksho
     workshop.write("script.jsonl", json.dumps({"every": 1, "delay": 0.3}) + "\n")
     workshop.start_sandbox("--rate", "off", "--script", "script.jsonl")
     workshop.command("apply", "--auto-approve")
-    daemon = workshop.start_script("short_lease.py", *workshop.egress())
+    daemon = workshop.start_script(SHORT_LEASE, *workshop.egress())
     url = daemon.url()
     post(url, events(0, 50))
     eventually(lambda: "in_flight" in states(workshop), what="deliveries in flight")
