@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import RefusedError, StalePlanError
+from reconciler.models.audit import UNKNOWN, Warrant
 from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.plan.change import Action, Change
@@ -28,13 +29,14 @@ REBASES_MAX = 50  # each one was lost to an apply that won
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Who applies, when (milliseconds since the epoch) and which commit the manifests came from. A rollback may say
-    why, and hold the owner's applies from then on."""
+    why, and hold the owner's applies from then on. `warrant` is what the audit log says of it."""
 
     applied_by: str
     applied_at: int
     commit: str | None
     reason: str = ""
     hold: Hold | None = None
+    warrant: Warrant = UNKNOWN
 
 
 async def read_live(store: RevisionStore | None) -> tuple[LiveState, Mapping[WebhookUid, int]]:
@@ -57,7 +59,8 @@ async def apply_plan(
     if not plan.has_changes:
         await _check_base(store, plan)
         return None
-    return await store.publish(change_set(plan, plan_id=plan_id, by=by, new_uid=new_uid or new_id))
+    made = change_set(plan, plan_id=plan_id, by=by, new_uid=new_uid or new_id)
+    return await store.publish(made, warrant=by.warrant)
 
 
 async def apply_rebased(

@@ -14,10 +14,11 @@ from reconciler.cli import view
 from reconciler.cli.approval import question, require_terminal, says_yes
 from reconciler.cli.moment import moment_at, read_moment
 from reconciler.cli.option import format_option, store_option, store_url
-from reconciler.cli.provenance import applied_by
+from reconciler.cli.provenance import applied_by, warrant
 from reconciler.cli.state import reading, whole_delivery_id, whole_event_id
 from reconciler.cli.view_operate import Tally, how_long, out_tally, progress, report_json, summary_text
 from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
+from reconciler.models.audit import Warrant
 from reconciler.models.delivery import Action, Intervention, Reason, State
 from reconciler.models.event import TRIGGER_OF_EVENT_TYPE
 from reconciler.store.base import CommandStore
@@ -117,6 +118,7 @@ class Order:
 
     where: Selection
     how: Intervention
+    by: Warrant
     terms: Terms
     is_named: bool
     is_dry: bool
@@ -138,6 +140,7 @@ def _operate(ctx: click.Context, action: Action, terms: Terms, output_format: st
         how=Intervention(
             options["key"] or uuid.uuid4().hex, action, now, applied_by(options["given_by"]), options["reason"]
         ),
+        by=warrant(options["given_by"], options["reason"]),
         terms=terms,
         is_named=is_named,
         is_dry=options["dry_run"],
@@ -252,7 +255,8 @@ async def _intervene(store: CommandStore, order: Order, *, done: int, began: flo
     elapsed_ms = (time.monotonic() - began) * 1000
     delay_ms = max(0, round(done * order.terms.interval_us / 1000 - elapsed_ms)) if order.terms.interval_us else 0
     how = replace(order.how, given_at=time.time_ns() // 1_000_000)
-    return await store.intervene(order.where, how, terms=replace(order.terms, delay_ms=delay_ms), at=at)
+    by = replace(order.by, at=how.given_at)
+    return await store.intervene(order.where, how, terms=replace(order.terms, delay_ms=delay_ms), at=at, warrant=by)
 
 
 def _end(tally: Tally, order: Order, *, is_done: bool) -> int:

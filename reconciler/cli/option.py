@@ -114,6 +114,14 @@ def connect_to_option(command: Command) -> Command:
     )(command)
 
 
+def warrant_options(command: Command) -> Command:
+    """`--reason TEXT` and `--as WHO`: what the audit log tells of an act, beside the act and who is known to do it."""
+    command = click.option(
+        "--as", "given_by", metavar="WHO", help="Who does it.  [default: the pipeline's actor, or user@host]"
+    )(command)
+    return click.option("--reason", metavar="TEXT", default="", help="Why: kept in the audit log.")(command)
+
+
 def transport_option(command: Command) -> Command:
     """`--transport fast|httpx`: what sends the deliveries."""
     return click.option(

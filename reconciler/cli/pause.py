@@ -13,9 +13,10 @@ import click
 from reconciler.cli import view
 from reconciler.cli.approval import question, require_terminal, says_yes
 from reconciler.cli.moment import read_moment
-from reconciler.cli.option import format_option, store_option, store_url
+from reconciler.cli.option import format_option, store_option, store_url, warrant_options
 from reconciler.cli.state import reading
 from reconciler.errors import EXIT_FAILED, EXIT_OK
+from reconciler.models.audit import Warrant
 from reconciler.models.flow import Backlog, Flow, Pause
 
 REASON_MAX_CHARACTERS: Final = 1024  # as the API takes it
@@ -59,12 +60,12 @@ def pause(
 
     A pause is no part of a manifest: it outlives applies, renames and restarts, and no delivery is given up for it.
     """
-    from reconciler.cli.provenance import applied_by
+    from reconciler.cli.provenance import applied_by, warrant
 
     if not reason.strip() or not reason.isprintable() or len(reason) > REASON_MAX_CHARACTERS:
         raise click.UsageError(f"--reason must be one line of 1 to {REASON_MAX_CHARACTERS} characters.", ctx)
     asked = Pause(time.time_ns() // 1_000_000, applied_by(paused_by), reason, until)
-    flow = asyncio.run(_pause(store_url(ctx), name, asked))
+    flow = asyncio.run(_pause(store_url(ctx), name, asked, warrant(paused_by, reason)))
     if output_format == "json":
         made = flow.halt.pause or asked
         view.out_json({"webhook": name, "paused": made.to_json(), "pending": flow.pending})
@@ -73,9 +74,9 @@ def pause(
     view.out(f"  {flow.pending:,} pending")
 
 
-async def _pause(url: str, name: str, asked: Pause) -> Flow:
+async def _pause(url: str, name: str, asked: Pause, by: Warrant) -> Flow:
     async with reading(url) as store:
-        await store.pause(name, asked)
+        await store.pause(name, asked, warrant=by)
         return await store.flow(name)
 
 
@@ -86,6 +87,7 @@ async def _pause(url: str, name: str, asked: Pause) -> Flow:
 @click.option("--compact", is_flag=True, help="Cancel what a later state of the same access request supersedes.")
 @click.option("--dry-run", is_flag=True, help="Show what it would do, and do nothing.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
+@warrant_options
 @click.argument("name", metavar="NAME")
 @click.pass_context
 def resume(ctx: click.Context, /, output_format: str, name: str, **options: Any) -> int:
@@ -94,7 +96,10 @@ def resume(ctx: click.Context, /, output_format: str, name: str, **options: Any)
     With --fresh-first or --compact the backlog is counted and shown first, and a typed yes is asked for. Within an
     access request the order of acceptance is kept either way.
     """
-    how = Manner(options["fresh_first"], options["compact"], options["dry_run"], options["auto_approve"])
+    from reconciler.cli.provenance import warrant
+
+    by = warrant(options["given_by"], options["reason"])
+    how = Manner(options["fresh_first"], options["compact"], options["dry_run"], options["auto_approve"], by)
     if how.must_ask:
         require_terminal(hint="pass `--auto-approve`, or look first with `--dry-run`")
     return asyncio.run(_resume(store_url(ctx), name, how, output_format))
@@ -108,6 +113,7 @@ class Manner:
     is_compact: bool
     is_dry_run: bool
     is_approved: bool
+    by: Warrant
 
     @property
     def must_ask(self) -> bool:
@@ -130,8 +136,8 @@ async def _resume(url: str, name: str, how: Manner, output_format: str) -> int:
             return EXIT_OK
         if how.must_ask and not await says_yes(question("resume the webhook so"), refusal="Nothing was changed."):
             return EXIT_FAILED
-        cancelled = await store.compact(name) if how.is_compact else 0
-        await store.resume(name, fresh_first=how.is_fresh_first)
+        cancelled = await store.compact(name, warrant=how.by) if how.is_compact else 0
+        await store.resume(name, fresh_first=how.is_fresh_first, warrant=how.by)
     _done(name, flow, backlog, how, cancelled=cancelled, output_format=output_format)
     return EXIT_OK
 

@@ -308,9 +308,10 @@ def _json_of(made: Plan, more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _provenance(options: Mapping[str, Any], commit: str | None) -> Provenance:
-    from reconciler.cli.provenance import applied_by
+    from reconciler.cli.provenance import applied_by, warrant
 
-    return Provenance(applied_by(options["applied_by"]), time.time_ns() // 1_000_000, commit)
+    who = options["applied_by"]
+    return Provenance(applied_by(who), time.time_ns() // 1_000_000, commit, warrant=warrant(who))
 
 
 def _saved(made: Plan, options: Mapping[str, Any]) -> "SavedPlan":

@@ -1,16 +1,20 @@
-"""Who applies, and from which commit: what a revision says about its origin.
+"""Who applies, and from which commit: what a revision and the audit log say about their origin.
 
-Called by `plan --out` and `apply`. Nothing here fails a command: without git, or outside a repository, there is no
-commit.
+Called by `plan --out`, `apply` and whatever else changes a store. Nothing here fails a command: without git, or outside
+a repository, there is no commit.
 """
 
 import getpass
 import os
+import pwd
 import socket
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+from reconciler.models.audit import Warrant
 
 GIT_TIMEOUT_SECONDS: Final = 5.0  # `git status` of a folder takes milliseconds; a hanging network disk must not hold us
 ACTOR_VARIABLES: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "BUILDKITE_BUILD_CREATOR", "CIRCLE_USERNAME")
@@ -20,6 +24,16 @@ COMMIT_VARIABLES: Final = ("GITHUB_SHA", "CI_COMMIT_SHA", "BUILDKITE_COMMIT", "C
 def applied_by(given: str | None) -> str:
     """`--as`, else the person a pipeline works for, else user@host."""
     return given or _first_variable(ACTOR_VARIABLES) or f"{_user()}@{socket.gethostname()}"
+
+
+def warrant(given: str | None, reason: str = "") -> Warrant:
+    """What the audit log says of whoever runs this command: the system's user, whatever the environment calls him; for
+    whom he says that he acts; and why. Behind a daemon his token takes the user's place."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        user = str(os.getuid())
+    return Warrant(f"{user}@{socket.gethostname()}", applied_by(given), reason, time.time_ns() // 1_000_000)
 
 
 def commit_of(paths: Sequence[Path], given: str | None) -> str | None:

@@ -13,10 +13,12 @@ import click
 
 from reconciler.cli import view
 from reconciler.cli.approval import question, require_terminal, says_yes
-from reconciler.cli.option import format_option, store_option, store_url
+from reconciler.cli.option import format_option, store_option, store_url, warrant_options
+from reconciler.cli.provenance import warrant
 from reconciler.cli.state import ReplayEvent, replaying, whole_event_id
 from reconciler.cli.view_operate import counting
 from reconciler.errors import EXIT_FAILED, EXIT_OK
+from reconciler.models.audit import Warrant
 from reconciler.store.base import CommandStore, EventStatus, Page
 from reconciler.store.match_error import MatchErrorFilter
 
@@ -46,6 +48,7 @@ COLOURS: Final = {
     "--file", "mended_file", metavar="FILE", help="What the event should have been; - is standard input. For one ID."
 )
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
+@warrant_options
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.pass_context
 def replay(
@@ -58,7 +61,7 @@ def replay(
     mended_file: str | None,
     auto_approve: bool,
     ids: tuple[str, ...],
-    **_: Any,
+    **options: Any,
 ) -> int:
     """Judge quarantined events again: as FILE mends them, or as they were received, now that this version takes them.
 
@@ -82,7 +85,8 @@ def replay(
         require_terminal()
     mended = None if mended_file is None else _read(mended_file)
     chosen = _Failed(webhook) if is_match_errors else ids
-    replays = asyncio.run(_replay(store_url(ctx), chosen, mended=mended, must_ask=must_ask))
+    by = warrant(options["given_by"], options["reason"])
+    replays = asyncio.run(_replay(store_url(ctx), chosen, mended=mended, must_ask=must_ask, by=by))
     if replays is None:
         return EXIT_FAILED
     _out(replays, output_format, none="have match errors" if is_match_errors else "are quarantined")
@@ -101,10 +105,10 @@ class _Failed:
 
 
 async def _replay(
-    url: str, chosen: Sequence[str] | _Failed, *, mended: bytes | None, must_ask: bool
+    url: str, chosen: Sequence[str] | _Failed, *, mended: bytes | None, must_ask: bool, by: Warrant
 ) -> "list[EventReplay] | None":
     """What became of each; None where the terminal says no."""
-    async with replaying(url, now=lambda: time.time_ns() // 1_000_000) as (store, replay_event):
+    async with replaying(url, now=lambda: time.time_ns() // 1_000_000, by=by) as (store, replay_event):
         kind = "" if isinstance(chosen, _Failed) else "quarantined "
         if isinstance(chosen, _Failed):
             whole = await _with_match_errors(store, chosen)

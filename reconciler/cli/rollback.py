@@ -18,7 +18,7 @@ from reconciler.cli.option import format_option, store_option, store_url
 from reconciler.cli.owner import owner_option, the_owner
 from reconciler.cli.plan import is_approved, refused
 from reconciler.cli.plan_option import check_view, show_plan, view_options
-from reconciler.cli.provenance import applied_by
+from reconciler.cli.provenance import applied_by, warrant
 from reconciler.cli.state import reading
 from reconciler.cli.view_plan import applied_text
 from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError
@@ -86,7 +86,7 @@ async def _roll_back(url: str, number: int, output_format: str, options: Mapping
         by = await _provenance(store, made, hold, options)
         revision = await apply_plan(store, made, plan_id=new_id(), by=by)
         if revision is None and hold is not None:
-            await store.set_hold(made.owner, hold)
+            await store.set_hold(made.owner, hold, warrant=by.warrant)
     return _done(made, revision, hold, output_format)
 
 
@@ -106,7 +106,8 @@ async def _provenance(store: CommandStore, made: Plan, hold: Hold | None, option
     """The commit is that of the revision gone back to: it is what will be live."""
     commit = await commit_at(store, made.restores or 0, made.owner)
     now = time.time_ns() // 1_000_000
-    return Provenance(applied_by(options["applied_by"]), now, commit, reason=options["reason"], hold=hold)
+    who, reason = options["applied_by"], options["reason"]
+    return Provenance(applied_by(who), now, commit, reason=reason, hold=hold, warrant=warrant(who, reason))
 
 
 def _done(made: Plan, revision: Revision | None, hold: Hold | None, output_format: str) -> int:
@@ -124,7 +125,8 @@ async def _release(url: str, output_format: str, options: Mapping[str, Any]) -> 
     async with reading(url) as store:
         held = _held(await store.holds(), options["owner"])
         if held is not None:
-            await store.set_hold(held.owner, None)
+            by = warrant(options["applied_by"], options["reason"])
+            await store.set_hold(held.owner, None, warrant=by)
     if output_format == "json":
         view.out_json({"released": held.to_json() if held is not None else None})
     else:

@@ -6,6 +6,7 @@ No other module of `cli` opens a store; reading commands never make one.
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.client.connection import DaemonAddress
     from reconciler.client.store import RemoteStore
     from reconciler.dispatch.replay import EventReplay
+    from reconciler.models.audit import Warrant
     from reconciler.store.base import Store
 
 ReplayEvent = Callable[[str, bytes | None], Awaitable["EventReplay"]]
@@ -66,12 +68,14 @@ async def reading(url: str) -> AsyncIterator[CommandStore]:
 
 
 @contextlib.asynccontextmanager
-async def replaying(url: str, *, now: Callable[[], int]) -> AsyncIterator[tuple[CommandStore, ReplayEvent]]:
+async def replaying(
+    url: str, *, now: Callable[[], int], by: "Warrant"
+) -> AsyncIterator[tuple[CommandStore, ReplayEvent]]:
     """The existing store at `url`, and what judges its events again: here, or in the daemon that serves it. `now` gives
-    milliseconds since the epoch. Raises NotInStoreError where there is no store."""
+    milliseconds since the epoch, `by` is for the audit log. Raises NotInStoreError where there is no store."""
     async with reading(url) as store:
         if is_daemon(url):
-            yield store, cast("RemoteStore", store).replay_event
+            yield store, partial(cast("RemoteStore", store).replay_event, warrant=by)
             return
         from reconciler.dispatch.intake import Intake
         from reconciler.dispatch.live import Live
@@ -79,7 +83,8 @@ async def replaying(url: str, *, now: Callable[[], int]) -> AsyncIterator[tuple[
 
         ours = cast("Store", store)
         live = Live(ours)
-        yield store, Replayer(ours, live, Intake(ours, live, now=now, wake=lambda: None), now=now).replay
+        replayer = Replayer(ours, live, Intake(ours, live, now=now, wake=lambda: None), now=now)
+        yield store, partial(replayer.replay, warrant=by)
 
 
 async def whole_delivery_id(store: CommandStore, text: str) -> str:

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from reconciler.cli import view
-from reconciler.cli.option import egress_options, egress_settings, format_option, store_option, store_url
+from reconciler.cli.option import (
+    egress_options,
+    egress_settings,
+    format_option,
+    store_option,
+    store_url,
+    warrant_options,
+)
+from reconciler.cli.provenance import warrant
 from reconciler.cli.state import is_daemon, reading
 from reconciler.cli.view_attempt import invocation_lines
 from reconciler.errors import EXIT_FAILED, EXIT_OK, ReconcilerError, StoreBusyError
@@ -65,6 +73,7 @@ class Outcome:
 )
 @click.option("--id", "given_id", metavar="ID", help="The event's id: the same id fires once.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the first attempt and show it.")
+@warrant_options
 @click.argument("name", metavar="NAME")
 @click.pass_context
 def trigger(
@@ -99,7 +108,8 @@ async def _trigger(
 ) -> Outcome:
     async with reading(url) as store:
         if is_daemon(url):
-            fired = await cast("RemoteStore", store).fire(name, raw, given_id=given_id)
+            by = warrant(options["given_by"], options["reason"])
+            fired = await cast("RemoteStore", store).fire(name, raw, given_id=given_id, warrant=by)
         else:
             fired = await _fire_here(cast(Store, store), name, raw, given_id, must_send=wait, options=options)
         return await _outcome(store, fired) if wait else Outcome(fired)
@@ -124,7 +134,8 @@ async def _fire_here(
         except StoreBusyError:
             is_ours = False
     if not is_ours:
-        return await fire(store, live, name, raw, fallback_id=fallback_id, now=_now)
+        by = warrant(options["given_by"], options["reason"])
+        return await fire(store, live, name, raw, fallback_id=fallback_id, now=_now, warrant=by)
     return await _send_here(store, live, name, raw, fallback_id, options)
 
 
@@ -148,7 +159,8 @@ async def _send_here(
             fact = lane.note if lane is not None and lane.note else "its webhook is not live"
             hint = "nothing was stored; secrets are bound by `--secrets FILE`"
             raise ReconcilerError(f"{name} cannot be sent to: {fact}", hint=hint)
-        fired = await fire(store, live, name, raw, fallback_id=fallback_id, now=_now)
+        by = warrant(options["given_by"], options["reason"])
+        fired = await fire(store, live, name, raw, fallback_id=fallback_id, now=_now, warrant=by)
         await alone.send(fired.delivery_id)
         return fired
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from reconciler import VERSION
 from reconciler.client.connection import DaemonAddress, DaemonError, problem_of, refusal
+from reconciler.models.audit import UNKNOWN, AuditEntry, AuditHead, AuditRow, Deed, Warrant
 from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
 from reconciler.models.flow import Backlog, Flow, Halt, Pause
@@ -31,11 +32,13 @@ from reconciler.store.wire import (
     dumps,
     event_of,
     hold_of,
+    line,
     loads,
     match_error_of,
     revision_of,
     state_of,
 )
+from reconciler.store.wire_audit import TestBody, audit_entry_of, audit_head_of, audit_row_of
 from reconciler.store.wire_flow import PauseBody, backlog_of, flow_of, halt_of, pause_of
 from reconciler.store.wire_operate import event_replay_body, intervention_of, operate_body, portion_of
 
@@ -95,7 +98,7 @@ class RemoteStore:
             self._state = response.headers["etag"], state
         return state
 
-    async def publish(self, change_set: ChangeSet) -> Revision:
+    async def publish(self, change_set: ChangeSet, *, warrant: Warrant = UNKNOWN) -> Revision:
         body = b"\n".join(change_set_lines(change_set))
         if len(body) > CHANGE_SET_MAX_BYTES:
             raise DaemonError(
@@ -121,9 +124,9 @@ class RemoteStore:
     async def holds(self) -> tuple[Hold, ...]:
         return self._read(await self._send("GET", "/v1/holds"), lambda found: tuple(hold_of(item) for item in found))
 
-    async def set_hold(self, owner: str, hold: Hold | None) -> None:
+    async def set_hold(self, owner: str, hold: Hold | None, *, warrant: Warrant = UNKNOWN) -> None:
         if hold is None:
-            response = await self._send("DELETE", "/v1/holds", query={"owner": owner})
+            response = await self._send("DELETE", "/v1/holds", query={"owner": owner, **_said(warrant)})
         else:
             body = HoldOrder.of(hold).model_dump_json().encode()
             response = await self._send("POST", "/v1/holds", body=body, headers={"content-type": "application/json"})
@@ -185,21 +188,29 @@ class RemoteStore:
         return await self._operate("/v1/deliveries/survey", operate_body(where, action, terms=terms, at=at))
 
     async def intervene(
-        self, where: Selection, how: Intervention, *, terms: Terms = AT_ONCE, at: str | None = None
+        self,
+        where: Selection,
+        how: Intervention,
+        *,
+        terms: Terms = AT_ONCE,
+        at: str | None = None,
+        warrant: Warrant = UNKNOWN,
     ) -> Portion:
         body = operate_body(where, how.action, terms=terms, at=at, how=how)
         return await self._operate(f"/v1/deliveries/{how.action.value}", body)
 
-    async def replay_event(self, event_id: str, mended: bytes | None = None) -> "EventReplay":
+    async def replay_event(
+        self, event_id: str, mended: bytes | None = None, warrant: Warrant = UNKNOWN
+    ) -> "EventReplay":
         """Judge an event again, as `Replayer.replay` does; what that refuses is a DaemonError."""
-        body = event_replay_body(event_id, mended)
+        body = event_replay_body(event_id, mended, warrant)
         response = await self._send("POST", "/v1/events/replay", body=body, headers=JSON_TYPE)
         return self._read(response, _event_replay_of)
 
-    async def fire(self, name: str, raw: bytes, *, given_id: str | None = None) -> "Fired":
+    async def fire(self, name: str, raw: bytes, *, given_id: str | None = None, warrant: Warrant = UNKNOWN) -> "Fired":
         """Fire a Manual webhook, as `dispatch.trigger.fire` does; what that refuses is a DaemonError."""
         path = f"/v1/webhooks/{_segment(name)}/trigger"
-        response = await self._send("POST", path, query={"id": given_id}, body=raw, headers=JSON_TYPE)
+        response = await self._send("POST", path, query={"id": given_id, **_said(warrant)}, body=raw, headers=JSON_TYPE)
         return self._read(response, _fired_of)
 
     async def _operate(self, path: str, body: bytes) -> Portion:
@@ -214,19 +225,41 @@ class RemoteStore:
     async def flow(self, name: str) -> Flow:
         return self._read(await self._send("GET", f"/v1/webhooks/{_segment(name)}/flow"), flow_of)
 
-    async def pause(self, name: str, pause: Pause) -> None:
+    async def pause(self, name: str, pause: Pause, *, warrant: Warrant = UNKNOWN) -> None:
         await self._steer(name, "pause", body=PauseBody.of(pause))
 
-    async def resume(self, name: str, *, fresh_first: bool = False) -> Pause | None:
-        response = await self._steer(name, "resume", body=dumps({"fresh_first": fresh_first}))
+    async def resume(self, name: str, *, fresh_first: bool = False, warrant: Warrant = UNKNOWN) -> Pause | None:
+        response = await self._steer(name, "resume", body=dumps({"fresh_first": fresh_first, **_signed(warrant)}))
         return self._read(response, lambda value: pause_of(value["paused"]))
 
     async def backlog(self, name: str) -> Backlog:
         return self._read(await self._send("GET", f"/v1/webhooks/{_segment(name)}/backlog"), backlog_of)
 
-    async def compact(self, name: str) -> int:
-        response = await self._steer(name, "compact", body=b"{}")
+    async def compact(self, name: str, *, warrant: Warrant = UNKNOWN) -> int:
+        response = await self._steer(name, "compact", body=dumps(_signed(warrant)))
         return self._read(response, lambda value: int(value["cancelled"]))
+
+    # Audit
+
+    async def audit(self, *, limit: int = 50, before: int | None = None) -> tuple[AuditEntry, ...]:
+        page = Page(limit, None if before is None else str(before))
+        found = self._listed("/v1/audit", page, {}, cursor=lambda item: str(item["number"]))
+        return tuple([self._made(item, audit_entry_of) async for item in found])
+
+    async def audit_rows(self, *, after: int, limit: int) -> tuple[AuditRow, ...]:
+        query = {"after": after, "limit": min(limit, PAGE_MAX)}
+        response = await self._send("GET", "/v1/audit/rows", query=query)
+        return tuple(self._made(item, audit_row_of) for item in self._read(response, _items))
+
+    async def audit_head(self) -> AuditHead:
+        return self._read(await self._send("GET", "/v1/audit/head"), audit_head_of)
+
+    async def record(self, deed: Deed) -> None:
+        is_part = deed.details.get("verifies") is True
+        path = "/v1/audit/verifications" if is_part else "/v1/audit/tests"
+        response = await self._send("POST", path, body=TestBody.of(deed), headers=JSON_TYPE)
+        if not response.is_success:
+            raise refusal(response)
 
     async def _steer(self, name: str, verb: str, *, body: bytes) -> "httpx.Response":
         """A change of one webhook's flow. Raises what a refusal means."""
@@ -342,6 +375,16 @@ def _is_missing(response: "httpx.Response") -> bool:
 def _segment(text: str) -> str:
     """An id from outside as one segment of a path; dots too, since `..` would be taken for the way up."""
     return quote(text, safe="", errors="backslashreplace").replace(".", "%2E")
+
+
+def _said(warrant: Warrant) -> dict[str, str | None]:
+    """What a client says of itself, for a query."""
+    return {"behalf": line(warrant.behalf) or None, "reason": line(warrant.reason) or None}
+
+
+def _signed(warrant: Warrant) -> dict[str, str]:
+    """The same for a body."""
+    return {"by": line(warrant.behalf), "reason": line(warrant.reason)}
 
 
 def _items(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.room import Room
 from reconciler.errors import ReconcilerError, StoreError
 from reconciler.jsontext import JsonValue
+from reconciler.models.audit import Deed
 from reconciler.models.delivery import delivery_id
 from reconciler.models.event import Event, EventId, EventProblem, is_cloudevent, judge_payload, make_event, payload_of
 from reconciler.models.revision import LiveWebhook
@@ -179,18 +180,21 @@ class Intake:
         judged = await _run(is_large, judge_items, items, source=source, now=now, given_id=only_id)
         return await self.take_judged(judged, now=now)
 
-    async def take_judged(self, judged: Sequence[Judged], *, now: int) -> IntakeAnswer:
-        """`take` for items that are judged already. Raises IntakeClosedError and StoreError, with nothing stored."""
+    async def take_judged(self, judged: Sequence[Judged], *, now: int, deed: Deed | None = None) -> IntakeAnswer:
+        """`take` for items that are judged already; `deed`: what a person did with them. Raises IntakeClosedError and
+        StoreError, with nothing stored."""
         if self._is_closed:
             raise IntakeClosedError("the daemon is draining")
         is_large = sum(len(item.row.raw) for item in judged) > THREAD_BYTES
-        statuses = await self._store_matched(judged, now=now, is_large=is_large)
+        statuses = await self._store_matched(judged, now=now, is_large=is_large, deed=deed)
         answer = IntakeAnswer(tuple(_answer(item.row, status) for item, status in zip(judged, statuses, strict=True)))
         if answer.accepted:
             self._wake()
         return answer
 
-    async def _store_matched(self, judged: Sequence[Judged], *, now: int, is_large: bool) -> tuple[EventStatus, ...]:
+    async def _store_matched(
+        self, judged: Sequence[Judged], *, now: int, is_large: bool, deed: Deed | None
+    ) -> tuple[EventStatus, ...]:
         """Match with the live revision and store; match again where a new revision came in between."""
         if not judged:
             return ()
@@ -198,7 +202,7 @@ class Intake:
             snapshot = self._live.snapshot
             rows = await _run(is_large, fan_out, judged, snapshot=snapshot, now=now)
             try:
-                statuses = await self._store.accept(rows, revision=snapshot.revision)
+                statuses = await self._store.accept(rows, revision=snapshot.revision, deed=deed)
             except RevisionMovedError:
                 await self._live.refresh()
             else:

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from reconciler.dispatch.intake import MATCH_TRIES, new_delivery
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.errors import StoreError
+from reconciler.models.audit import Deed
 from reconciler.models.event import Event, EventProblem, judge_payload, make_event, read_event
 from reconciler.models.revision import LiveWebhook
 from reconciler.request.condition import MatchState, Verdict
@@ -69,21 +70,25 @@ async def rejudge(
     *,
     now: Callable[[], int],
     where: MatchErrorFilter = ALL,
+    deed: Deed | None = None,
     on_progress: Callable[[Rejudged], None] = lambda _: None,
 ) -> Rejudged:
     """Judge all match errors of a webhook, of an event, or all there are; each once. The caller wakes the worker.
+    `deed`: what a person did, told in the audit log with each portion.
 
     Raises StoreError; what was settled before stays so.
     """
     total, after = Rejudged(), None
     while found := await store.match_errors(where=where, limit=PORTION, after=after):
-        total = total.plus(await _portion(store, live, found, now))
+        total = total.plus(await _portion(store, live, found, now, deed))
         after = found[-1].id
         on_progress(total)
     return total
 
 
-async def _portion(store: RejudgeStore, live: Live, found: tuple[MatchError, ...], now: Callable[[], int]) -> Rejudged:
+async def _portion(
+    store: RejudgeStore, live: Live, found: tuple[MatchError, ...], now: Callable[[], int], deed: Deed | None
+) -> Rejudged:
     events = {error.event_id: await _event(store, error.event_id) for error in found}
     for _ in range(MATCH_TRIES):
         await live.refresh()
@@ -91,7 +96,7 @@ async def _portion(store: RejudgeStore, live: Live, found: tuple[MatchError, ...
         judged = [(error, _judge(error, events[error.event_id], snapshot)) for error in found]
         settled = [_settled(error, events[error.event_id], snapshot, verdict, at) for error, verdict in judged]
         try:
-            made = await store.settle(settled, revision=snapshot.revision, now=at)
+            made = await store.settle(settled, revision=snapshot.revision, now=at, deed=deed)
         except RevisionMovedError:
             continue
         states = [verdict.state for _, verdict in judged]

@@ -5,6 +5,7 @@ Called by `events replay`, on a store or behind the daemon. What was received st
 become is stored beside it, under its own identity, with its deliveries, and each names the other.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -14,6 +15,7 @@ from reconciler.dispatch.item import PayloadTooLargeError, parse_items
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.rejudge import Rejudged, RejudgeStore, rejudge
 from reconciler.errors import NotInStoreError, ReconcilerError
+from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant
 from reconciler.models.event import EventId
 from reconciler.store.base import EventStatus, StoredEvent
 from reconciler.store.match_error import MatchErrorFilter
@@ -54,7 +56,7 @@ class Replayer:
         self._intake = intake
         self._now = now
 
-    async def replay(self, event_id: str, mended: bytes | None = None) -> EventReplay:
+    async def replay(self, event_id: str, mended: bytes | None = None, warrant: Warrant = UNKNOWN) -> EventReplay:
         """Judge one event again, as `mended` where that is given. Raises NotInStoreError, ReplayError, StoreError."""
         stored = await self._store.event(event_id)
         if stored is None:
@@ -64,29 +66,39 @@ class Replayer:
             case EventStatus.MENDED:
                 raise ReplayError(f"the event was mended before: {event_id}", hint=f"it is {stored.mended_as} now")
             case EventStatus.QUARANTINED:
-                return await self._mend(stored, stored.raw if mended is None else mended)
+                return await self._mend(stored, mended, warrant)
             case _ if stored.match_errors and mended is None:
-                return await self._rejudge(stored)
+                return await self._rejudge(stored, warrant)
             case _:
                 hint = f"`reconciler deliveries replay --event {stored.id}` sends it again"
                 raise ReplayError(f"the event is accepted, not quarantined: {stored.id}", hint=hint)
 
-    async def _rejudge(self, stored: StoredEvent) -> EventReplay:
+    async def _rejudge(self, stored: StoredEvent, warrant: Warrant) -> EventReplay:
         """Ask the webhooks again that could not tell."""
         where = MatchErrorFilter(event_id=stored.id)
-        rejudged = await rejudge(self._store, self._live, now=self._now, where=where)
+        rejudged = await rejudge(self._store, self._live, now=self._now, where=where, deed=_deed(stored, warrant))
         if rejudged.deliveries:
             self._intake.wake()
         return EventReplay(stored.id, IntakeAnswer((ItemAnswer(stored.id, stored.status),)), rejudged)
 
-    async def _mend(self, stored: StoredEvent, raw: bytes) -> EventReplay:
+    async def _mend(self, stored: StoredEvent, mended: bytes | None, warrant: Warrant) -> EventReplay:
         """Take it if all of it can be taken: a part would leave the rest where nobody looks for it."""
         await self._live.refresh()
         now = self._now()
-        judged = judge_mended(raw, stored, now=now)
+        judged = judge_mended(stored.raw if mended is None else mended, stored, now=now)
         if any(item.event is None for item in judged):
             return EventReplay(stored.id, IntakeAnswer(tuple(_refused(stored, item) for item in judged)))
-        return EventReplay(stored.id, await self._intake.take_judged(judged, now=now))
+        return EventReplay(
+            stored.id, await self._intake.take_judged(judged, now=now, deed=_deed(stored, warrant, mended))
+        )
+
+
+def _deed(stored: StoredEvent, warrant: Warrant, mended: bytes | None = None) -> Deed:
+    """What the audit log tells of it: as what it was received, and the SHA-256 of what mends it."""
+    details: dict[str, Any] = {"was": stored.status.value}
+    if mended is not None:
+        details["mended_sha256"] = hashlib.sha256(mended).hexdigest()
+    return Deed(AuditAction.REPLAY_EVENT, stored.id, details, warrant)
 
 
 def judge_mended(raw: bytes, stored: StoredEvent, *, now: int) -> Sequence[Judged]:

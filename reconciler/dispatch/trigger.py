@@ -12,6 +12,7 @@ from reconciler.dispatch.intake import MATCH_TRIES, Judged, judge_items
 from reconciler.dispatch.item import EVENT_MAX_BYTES, parse_item
 from reconciler.dispatch.live import Live
 from reconciler.errors import NotInStoreError, ReconcilerError, StoreError
+from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant
 from reconciler.models.delivery import DeliveryId, delivery_id
 from reconciler.models.event import EventId
 from reconciler.models.revision import LiveWebhook
@@ -49,7 +50,14 @@ class Fired:
 
 
 async def fire(
-    store: TriggerStore, live: Live, name: str, raw: bytes, *, fallback_id: str, now: Callable[[], int]
+    store: TriggerStore,
+    live: Live,
+    name: str,
+    raw: bytes,
+    *,
+    fallback_id: str,
+    now: Callable[[], int],
+    warrant: Warrant = UNKNOWN,
 ) -> Fired:
     """Store the event in `raw` with a delivery to the live webhook `name`. `fallback_id` names an event that brings no
     id; `now` gives milliseconds since the epoch. The caller wakes the worker.
@@ -64,7 +72,9 @@ async def fire(
         judged = _judge(raw, now=at, fallback_id=fallback_id)
         new = NewDelivery(delivery_id(judged.row.id, webhook.uid), webhook.uid, None, due_at=at, hold_until=at)
         try:
-            (status,) = await store.accept([replace(judged.row, deliveries=(new,))], revision=snapshot.revision)
+            deed = Deed(AuditAction.TRIGGER, name, {"event_id": judged.row.id, "delivery_id": new.id}, warrant)
+            rows = [replace(judged.row, deliveries=(new,))]
+            (status,) = await store.accept(rows, revision=snapshot.revision, deed=deed)
         except RevisionMovedError:
             continue
         is_known = status is EventStatus.DUPLICATE and await store.delivery(new.id) is not None

@@ -14,11 +14,13 @@ from enum import StrEnum
 from typing import Any, Protocol, Self
 
 from reconciler import jsontext
+from reconciler.models.audit import UNKNOWN, Deed, Warrant
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State, iso_time
 from reconciler.models.event import EventId
 from reconciler.models.health import Health
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
+from reconciler.store.audit import AuditLog
 from reconciler.store.flow import FlowStore
 from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
 from reconciler.store.operate import OperatorStore
@@ -234,8 +236,8 @@ class RevisionStore(Protocol):
         """Every webhook live now, or at `revision`. Raises NotInStoreError for a revision that never was."""
         ...
 
-    async def publish(self, change_set: ChangeSet) -> Revision:
-        """Compare the base revision and set the new one.
+    async def publish(self, change_set: ChangeSet, *, warrant: Warrant = UNKNOWN) -> Revision:
+        """Compare the base revision and set the new one; the audit log tells it, and a hold that it sets.
 
         Raises RefusedError while the owner's applies are on hold, unless the change set restores a revision.
         Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used, and
@@ -261,7 +263,7 @@ class RevisionStore(Protocol):
         """The owners whose applies are refused, sorted by owner."""
         ...
 
-    async def set_hold(self, owner: str, hold: Hold | None) -> None:
+    async def set_hold(self, owner: str, hold: Hold | None, *, warrant: Warrant = UNKNOWN) -> None:
         """Refuse the owner's applies from now on, whatever held them before; None releases them."""
         ...
 
@@ -307,8 +309,11 @@ class DeliveryLog(Protocol):
 class EventStore(EventLog, Protocol):
     """Facts received."""
 
-    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
-        """Store events with their fan-out; one status an item, in order.
+    async def accept(
+        self, events: Sequence[NewEvent], *, revision: int, deed: Deed | None = None
+    ) -> tuple[EventStatus, ...]:
+        """Store events with their fan-out; one status an item, in order. `deed`: what a person did, if one did; it is
+        told in the audit log where it has an effect.
 
         Same id and fingerprint as a stored event (or an earlier item): duplicate; same id, other fingerprint:
         conflict; neither stores anything. A delivery whose id exists is not added again. What an accepted item or a
@@ -372,7 +377,7 @@ class DeliveryStore(DeliveryLog, Protocol):
         ...
 
 
-class CommandStore(RevisionStore, EventLog, MatchErrorLog, DeliveryLog, OperatorStore, FlowStore, Protocol):
+class CommandStore(RevisionStore, EventLog, MatchErrorLog, DeliveryLog, OperatorStore, FlowStore, AuditLog, Protocol):
     """What commands use of a store, which they open themselves or reach through its daemon. An async context
     manager."""
 
@@ -382,7 +387,15 @@ class CommandStore(RevisionStore, EventLog, MatchErrorLog, DeliveryLog, Operator
 
 
 class Store(
-    RevisionStore, EventStore, MatchErrorStore, DeliveryStore, OperatorStore, FlowStore, RetentionStore, Protocol
+    RevisionStore,
+    EventStore,
+    MatchErrorStore,
+    DeliveryStore,
+    OperatorStore,
+    FlowStore,
+    AuditLog,
+    RetentionStore,
+    Protocol,
 ):
     """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from reconciler.models.audit import Deed
 from reconciler.models.delivery import iso_time
 from reconciler.models.event import EventId
 from reconciler.models.webhook import WebhookUid
@@ -86,10 +87,11 @@ class MatchErrorLog(Protocol):
 class MatchErrorStore(MatchErrorLog, Protocol):
     """Match errors and what becomes of them."""
 
-    async def settle(self, settled: Sequence[Settled], *, revision: int, now: int) -> int:
+    async def settle(self, settled: Sequence[Settled], *, revision: int, now: int, deed: Deed | None = None) -> int:
         """Write what judging again has told, in one transaction; returns how many deliveries were made.
 
         A match error that is gone (somebody else judged it) is passed over, and a delivery whose id exists is not made
-        again. Raises RevisionMovedError, with nothing written, if `revision` is not live.
+        again. Raises RevisionMovedError, with nothing written, if `revision` is not live. `deed`: what a person did; it
+        is told in the audit log.
         """
         ...

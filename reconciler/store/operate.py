@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
+from reconciler.models.audit import UNKNOWN, Warrant
 from reconciler.models.delivery import Action, DeliveryId, Intervention, Reason, State
 
 PORTION_ROWS: Final = 1_000  # a transaction over so many takes some 20 ms, far below the 100 ms that one may take
@@ -86,7 +87,13 @@ class OperatorStore(Protocol):
         ...
 
     async def intervene(
-        self, where: Selection, how: Intervention, *, terms: Terms = Terms(), at: str | None = None
+        self,
+        where: Selection,
+        how: Intervention,
+        *,
+        terms: Terms = Terms(),
+        at: str | None = None,
+        warrant: Warrant = UNKNOWN,
     ) -> Portion:
         """Replay or cancel the next portion, in one transaction.
 

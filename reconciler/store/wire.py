@@ -23,6 +23,7 @@ from reconciler.store.match_error import MatchError
 
 API_HEADER: Final = "reconciler-api"  # on every request of a client and on every answer
 API_NUMBER: Final = "1"  # moves when a client of the number before could misread an answer, or be misread
+TEXT_MAX_CHARACTERS: Final = 1024
 CHANGE_SET_TYPE: Final = "application/x-ndjson"
 CHANGE_SET_MAX_BYTES: Final = 64 * 1024 * 1024  # ten thousand updates: after, and before and after for the history
 
@@ -31,7 +32,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _ATTEMPT_KEYS: Final = ("number", "started_at", "finished_at", "revision", "commit")
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Text = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Text = Annotated[str, Field(max_length=TEXT_MAX_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Number = Annotated[int, Field(ge=0, lt=2**53)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -50,6 +51,12 @@ def loads(raw: bytes) -> Any:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:  # an escaped lone surrogate
         return json.loads(raw)
+
+
+def line(text: str) -> str:
+    """Text from a command line or a query, which may hold bytes that are no UTF-8 and line ends, as a Text."""
+    words = " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split())
+    return "".join(char if char.isprintable() else "?" for char in words)[:TEXT_MAX_CHARACTERS]
 
 
 # State and revisions

@@ -39,6 +39,20 @@ class ResumeBody(Model):
     """How a webhook is to be resumed."""
 
     fresh_first: bool = False
+    by: Text = ""
+    reason: Text = ""
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """The order in a request's body, which may be empty. Raises pydantic.ValidationError."""
+        return cls.model_validate_json(raw or b"{}")
+
+
+class CompactBody(Model):
+    """Who compacts, and why."""
+
+    by: Text = ""
+    reason: Text = ""
 
     @classmethod
     def read(cls, raw: bytes) -> Self:

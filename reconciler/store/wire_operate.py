@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AwareDatetime, Base64Bytes, Field
 
+from reconciler.models.audit import UNKNOWN, Warrant
 from reconciler.models.delivery import Action, DeliveryId, Intervention, Reason, State, iso_time
 from reconciler.models.field import Many, Model
 from reconciler.store.operate import Portion, Selection, Terms, Verdict
-from reconciler.store.wire import Id, Text, dumps
+from reconciler.store.wire import Id, Text, dumps, line
 
 ORDER_MAX_BYTES: Final = 1024 * 1024
 DAY_MS: Final = 86_400_000
@@ -82,6 +83,8 @@ class EventReplayBody(Model):
     id: Words
     raw: str | None = None
     raw_base64: Base64Bytes | None = None
+    by: Text = ""
+    reason: Text = ""
 
     @property
     def mended(self) -> bytes | None:
@@ -89,21 +92,22 @@ class EventReplayBody(Model):
         return self.raw_base64 if self.raw is None else self.raw.encode("utf-8", "surrogatepass")
 
 
-def event_replay_body(event_id: str, mended: bytes | None) -> bytes:
+def event_replay_body(event_id: str, mended: bytes | None, warrant: Warrant = UNKNOWN) -> bytes:
     """The request's body for judging an event again."""
+    said = {"id": event_id, "by": line(warrant.behalf), "reason": line(warrant.reason)}
     if mended is None:
-        return dumps({"id": event_id})
+        return dumps(said)
     try:
-        return dumps({"id": event_id, "raw": mended.decode("utf-8")})
+        return dumps({**said, "raw": mended.decode("utf-8")})
     except UnicodeDecodeError:
-        return dumps({"id": event_id, "raw_base64": base64.b64encode(mended).decode("ascii")})
+        return dumps({**said, "raw_base64": base64.b64encode(mended).decode("ascii")})
 
 
 def operate_body(
     where: Selection, action: Action, *, terms: Terms, at: str | None, how: Intervention | None = None
 ) -> bytes:
     """The request's body for a survey, or for an intervention."""
-    said = {} if how is None else {"key": how.key, "by": _line(how.given_by), "reason": _line(how.reason)}
+    said = {} if how is None else {"key": how.key, "by": line(how.given_by), "reason": line(how.reason)}
     return dumps(
         {
             "action": action.value,
@@ -163,8 +167,3 @@ def intervention_of(value: Mapping[str, Any]) -> Intervention:
 
 def _ms(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _line(text: str) -> str:
-    """Text from a command line, which may hold bytes that are no UTF-8 and line ends, on one line."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split())

@@ -29,6 +29,8 @@ ROLES: Final = {
     ("POST", "/v1/webhooks/{name}/resume"): Role.OPERATE,
     ("POST", "/v1/webhooks/{name}/compact"): Role.OPERATE,
     ("POST", "/v1/events/replay"): Role.OPERATE,
+    ("POST", "/v1/audit/tests"): Role.OPERATE,
+    ("POST", "/v1/audit/verifications"): Role.APPLY,
     ("POST", "/v1/webhooks/{name}/trigger"): Role.OPERATE,
 }
 TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks

@@ -28,6 +28,7 @@ from reconciler.source.problem import problem_response
 from reconciler.store.base import Store
 from reconciler.web.access import Access
 from reconciler.web.api import Api, BadQueryError
+from reconciler.web.audit import AuditApi
 from reconciler.web.flow import FlowApi
 from reconciler.web.guard import Guard
 from reconciler.web.operate import OperateApi
@@ -75,6 +76,7 @@ def build_app(
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
         *OperateApi(store=store, live=live, replayer=replayer, now=now, on_operate=on_operate).routes(),
         *FlowApi(store=store, now=now, on_flow=on_operate).routes(),
+        *AuditApi(store=store, now=now).routes(),
         *health.routes(),
         *pages.routes(),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),

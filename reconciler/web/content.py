@@ -6,12 +6,14 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from reconciler.models.audit import Warrant
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.web.access import token_of
 
 BODY_SECONDS: Final = 120.0  # for a body to arrive
 CLOSE: Final = {"connection": "close"}
+NO_TOKEN: Final = "without a token"  # the principal where a daemon has no tokens
 
 
 async def content_of(body: Body, *, max_bytes: int, hint: str = "") -> bytes | Response:
@@ -33,6 +35,11 @@ def too_large(max_bytes: int, *, hint: str = "") -> Response:
     """The answer to a body beyond its limit."""
     fact = f"the body has more than {max_bytes} bytes"
     return problem_response(413, fact, hint=hint, headers=CLOSE, code="too_large")
+
+
+def warrant_of(request: Request, *, at: int, behalf: str = "", reason: str = "") -> Warrant:
+    """What the audit log says of who asks: the token's name, where the daemon has tokens; `behalf` is his own word."""
+    return Warrant(token_name(request) or NO_TOKEN, behalf, reason, at)
 
 
 def token_name(request: Request) -> str | None:

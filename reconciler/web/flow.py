@@ -16,8 +16,8 @@ from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.store.flow import FlowStore
 from reconciler.store.wire import dumps
-from reconciler.store.wire_flow import FLOW_MAX_BYTES, PauseBody, ResumeBody, flow_json
-from reconciler.web.content import CLOSE, content_of, token_name
+from reconciler.store.wire_flow import FLOW_MAX_BYTES, CompactBody, PauseBody, ResumeBody, flow_json
+from reconciler.web.content import CLOSE, content_of, token_name, warrant_of
 
 PAUSE_HINT: Final = "send {reason, until}: a text, and perhaps a time like 2026-11-24T12:00:00Z"
 
@@ -69,7 +69,8 @@ class FlowApi:
         pause = order.pause(paused_at=now, by=token_name(request))
         if pause.is_over(now):
             return problem_response(422, "`until` is past", hint=PAUSE_HINT, headers=CLOSE, code="invalid")
-        await self._store.pause(name, pause)
+        by = warrant_of(request, at=now, behalf=order.by, reason=order.reason)
+        await self._store.pause(name, pause, warrant=by)
         self._on_flow()
         return _json(pause.to_json())
 
@@ -81,19 +82,28 @@ class FlowApi:
         try:
             order = ResumeBody.read(content)
         except ValidationError:
-            hint = "send {fresh_first}: true or false, or nothing"
+            hint = "send {fresh_first, by, reason}: true or false, and texts, or nothing"
             return problem_response(422, "this is no resumption", hint=hint, headers=CLOSE, code="invalid")
         name = request.path_params["name"]
-        ended = await self._store.resume(name, fresh_first=order.fresh_first)
+        by = warrant_of(request, at=self._now(), behalf=order.by, reason=order.reason)
+        ended = await self._store.resume(name, fresh_first=order.fresh_first, warrant=by)
         self._on_flow()
         log("flow.resumed", webhook=name, by=token_name(request), fresh_first=order.fresh_first)
         return _json({"paused": None if ended is None else ended.to_json()})
 
     async def compact(self, request: Request) -> Response:
         """Cancel what later states of the same access requests supersede."""
-        await Body(request).discard()
+        content = await content_of(Body(request), max_bytes=FLOW_MAX_BYTES)
+        if isinstance(content, Response):
+            return content
+        try:
+            order = CompactBody.read(content)
+        except ValidationError:
+            hint = "send {by, reason}, each a text, or nothing"
+            return problem_response(422, "this is no compaction", hint=hint, headers=CLOSE, code="invalid")
         name = request.path_params["name"]
-        cancelled = await self._store.compact(name)
+        by = warrant_of(request, at=self._now(), behalf=order.by, reason=order.reason)
+        cancelled = await self._store.compact(name, warrant=by)
         self._on_flow()
         log("flow.compacted", webhook=name, by=token_name(request), cancelled=cancelled)
         return _json({"cancelled": cancelled})

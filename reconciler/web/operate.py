@@ -24,9 +24,9 @@ from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.store.base import Store
 from reconciler.store.operate import Portion
-from reconciler.store.wire import dumps
+from reconciler.store.wire import dumps, line
 from reconciler.store.wire_operate import ORDER_MAX_BYTES, EventReplayBody, OperateBody, portion_json
-from reconciler.web.content import CLOSE, content_of, token_name
+from reconciler.web.content import CLOSE, content_of, token_name, warrant_of
 
 MENDED_MAX_BYTES: Final = 4 * REQUEST_MAX_BYTES  # as JSON text, or in base 64
 FAULTS_MAX: Final = 3  # of a body, told at once
@@ -79,7 +79,9 @@ class OperateApi:
             fact = "`key` is missing" if not order.key else f"`action` must be `{action.value}` here"
             return problem_response(422, fact, code="invalid")
         how = order.intervention(given_at=self._now(), by=token_name(request))
-        portion = await self._store.intervene(order.where.selection(), how, terms=order.terms(), at=order.at)
+        by = warrant_of(request, at=how.given_at, behalf=order.by, reason=order.reason)
+        where, terms = order.where.selection(), order.terms()
+        portion = await self._store.intervene(where, how, terms=terms, at=order.at, warrant=by)
         if portion.done:
             self._on_operate()
         log("delivery.intervened", action=action.value, done=portion.done, by=how.given_by, why=how.reason, key=how.key)
@@ -95,7 +97,8 @@ class OperateApi:
         except ValidationError as exc:
             return _invalid(exc, hint="send {id}, and where it was mended {raw} or {raw_base64}")
         try:
-            replayed = await self._replayer.replay(order.id, order.mended)
+            by = warrant_of(request, at=self._now(), behalf=order.by, reason=order.reason)
+            replayed = await self._replayer.replay(order.id, order.mended, by)
         except ReplayError as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid")
         log("event.replayed", event_id=order.id, by=token_name(request), **replayed.answer.counts())
@@ -109,7 +112,11 @@ class OperateApi:
         name, given_id = request.path_params["name"], request.query_params.get("id")
         try:
             fallback_id = check_id(given_id) or f"trg_{uuid.uuid4().hex}"
-            fired = await fire(self._store, self._live, name, content, fallback_id=fallback_id, now=self._now)
+            said = {key: line(request.query_params.get(key, "")) for key in ("behalf", "reason")}
+            by = warrant_of(request, at=self._now(), **said)
+            fired = await fire(
+                self._store, self._live, name, content, fallback_id=fallback_id, now=self._now, warrant=by
+            )
         except (TriggerError, BadIdError) as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid")
         self._on_operate()

@@ -20,10 +20,18 @@ from reconciler.observe.log import log
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.store.base import RevisionStore
-from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, HoldOrder, dumps, live_webhook_json, state_head
+from reconciler.store.wire import (
+    CHANGE_SET_MAX_BYTES,
+    CHANGE_SET_TYPE,
+    HoldOrder,
+    dumps,
+    line,
+    live_webhook_json,
+    state_head,
+)
 from reconciler.web.api import BadQueryError
 from reconciler.web.change_set import ChangeSetError, Slices, read_change_set
-from reconciler.web.content import CLOSE, content_of, token_name, too_large
+from reconciler.web.content import CLOSE, content_of, token_name, too_large, warrant_of
 
 PIECE_BYTES: Final = 64 * 1024  # of a state, sent at a time
 PUBLISHING_MAX: Final = 2  # change sets held at once: each may be CHANGE_SET_MAX_BYTES, and several times that parsed
@@ -93,7 +101,8 @@ class StateApi:
     async def _publish(self, request: Request, content: bytes, began: float) -> Response:
         try:
             change_set = await read_change_set(content, applied_at=self._now(), token=token_name(request))
-            revision = await self._store.publish(change_set)
+            by = warrant_of(request, at=self._now(), behalf=change_set.applied_by, reason=change_set.reason)
+            revision = await self._store.publish(change_set, warrant=by)
         except ChangeSetError as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid", problems=exc.problems)
         except StalePlanError as exc:
@@ -141,7 +150,8 @@ class StateApi:
             hint = "send {owner, held_by, reason}, each a text"
             return problem_response(422, "this is no hold", hint=hint, headers=CLOSE, code="invalid")
         hold = order.hold(held_at=self._now(), held_by=token_name(request))
-        await self._store.set_hold(hold.owner, hold)
+        by = warrant_of(request, at=hold.held_at, behalf=order.held_by, reason=order.reason)
+        await self._store.set_hold(hold.owner, hold, warrant=by)
         log("apply.held", owner=hold.owner, by=hold.held_by)
         return _document(hold.to_json(), status=201)
 
@@ -150,7 +160,8 @@ class StateApi:
         owner = request.query_params.get("owner")
         if owner is None:
             raise BadQueryError("`owner` is missing")
-        await self._store.set_hold(owner, None)
+        said = {key: line(request.query_params.get(key, "")) for key in ("behalf", "reason")}
+        await self._store.set_hold(owner, None, warrant=warrant_of(request, at=self._now(), **said))
         log("apply.released", owner=owner, by=token_name(request))
         return Response(status_code=204)
 

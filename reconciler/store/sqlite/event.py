@@ -1,13 +1,16 @@
 """The verbs of EventStore on a connection: facts received, stored with their fan-out in one transaction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import apsw
 
 from reconciler.errors import NotInStoreError
+from reconciler.models.audit import Deed
 from reconciler.models.event import EventId
 from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError, StoredEvent
+from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import array, pack, row, rows, run, value
 from reconciler.store.sqlite.lane import refresh
 from reconciler.store.sqlite.text import LAST_CHARACTER, storable, storable_or_none
@@ -66,7 +69,9 @@ FROM events e
 """
 
 
-def accept(db: apsw.Connection, events: Sequence[NewEvent], revision: int) -> tuple[EventStatus, ...]:
+def accept(
+    db: apsw.Connection, events: Sequence[NewEvent], revision: int, deed: Deed | None = None
+) -> tuple[EventStatus, ...]:
     """Store new events with their deliveries; one status an item. Raises RevisionMovedError."""
     live, commit = row(
         db, "SELECT live_revision, (SELECT git_commit FROM revisions WHERE number = live_revision) FROM store"
@@ -77,6 +82,9 @@ def accept(db: apsw.Connection, events: Sequence[NewEvent], revision: int) -> tu
     if new:
         _insert(db, new, revision, commit)
     _mend(db, events, statuses)
+    if deed is not None and (new or any(event.mends is not None for event in events)):
+        told = {status.value: statuses.count(status) for status in dict.fromkeys(statuses)}
+        append(db, replace(deed, details={**deed.details, "events": told}))
     return statuses
 
 

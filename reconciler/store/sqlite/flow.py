@@ -11,10 +11,12 @@ import apsw
 import orjson
 
 from reconciler.errors import NotInStoreError
-from reconciler.models.delivery import Reason
+from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant
+from reconciler.models.delivery import Reason, iso_time
 from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.health import Breaker
 from reconciler.models.webhook import WebhookUid
+from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import array, pack, row, run, value
 from reconciler.store.sqlite.finish import NEXT_HEADS
 from reconciler.store.sqlite.lane import MICROSECONDS, refresh, refresh_paces
@@ -107,7 +109,7 @@ def flow(db: apsw.Connection, name: str) -> Flow:
     )
 
 
-def pause(db: apsw.Connection, name: str, pause: Pause) -> None:
+def pause(db: apsw.Connection, name: str, pause: Pause, warrant: Warrant = UNKNOWN) -> None:
     """Claim nothing of the webhook from now on."""
     uid = _uid(db, name)
     run(db, "INSERT INTO lanes (webhook_uid) VALUES (:uid) ON CONFLICT (webhook_uid) DO NOTHING", uid=uid)
@@ -122,9 +124,11 @@ def pause(db: apsw.Connection, name: str, pause: Pause) -> None:
         until=pause.until,
     )
     refresh(db, [lane])
+    told = {"uid": uid, "paused_by": pause.paused_by, "why": pause.reason, "until": iso_time(pause.until)}
+    append(db, Deed(AuditAction.PAUSE, name, told, warrant), at=pause.paused_at)
 
 
-def resume(db: apsw.Connection, name: str, fresh_first: bool) -> Pause | None:
+def resume(db: apsw.Connection, name: str, fresh_first: bool, warrant: Warrant = UNKNOWN) -> Pause | None:
     """End the webhook's pause; probe an open breaker at once; with `fresh_first` lower the rank of what comes."""
     lane = _lane(db, name)
     if lane == NO_LANE:
@@ -137,7 +141,10 @@ def resume(db: apsw.Connection, name: str, fresh_first: bool) -> Pause | None:
     refresh(db, [lane])
     if pace is not None:
         refresh_paces(db, [pace])
-    return _pause(found)
+    ended = _pause(found)
+    was = None if ended is None else ended.to_json()
+    append(db, Deed(AuditAction.RESUME, name, {"was": was, "fresh_first": fresh_first}, warrant))
+    return ended
 
 
 # Backlogs -----------------------------------------------------------------------------------------------------------
@@ -184,12 +191,14 @@ def walk(db: apsw.Connection, name: str, walk: Walk) -> None:
     walk.before = before or 0
 
 
-def supersede(db: apsw.Connection, seqs: Sequence[int]) -> int:
+def supersede(db: apsw.Connection, name: str, seqs: Sequence[int], warrant: Warrant = UNKNOWN) -> int:
     """Cancel those of these deliveries that are still pending; returns how many."""
     found = array(db, _STILL_PENDING, seqs=pack(list(seqs)))
     run(db, _CANCEL, seqs=pack([seq for seq, _, _ in found]), reason=Reason.SUPERSEDED.value)
     run(db, NEXT_HEADS, seqs=pack([seq for seq, _, is_head in found if is_head]))
     refresh(db, {lane for _, lane, _ in found})
+    if found:
+        append(db, Deed(AuditAction.COMPACT, name, {"cancelled": len(found)}, warrant))
     return len(found)
 
 

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import apsw
 
+from reconciler.models.audit import AuditAction, Deed, Warrant
 from reconciler.models.flow import ITSELF
 from reconciler.models.health import Breaker, Health, after_attempt, faults_after, pause_reason
 from reconciler.store.base import Finished
-from reconciler.store.sqlite.connection import array, pack, run
+from reconciler.store.sqlite.audit import append
+from reconciler.store.sqlite.connection import array, pack, row, run
 from reconciler.store.sqlite.lane import refresh_paces
 from reconciler.store.sqlite.text import storable
 
@@ -35,6 +37,12 @@ UPDATE lanes SET faults = f.value ->> 1 FROM jsonb_each(:faults) f WHERE lanes.i
 _PAUSE: Final = """
 UPDATE lanes SET paused_at = p.value ->> 1, paused_by = :by, pause_reason = p.value ->> 2
 FROM jsonb_each(:pauses) p WHERE lanes.id = p.value ->> 0 AND paused_at IS NULL
+"""
+
+_NAME: Final = """
+SELECT webhook_uid, coalesce((SELECT name FROM webhook_versions WHERE uid = l.webhook_uid ORDER BY revision DESC
+    LIMIT 1), l.webhook_uid)
+FROM lanes l WHERE id = :lane
 """
 
 
@@ -81,3 +89,7 @@ def _tell_lanes(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]])
         run(db, _SET_FAULTS, faults=pack(moved))
     if pauses:
         run(db, _PAUSE, by=ITSELF, pauses=pack([[lane_id, *pause] for lane_id, pause in pauses.items()]))
+        for lane_id, (paused_at, reason) in pauses.items():
+            uid, name = row(db, _NAME, lane=lane_id) or ("", "")
+            deed = Deed(AuditAction.PAUSE, name, {"uid": uid}, Warrant(ITSELF, reason=reason))
+            append(db, deed, at=paused_at)

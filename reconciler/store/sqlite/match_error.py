@@ -1,15 +1,18 @@
 """The verbs of MatchErrorStore on a connection. `event.accept` writes an event's match errors with the event."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import apsw
 
 from reconciler.errors import NotInStoreError
+from reconciler.models.audit import Deed
 from reconciler.models.event import EventId
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import RevisionMovedError
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
+from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import array, pack, row, rows, run, value
 from reconciler.store.sqlite.event import insert_deliveries
 from reconciler.store.sqlite.text import storable
@@ -62,7 +65,7 @@ def counts(db: apsw.Connection) -> Mapping[WebhookUid, int]:
     return {WebhookUid(uid): number for uid, number in array(db, _COUNTS)}
 
 
-def settle(db: apsw.Connection, settled: Sequence[Settled], revision: int, now: int) -> int:
+def settle(db: apsw.Connection, settled: Sequence[Settled], revision: int, now: int, deed: Deed | None = None) -> int:
     """Write what judging again has told; how many deliveries were made. Raises RevisionMovedError."""
     live, commit = row(
         db, "SELECT live_revision, (SELECT git_commit FROM revisions WHERE number = live_revision) FROM store"
@@ -83,7 +86,10 @@ def settle(db: apsw.Connection, settled: Sequence[Settled], revision: int, now: 
     known = value(db, _KNOWN_DELIVERIES, new=pack(new))
     if new:
         insert_deliveries(db, new, revision, commit)
-    return len(new) - int(known)
+    deliveries = len(new) - int(known)
+    if deed is not None:
+        append(db, replace(deed, details={**deed.details, "judged": len(settled), "deliveries": deliveries}), at=now)
+    return deliveries
 
 
 def _number(match_error_id: str) -> int:

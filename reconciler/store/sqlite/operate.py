@@ -4,15 +4,17 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
 import apsw
 
 from reconciler.errors import NotInStoreError
+from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant
 from reconciler.models.delivery import Action, DeliveryId, Intervention, Reason, State, replay_id
 from reconciler.store.operate import FIRST_IDS, PORTION_ROWS, Portion, Selection, Terms, Verdict
+from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import array, pack, run, value
 from reconciler.store.sqlite.finish import NEXT_HEADS
 from reconciler.store.sqlite.lane import refresh
@@ -151,7 +153,14 @@ def survey(db: apsw.Connection, where: Selection, action: Action, terms: Terms, 
     return _portion(rows, lanes, _verdicts(rows, lanes, action, terms), picked.following)
 
 
-def intervene(db: apsw.Connection, where: Selection, picked: Picked, how: Intervention, terms: Terms) -> Portion:
+def intervene(
+    db: apsw.Connection,
+    where: Selection,
+    picked: Picked,
+    how: Intervention,
+    terms: Terms,
+    warrant: Warrant = UNKNOWN,
+) -> Portion:
     """Replay or cancel what of a portion can be; what has left the selected states meanwhile is none."""
     found, lanes = _rows(db, picked.seqs, key=how.key)
     rows = [row for row in found if not where.states or row.state in where.states]
@@ -165,7 +174,31 @@ def intervene(db: apsw.Connection, where: Selection, picked: Picked, how: Interv
             case Action.CANCEL:
                 _cancel(db, touched, how)
         refresh(db, {row.lane_id for row in touched})
-    return _portion(rows, lanes, verdicts, picked.following)
+    portion = _portion(rows, lanes, verdicts, picked.following)
+    if touched:
+        append(db, _deed(portion, how, terms, warrant), at=how.given_at)
+    return portion
+
+
+def _deed(portion: Portion, how: Intervention, terms: Terms, warrant: Warrant) -> Deed:
+    """What the audit log tells of a portion; `delivery_interventions` has each of its deliveries under the key."""
+    done = {
+        name: sum(number for verdict, number in of.items() if verdict.is_done) for name, of in portion.counts.items()
+    }
+    webhooks = {name: number for name, number in done.items() if number}
+    return Deed(
+        AuditAction(how.action.value),
+        next(iter(webhooks)) if len(webhooks) == 1 else "",
+        {
+            "key": how.key,
+            "given_by": how.given_by,
+            "done": portion.done,
+            "webhooks": webhooks,
+            "first": list(portion.first),
+            "new_id": terms.is_new_id,
+        },
+        replace(warrant, reason=warrant.reason or how.reason),
+    )
 
 
 def _place(db: apsw.Connection, at: str | None) -> tuple[int, int]:

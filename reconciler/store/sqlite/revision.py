@@ -6,6 +6,7 @@ invisible and harmless. The flip writes small rows only, so a serving daemon har
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -14,11 +15,13 @@ import orjson
 from pydantic import ValidationError
 
 from reconciler.errors import NotInStoreError, RefusedError, StalePlanError, StoreError
-from reconciler.models.delivery import Reason
+from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant, canonical
+from reconciler.models.delivery import Reason, iso_time
 from reconciler.models.revision import NOBODY, ChangeSet, Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Policy, Webhook, WebhookName, WebhookUid
 from reconciler.store.base import Page
+from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
 from reconciler.store.sqlite.flow import doom
 from reconciler.store.sqlite.text import dump, load, storable, storable_or_none
@@ -170,11 +173,14 @@ def holds(db: apsw.Connection) -> tuple[Hold, ...]:
     return tuple(Hold(*found) for found in rows(db, "SELECT owner, held_at, held_by, reason FROM holds ORDER BY owner"))
 
 
-def set_hold(db: apsw.Connection, owner: str, hold: Hold | None) -> None:
+def set_hold(db: apsw.Connection, owner: str, hold: Hold | None, warrant: Warrant = UNKNOWN) -> None:
     """Refuse the owner's applies, or release them."""
     if hold is None:
-        run(db, "DELETE FROM holds WHERE owner = :owner", owner=storable(owner))
+        released = value(db, "DELETE FROM holds WHERE owner = :owner RETURNING held_at", owner=storable(owner))
+        if released is not None:
+            append(db, Deed(AuditAction.RELEASE, owner, {"held_at": iso_time(released)}, warrant))
         return
+    append(db, Deed(AuditAction.HOLD, owner, {"held_by": hold.held_by, "why": hold.reason}, warrant), at=hold.held_at)
     run(
         db,
         "INSERT OR REPLACE INTO holds (owner, held_at, held_by, reason) VALUES (:owner, :held_at, :held_by, :reason)",
@@ -256,7 +262,7 @@ def stage_changes(db: apsw.Connection, plan_id: str, portion: list[tuple[int, st
     )
 
 
-def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -> Revision:
+def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str], warrant: Warrant = UNKNOWN) -> Revision:
     """Compare the base and set the new revision. `documents` are the SHA-256 of the upserts' documents, which have
     been staged, as the changes have. Raises StalePlanError, and StoreError for two webhooks of one name."""
     made = Revision(
@@ -284,7 +290,7 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -
         (*columns, *counts, *origin, change_set.plan_id),
     )
     if change_set.hold is not None:
-        set_hold(db, change_set.owner, change_set.hold)
+        set_hold(db, change_set.owner, change_set.hold, warrant)
     _write_versions(db, change_set, made.number, documents)
     _write_released(db, change_set.released, made.number)
     if change_set.policy is not None:
@@ -294,7 +300,29 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str]) -
     doom(db, change_set.deletes, Reason.WEBHOOK_DELETED)
     inactive = [live.uid for live in change_set.upserts if not live.webhook.is_active]
     doom(db, inactive, Reason.WEBHOOK_INACTIVE)
+    append(db, _deed(change_set, made, warrant), at=made.applied_at)
     return made
+
+
+def _deed(change_set: ChangeSet, made: Revision, warrant: Warrant) -> Deed:
+    """What the audit log tells of a revision: its origin and counts, and the SHA-256 of what it wrote."""
+    written = {
+        "upserts": sorted([live.uid, live.webhook.name, live.digest] for live in change_set.upserts),
+        "deletes": sorted(change_set.deletes),
+        "released": sorted(change_set.released),
+        "policy": None if change_set.policy is None else change_set.policy.model_dump(mode="json"),
+    }
+    facts = {key: value for key, value in made.to_json().items() if key not in ("applied_at", "reason", "owner")}
+    return Deed(
+        AuditAction.APPLY if made.restores is None else AuditAction.ROLLBACK,
+        made.owner,
+        {**facts, "plan_id": change_set.plan_id, "written_sha256": _sha256(canonical(written))},
+        replace(warrant, reason=warrant.reason or made.reason),
+    )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _write_versions(db: apsw.Connection, change_set: ChangeSet, number: int, documents: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Final, Self
 import apsw
 
 from reconciler.errors import StoreError
+from reconciler.models.audit import UNKNOWN, AuditEntry, AuditHead, AuditRow, Deed, Warrant
 from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
 from reconciler.models.flow import Backlog, Flow, Halt, Pause
@@ -21,6 +22,7 @@ from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.operate import Portion, Selection, Terms
 from reconciler.store.retention import Load, Pruned
 from reconciler.store.sqlite import (
+    audit,
     claim,
     delivery,
     event,
@@ -87,7 +89,7 @@ class SqliteStore:
     async def live_state(self, number: int | None = None) -> LiveState:
         return await self._read(lambda db: revision.live_state(db, number))
 
-    async def publish(self, change_set: ChangeSet) -> Revision:
+    async def publish(self, change_set: ChangeSet, *, warrant: Warrant = UNKNOWN) -> Revision:
         await self._read(lambda db: revision.check_base(db, change_set))  # a stale plan need not be staged
         documents: list[str] = []
         for portion in revision.document_portions(change_set.upserts):
@@ -95,7 +97,7 @@ class SqliteStore:
             await self._write(partial(revision.stage_documents, portion=portion))
         for changes in revision.change_portions(change_set.changes):
             await self._write(partial(revision.stage_changes, plan_id=change_set.plan_id, portion=changes))
-        published = await self._write(lambda db: revision.flip(db, change_set, documents))
+        published = await self._write(lambda db: revision.flip(db, change_set, documents, warrant))
         with contextlib.suppress(StoreError):  # it is live, whatever comes now; a daemon goes on where this ends
             while await self.sweep():
                 pass
@@ -113,13 +115,15 @@ class SqliteStore:
     async def holds(self) -> tuple[Hold, ...]:
         return await self._read(revision.holds)
 
-    async def set_hold(self, owner: str, hold: Hold | None) -> None:
-        await self._write(lambda db: revision.set_hold(db, owner, hold))
+    async def set_hold(self, owner: str, hold: Hold | None, *, warrant: Warrant = UNKNOWN) -> None:
+        await self._write(lambda db: revision.set_hold(db, owner, hold, warrant))
 
     # Events
 
-    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
-        return await self._write(lambda db: event.accept(db, events, revision))
+    async def accept(
+        self, events: Sequence[NewEvent], *, revision: int, deed: Deed | None = None
+    ) -> tuple[EventStatus, ...]:
+        return await self._write(lambda db: event.accept(db, events, revision, deed))
 
     async def events(self, page: Page = NEWEST, *, status: EventStatus | None = None) -> tuple[StoredEvent, ...]:
         return await self._read(lambda db: event.events(db, page, status))
@@ -138,8 +142,8 @@ class SqliteStore:
     async def match_error_counts(self) -> Mapping[WebhookUid, int]:
         return await self._read(match_error.counts)
 
-    async def settle(self, settled: Sequence[Settled], *, revision: int, now: int) -> int:
-        return await self._write(lambda db: match_error.settle(db, settled, revision, now))
+    async def settle(self, settled: Sequence[Settled], *, revision: int, now: int, deed: Deed | None = None) -> int:
+        return await self._write(lambda db: match_error.settle(db, settled, revision, now, deed))
 
     # Deliveries
 
@@ -202,12 +206,18 @@ class SqliteStore:
         return await self._read(lambda db: operate.survey(db, where, action, terms, at))
 
     async def intervene(
-        self, where: Selection, how: Intervention, *, terms: Terms = AT_ONCE, at: str | None = None
+        self,
+        where: Selection,
+        how: Intervention,
+        *,
+        terms: Terms = AT_ONCE,
+        at: str | None = None,
+        warrant: Warrant = UNKNOWN,
     ) -> Portion:
         while await self.sweep():  # a row that a revision has cancelled says so before anything is judged by it
             pass
         picked = await self._read(lambda db: operate.pick(db, where, at))
-        return await self._write(lambda db: operate.intervene(db, where, picked, how, terms))
+        return await self._write(lambda db: operate.intervene(db, where, picked, how, terms, warrant))
 
     # Flow
 
@@ -217,21 +227,21 @@ class SqliteStore:
     async def flow(self, name: str) -> Flow:
         return await self._read(lambda db: flow.flow(db, name))
 
-    async def pause(self, name: str, pause: Pause) -> None:
-        await self._write(lambda db: flow.pause(db, name, pause))
+    async def pause(self, name: str, pause: Pause, *, warrant: Warrant = UNKNOWN) -> None:
+        await self._write(lambda db: flow.pause(db, name, pause, warrant))
 
-    async def resume(self, name: str, *, fresh_first: bool = False) -> Pause | None:
-        return await self._write(lambda db: flow.resume(db, name, fresh_first))
+    async def resume(self, name: str, *, fresh_first: bool = False, warrant: Warrant = UNKNOWN) -> Pause | None:
+        return await self._write(lambda db: flow.resume(db, name, fresh_first, warrant))
 
     async def backlog(self, name: str) -> Backlog:
         return (await self._walk(name)).backlog
 
-    async def compact(self, name: str) -> int:
+    async def compact(self, name: str, *, warrant: Warrant = UNKNOWN) -> int:
         superseded = (await self._walk(name)).superseded
         cancelled = 0
         for start in range(0, len(superseded), CANCEL_ROWS):
             portion = superseded[start : start + CANCEL_ROWS]
-            cancelled += await self._write(partial(flow.supersede, seqs=portion))
+            cancelled += await self._write(partial(flow.supersede, name=name, seqs=portion, warrant=warrant))
         return cancelled
 
     async def _walk(self, name: str) -> Walk:
@@ -239,6 +249,20 @@ class SqliteStore:
         while not walk.is_over:
             await self._read(lambda db: flow.walk(db, name, walk))
         return walk
+
+    # Audit
+
+    async def audit(self, *, limit: int = 50, before: int | None = None) -> tuple[AuditEntry, ...]:
+        return await self._read(lambda db: audit.entries(db, limit, before))
+
+    async def audit_rows(self, *, after: int, limit: int) -> tuple[AuditRow, ...]:
+        return await self._read(lambda db: audit.kept(db, after, limit))
+
+    async def audit_head(self) -> AuditHead:
+        return await self._read(audit.head)
+
+    async def record(self, deed: Deed) -> None:
+        await self._write(lambda db: audit.append(db, deed))
 
     # Retention
 
