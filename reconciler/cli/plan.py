@@ -171,7 +171,7 @@ async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapp
         return _applied(made, None, output_format, options)
     if not auto_approve and not await is_approved(made, output_format, options):
         return EXIT_FAILED
-    verification = await _verify(made, output_format, options)
+    verification = await _verify(url, made, output_format, options)
     if not _is_verified(verification):
         return _unverified(made, verification, output_format, options)
     by = _provenance(options, _commit(options))
@@ -186,7 +186,7 @@ async def _apply_saved(url: str, file: Path, output_format: str, options: Mappin
     if not made.refusals:
         if output_format == "text":
             view.out(summary_text(made))  # it was reviewed when it was made; `show --plan` shows it again
-        verification = await _verify(made, output_format, options)
+        verification = await _verify(url, made, output_format, options)
         if not _is_verified(verification):
             return _unverified(made, verification, output_format, options)
         by = _provenance(options, options["commit"] or saved.commit)
@@ -201,13 +201,17 @@ async def _apply_saved(url: str, file: Path, output_format: str, options: Mappin
     return _applied(made, revision, output_format, options, verification)
 
 
-async def _verify(made: Plan, output_format: str, options: Mapping[str, Any]) -> "tuple[Verification, ...]":
+async def _verify(url: str, made: Plan, output_format: str, options: Mapping[str, Any]) -> "tuple[Verification, ...]":
     """`--verify`: the tests of what the plan changes, told as text. Without it there are none."""
     if not options["verifies"]:
         return ()
+    from reconciler.cli.provenance import warrant
+    from reconciler.cli.record import record_tests
     from reconciler.cli.verify import out_verification, verify_plan
 
     verification = await verify_plan(made, options)
+    tests = [(item.webhook, item.report) for item in verification]
+    await record_tests(url, tests, warrant(options["applied_by"]), verifies=True)
     if output_format == "text" and verification:
         out_verification(verification)
     return verification

@@ -18,6 +18,7 @@ from reconciler.cli.option import (
     store_option,
     store_url,
     var_options,
+    warrant_options,
 )
 from reconciler.cli.pause import pause, resume
 from reconciler.cli.state import reading
@@ -134,6 +135,7 @@ def render(
 @click.option(
     "--event", "event_file", metavar="FILE", help="Send this event instead of a mock one; - is standard input."
 )
+@warrant_options
 @click.argument("name", metavar="NAME")
 @paths_argument
 @click.pass_context
@@ -142,8 +144,9 @@ def test(
 ) -> int:
     """Send one test event through webhook NAME, the live one or with PATH the one about to be saved.
 
-    The same code as in production sends it, once; nothing is stored. The request carries `x-reconciler-test: 1` and a
-    request id that begins with `test-`. Prints the invocation data and, on failure, what to check.
+    The same code as in production sends it, once; nothing is stored but an entry in the audit log. The request carries
+    `x-reconciler-test: 1` and a request id that begins with `test-`. Prints the invocation data and, on failure, what
+    to check.
     """
     from reconciler.dispatch.sample import as_test_event, sample_event
 
@@ -152,7 +155,7 @@ def test(
         payload = sample_event(webhook.spec.triggers[0], now_seconds=time.time())
     else:
         payload = as_test_event(read_event(event_file).payload)
-    report = asyncio.run(_probe(webhook, payload, options))
+    report = asyncio.run(_probe(store_url(ctx), webhook, payload, options))
     if output_format == "json":
         view.out_json(report.to_json())
     else:
@@ -240,7 +243,9 @@ def _no_such(name: str, names: list[str], kind: str) -> ReconcilerError:
     return ReconcilerError(f"no webhook of this name is {kind}: {name}", hint=hint)
 
 
-async def _probe(webhook: Webhook, payload: dict[str, Any], options: Mapping[str, Any]) -> Any:
+async def _probe(url: str, webhook: Webhook, payload: dict[str, Any], options: Mapping[str, Any]) -> Any:
+    from reconciler.cli.provenance import warrant
+    from reconciler.cli.record import record_tests
     from reconciler.dispatch.probe import probe
     from reconciler.egress.deliver import Deliverer
     from reconciler.egress.secrets import SecretResolver
@@ -248,7 +253,10 @@ async def _probe(webhook: Webhook, payload: dict[str, Any], options: Mapping[str
     settings = egress_settings(options)
     resolver = SecretResolver.load(settings.secrets_file)
     async with Deliverer(settings, masker=resolver.masker) as deliverer:
-        return await probe(webhook, payload, deliverer=deliverer, resolver=resolver, now=round(time.time() * 1000))
+        now = round(time.time() * 1000)
+        report = await probe(webhook, payload, deliverer=deliverer, resolver=resolver, now=now)
+    await record_tests(url, [(webhook, report)], warrant(options["given_by"], options["reason"]))
+    return report
 
 
 async def _live_state(url: str) -> LiveState:

@@ -126,11 +126,19 @@ class AuditEntry:
         except (ValueError, KeyError, TypeError, RecursionError):
             return cls(row.number, None, "", "", UNREADABLE, "", "", {}, "", row.digest)
 
+    @property
+    def time(self) -> str | None:
+        """When it was done, as RFC 3339; None where somebody has written a time that no calendar has."""
+        try:
+            return iso_time(self.at)
+        except (ValueError, OverflowError, OSError):
+            return None
+
     def to_json(self) -> dict[str, Any]:
         """The shape of `audit list --format json` and of the API."""
         return {
             "number": self.number,
-            "at": _time(self.at),
+            "at": self.time,
             "principal": self.principal,
             "behalf": self.behalf,
             "action": self.action,
@@ -247,10 +255,3 @@ class Chain:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _time(at: int | None) -> str | None:
-    try:
-        return iso_time(at)
-    except (ValueError, OverflowError, OSError):  # somebody has written a time that no calendar has
-        return None

@@ -4,9 +4,12 @@ Whatever changes a store for a person (`publish`, `set_hold`, `pause`, `resume`,
 and `settle` where they are told a deed) writes its entry itself. Nothing changes or deletes one, retention neither.
 """
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Final, Protocol
 
-from reconciler.models.audit import AuditEntry, AuditHead, AuditRow, Deed
+from reconciler.models.audit import AuditEntry, AuditHead, AuditRow, Chain, Deed
+
+WALK_ROWS: Final = 1_000  # read at once
 
 
 class AuditLog(Protocol):
@@ -27,3 +30,18 @@ class AuditLog(Protocol):
     async def record(self, deed: Deed) -> None:
         """Append the entry of a deed that changes nothing else in the store: a test that was sent."""
         ...
+
+
+async def walked(store: AuditLog, *, start: int = 1, expected: Iterable[str] = ()) -> Chain:
+    """The log verified from the entry `start` to its end; `expected` are digests of entries, noted elsewhere. What is
+    appended meanwhile is verified too."""
+    chain = Chain(lineage=(await store.audit_head()).lineage, start=start, expected=expected)
+    while True:
+        rows = await store.audit_rows(after=chain.number, limit=WALK_ROWS)
+        for row in rows:
+            chain.add(row)
+        head = await store.audit_head()
+        if not rows or head.number == chain.number:  # else there are more, or some were appended after they were read
+            break
+    chain.end(head)
+    return chain

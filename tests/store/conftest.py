@@ -19,6 +19,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 THROUGH_DAEMON = (
+    "test_store_audit",
     "test_store_event",
     "test_store_flow",
     "test_store_match_error",
