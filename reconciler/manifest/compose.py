@@ -53,12 +53,15 @@ class _Bounded(_Quick):
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:
         self.depth += 1
         if self.depth > DEPTH_MAX:
-            mark = getattr(current_node, "start_mark", None)
-            message = f"nested deeper than {DEPTH_MAX} levels"
-            raise LimitError("yaml.depth", message, mark, "no manifest needs so many levels")
+            raise _too_deep(getattr(current_node, "start_mark", None))
 
     def ascend_resolver(self) -> None:
         self.depth -= 1
+
+
+def _too_deep(mark: Any) -> LimitError:
+    message = f"nested deeper than {DEPTH_MAX} levels"
+    return LimitError("yaml.depth", message, mark, "no manifest needs so many levels")
 
 
 def compose(text: str) -> Iterator[Node]:
@@ -99,6 +102,9 @@ def _compose(text: str, kind: type[_Quick]) -> Iterator[Node]:
                 _check_aliases(node)
             if node.tag is not PLAIN or node.value != "":
                 yield node
+    except yaml.MarkedYAMLError as exc:
+        # a newer libyaml (with PyYAML 6.0.4) has a bound of its own, and its scanner looks ahead further than we go down
+        raise (_too_deep(exc.problem_mark) if exc.problem == "exceeded maximum nesting depth" else exc) from None
     finally:
         composer.dispose()
 
