@@ -8,8 +8,11 @@ iana-ipv6-special-registry) and adds the clouds' metadata services.
 
 import re
 import unicodedata
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Iterator, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+
+Range = IPv4Network | IPv6Network
 
 HOST_MAX: Final = 253  # RFC 1035, section 2.3.4: 255 octets on the wire
 LABEL_MAX: Final = 63
@@ -88,6 +91,9 @@ _EMBEDDED: Final = tuple(
     )
 )
 
+# The interface identifier of an IPv6 address whose last 32 bits are the IPv4 end of a tunnel, under whatever prefix.
+_ISATAP: Final = frozenset((0x00005EFE, 0x02005EFE))  # RFC 5214, section 6.1
+
 _LOCAL_NAMES: Final = ("localhost", "localhost.localdomain")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
@@ -117,18 +123,32 @@ def judge_host(host: str) -> str | None:
     return _judge_name(name, labels, shown)
 
 
-def judge_address(ip: str) -> str | None:
+def judge_address(ip: str, *, allowed: Sequence[Range] = ()) -> str | None:
     """What forbids an address that a name resolved to ("private address (RFC 1918)"), or None where it may be dialled.
 
-    An IPv6 address that stands for an IPv4 address is judged by that one; a zone (`%eth0`) never passes.
+    An IPv6 address that stands for an IPv4 address is judged by that one; a zone (`%eth0`) never passes. What lies in
+    one of the operator's `allowed` ranges passes, a metadata service only where a range is that very address.
     """
     try:
         address: IPv4Address | IPv6Address = IPv6Address(ip) if ":" in ip else IPv4Address(ip)
     except AddressValueError:
         return "not an IP address"
-    if isinstance(address, IPv4Address):
-        return _judge_ipv4(address)
-    return "address with a zone" if address.scope_id is not None else _judge_ipv6(address)
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return "address with a zone"
+    reason = _judge_ipv4(address) if isinstance(address, IPv4Address) else _judge_ipv6(address)
+    return None if reason and _is_allowed(address, allowed) else reason
+
+
+def read_range(text: str) -> Range:
+    """An operator's range, `10.1.0.0/16` or one address. Raises ValueError with the fact where it is none, or is wider
+    than what the table refuses: nothing else needs to be allowed, and a slip must not open everything."""
+    try:
+        found = ip_network(text)
+    except ValueError:
+        raise ValueError(f"not an address or a range like 10.1.0.0/16: {_shown(text)}") from None
+    if not _is_special(found):
+        raise ValueError(f"not inside one of the ranges that are refused: {found}")
+    return found
 
 
 def is_loopback(host: str) -> bool:
@@ -202,21 +222,43 @@ def _judge_ipv4(address: IPv4Address) -> str | None:
 def _judge_ipv6(address: IPv6Address) -> str | None:
     if address in _METADATA:
         return f"metadata service ({_METADATA[address]})"
-    # ::, ::1 are in ::/96 but stand for themselves.
-    if int(address) > 1:
-        for network, shifts, name in _EMBEDDED:
-            if address in network:
-                return _judge_embedded(int(address), shifts, name)
+    for name, embedded in _embedded_in(address):
+        if reason := _judge_ipv4(embedded):
+            return f"{name} {reason}"
+    if any(address in network for network, *_ in _EMBEDDED) and int(address) > 1:
+        return None
     for network, reason in _IPV6:
         if address in network:
             return reason
     return None if address in _GLOBAL_UNICAST else "address outside global unicast (RFC 4291)"
 
 
-def _judge_embedded(number: int, shifts: tuple[tuple[int, bool], ...], name: str) -> str | None:
-    for shift, is_inverted in shifts:
-        bits = (number >> shift) & 0xFFFFFFFF
-        reason = _judge_ipv4(IPv4Address(bits ^ 0xFFFFFFFF if is_inverted else bits))
-        if reason:
-            return f"{name} {reason}"
-    return None
+def _embedded_in(address: IPv6Address) -> Iterator[tuple[str, IPv4Address]]:
+    """The IPv4 addresses that an IPv6 address stands for, with how; :: and ::1 stand for themselves."""
+    number = int(address)
+    if number <= 1:
+        return
+    for network, shifts, name in _EMBEDDED:
+        if address in network:
+            for shift, is_inverted in shifts:
+                bits = (number >> shift) & 0xFFFFFFFF
+                yield name, IPv4Address(bits ^ 0xFFFFFFFF if is_inverted else bits)
+            return
+    if (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        yield "ISATAP", IPv4Address(number & 0xFFFFFFFF)
+
+
+def _is_allowed(address: IPv4Address | IPv6Address, allowed: Sequence[Range]) -> bool:
+    stands_for = {address, *(item for _, item in _embedded_in(address))} if address.version == 6 else {address}
+    is_metadata = not stands_for.isdisjoint(_METADATA)
+    return any(address in item and (item.num_addresses == 1 or not is_metadata) for item in allowed)
+
+
+def _is_special(found: Range) -> bool:
+    """Whether a range lies wholly inside what the table refuses."""
+    if found.num_addresses == 1:
+        return judge_address(str(found.network_address)) is not None
+    if isinstance(found, IPv4Network):
+        return any(found.subnet_of(network) for network, _ in _IPV4)
+    networks = [network for network, _ in _IPV6] + [network for network, *_ in _EMBEDDED]
+    return any(found.subnet_of(network) for network in networks) or not found.overlaps(_GLOBAL_UNICAST)

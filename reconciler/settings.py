@@ -1,9 +1,11 @@
 """The operator's settings as values: read by `cli` only, passed inward as arguments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import OptionError
 
@@ -28,6 +30,18 @@ class ConnectTo:
         return f"{self.host}:{self.port}:{self.address}:{self.target_port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy of the operator's, which is asked for tunnels by CONNECT. `credentials` are never shown."""
+
+    host: str
+    port: int
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
 class TransportKind(StrEnum):
     """What sends requests: `docs/transport.md` tells where the two differ."""
 
@@ -43,6 +57,15 @@ class EgressSettings:
     ca_file: Path | None = None
     connect_to: tuple[ConnectTo, ...] = ()
     transport: TransportKind = TransportKind.FAST
+    allow_ranges: tuple[IPv4Network | IPv6Network, ...] = ()  # of refused addresses, those that may be dialled
+    only_hosts: tuple[str, ...] = ()  # exact names or `*.example.com`; empty: every host
+    proxy: Proxy | None = None
+
+    def may_reach(self, host: str) -> bool:
+        """Whether the operator lets a host (lower case, no trailing dot) be reached at all."""
+        if not self.only_hosts:
+            return True
+        return any(host.endswith(item[1:]) if item.startswith("*.") else host == item for item in self.only_hosts)
 
 
 def parse_connect_to(text: str) -> ConnectTo:
@@ -59,6 +82,34 @@ def parse_connect_to(text: str) -> ConnectTo:
     if not parsed.host or not parsed.address or not (0 < parsed.port < 65536 and 0 < parsed.target_port < 65536):
         raise OptionError(f"`--connect-to` cannot be read: {text}", hint=hint)
     return parsed
+
+
+def parse_proxy(text: str) -> Proxy:
+    """`http://[USER:PASSWORD@]HOST:PORT`. Raises OptionError, whose text never holds the password."""
+    hint = "write http://HOST:PORT; credentials belong into RECONCILER_PROXY, as http://USER:PASSWORD@HOST:PORT"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise OptionError("`--proxy` cannot be read", hint=hint) from None
+    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    if parts.scheme != "http" or not parts.hostname or not port or not is_bare or not text.isprintable():
+        raise OptionError("`--proxy` cannot be read", hint=hint)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if parts.username is not None and (":" in user or not f"{user}{password}".isprintable()):
+        raise OptionError("`--proxy` cannot be read: a user name with a colon, or control characters", hint=hint)
+    return Proxy(parts.hostname, port, (user, password) if parts.username is not None else None)
+
+
+def parse_only_host(text: str) -> str:
+    """A host name or `*.example.com`, in lower case without a trailing dot. Raises OptionError."""
+    item = text.lower().removesuffix(".")
+    name = item.removeprefix("*.")
+    labels = name.split(".")
+    if not name.isascii() or len(labels) < 2 or not all(label.replace("-", "a").isalnum() for label in labels):
+        hint = "write a host name like hooks.example.com, or *.example.com for the names under a domain"
+        raise OptionError(f"`--only-host` cannot be read: {text[:100]}", hint=hint)
+    return item
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from reconciler.settings import DEFAULT_STORE, EgressSettings, TransportKind, parse_connect_to
+from reconciler.cli.network_option import given_hosts, given_proxy, given_ranges, given_targets, network_options
+from reconciler.settings import DEFAULT_STORE, EgressSettings, TransportKind
 
 if TYPE_CHECKING:
     from reconciler.manifest.cache import Cache
@@ -98,20 +99,8 @@ def secrets_option(command: Command) -> Command:
 
 
 def egress_options(command: Command) -> Command:
-    """`--secrets`, `--ca` and `--connect-to`: the operator's say over outgoing connections."""
-    return secrets_option(ca_option(connect_to_option(command)))
-
-
-def connect_to_option(command: Command) -> Command:
-    """`--connect-to HOST:PORT:ADDRESS:PORT`: where a receiver is dialled instead."""
-    return click.option(
-        "--connect-to",
-        multiple=True,
-        metavar="HOST:PORT:ADDRESS:PORT",
-        envvar="RECONCILER_CONNECT_TO",
-        show_envvar=True,
-        help="Dial ADDRESS:PORT for HOST:PORT, as curl does; TLS still checks HOST. Repeatable.",
-    )(command)
+    """`--secrets`, `--ca` and those of `network_option`: the operator's say over outgoing connections."""
+    return secrets_option(ca_option(network_options(command)))
 
 
 def warrant_options(command: Command) -> Command:
@@ -151,12 +140,14 @@ def ca_option(command: Command) -> Command:
 def egress_settings(options: Mapping[str, Any]) -> EgressSettings:
     """The value of `egress_options`, and of `transport_option` where a command has it.
 
-    Several `--connect-to` in the variable are separated by spaces.
+    Of what may be given several times, the variable holds several separated by spaces.
     """
-    connect_to = [item for value in options["connect_to"] for item in value.split()]
     return EgressSettings(
         secrets_file=Path(options["secrets_file"]) if options["secrets_file"] else None,
         ca_file=Path(options["ca_file"]) if options["ca_file"] else None,
-        connect_to=tuple(parse_connect_to(item) for item in connect_to),
+        connect_to=given_targets(options),
         transport=TransportKind(options.get("transport") or TransportKind.FAST),
+        allow_ranges=given_ranges(options),
+        only_hosts=given_hosts(options),
+        proxy=given_proxy(options),
     )

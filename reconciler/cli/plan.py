@@ -19,14 +19,8 @@ from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read
 from reconciler.cli import view
 from reconciler.cli.approval import says_yes
 from reconciler.cli.impact import impact_options, measured_plan_of
-from reconciler.cli.option import (
-    ca_option,
-    chosen_paths,
-    connect_to_option,
-    format_option,
-    paths_argument,
-    store_url,
-)
+from reconciler.cli.network_option import NAMES, network_options
+from reconciler.cli.option import ca_option, chosen_paths, format_option, paths_argument, store_url
 from reconciler.cli.plan_option import (
     check_view,
     json_into_option,
@@ -124,7 +118,7 @@ def plan(
     help="First send each changed, active webhook a test event; apply only if all of them succeed.",
 )
 @ca_option
-@connect_to_option
+@network_options
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
 @click.option("--as", "applied_by", metavar="WHO", help="Who applies.  [default: the pipeline's actor, or user@host]")
 @paths_argument
@@ -139,8 +133,9 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
     does, no faster than its rate limit; if one fails, nothing is applied.
     """
     check_view(output_format, options)
-    if not options["verifies"] and ctx.get_parameter_source("connect_to") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--connect-to goes with --verify.", ctx)
+    for name in () if options["verifies"] else NAMES:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --verify.", ctx)
     if plan_file is not None:
         _refuse_settled(ctx)
         return asyncio.run(_apply_saved(store_url(ctx), Path(plan_file), output_format, options))

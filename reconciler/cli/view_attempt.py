@@ -184,5 +184,6 @@ def _connection(result: Mapping[str, Any]) -> dict[str, str]:
         "address": result.get("address") or "",
         "TLS": result.get("tls") or "",
         "connect to": result.get("connect_to") or "",
+        "proxy": result.get("proxy") or "",
         "retry after": f"{retry_after:g} s" if retry_after is not None else "",
     }

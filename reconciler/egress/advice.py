@@ -16,11 +16,13 @@ _OF_FAULT: Final = {
     ),
     Fault.REFUSED_ADDRESS: (
         "the name resolves to an address that webhooks must not reach (private, loopback, metadata service …)",
-        "if a receiver inside your network is meant, the operator names it with `--connect-to HOST:443:ADDRESS:PORT`",
+        "if a receiver inside your network is meant, the operator names it with `--connect-to HOST:443:ADDRESS:PORT`, "
+        "or its addresses with `--allow-range RANGE`",
+        "does the operator's `--only-host`, where there is one, name the host?",
     ),
     Fault.CONNECT: (
         "does the receiver listen on port 443 at the address shown?",
-        "does a firewall or a proxy rule stop the machine that sends? Proxies from the environment are not used",
+        "does a firewall or a proxy rule stop the machine that sends? A proxy is used only by `--proxy`",
     ),
     Fault.CONNECT_TIMEOUT: (
         "does a firewall drop connections from the machine that sends to the address shown?",

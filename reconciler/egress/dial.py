@@ -1,7 +1,8 @@
 """From a name to a verified connection: resolve, judge every address, dial only a judged one, check the certificate.
 
 Called by both transports for each new connection, so that a name that changes its address is judged again.
-Nothing here can turn verification off; only the operator's `--connect-to` exempts a target from judgement.
+Nothing here can turn verification off; only the operator exempts what he names from judgement: a `--connect-to`, an
+`--allow-range`, a `--proxy`, which resolves names in our place.
 """
 
 import asyncio
@@ -18,9 +19,10 @@ import httpx
 
 from reconciler.address import judge_address, judge_host
 from reconciler.egress.exchange import Exchange, Phase
+from reconciler.egress.proxy import open_tunnel
 from reconciler.egress.resolve import Resolve, SystemResolver
 from reconciler.errors import ReconcilerError
-from reconciler.settings import ConnectTo, EgressSettings
+from reconciler.settings import EgressSettings, Proxy
 
 RESOLVE_TIMEOUT_SECONDS: Final = 5.0  # one try of the usual resolver; its own default is two or more
 CONNECT_TIMEOUT_SECONDS: Final = 5.0  # TCP over all addresses of a name; the handshake has the same again
@@ -58,6 +60,7 @@ class Dialer:
         Raises RefusedAddressError, ResolveError, httpx.ConnectError, httpx.ConnectTimeout (also past the exchange's own
         deadlines) or TlsError.
         """
+        self._settings = settings
         ends_at = exchange.earliest_end(exchange.connect_seconds)
         try:
             async with asyncio.timeout_at(ends_at):
@@ -72,29 +75,46 @@ class Dialer:
         target = self._targets.get((host, port))
         exchange.phase = Phase.RESOLVE
         exchange.connect_to = str(target) if target else None
-        addresses = await (self._addresses_of_target(target) if target else self._judged_addresses(host, port))
+        exchange.proxy = str(proxy) if proxy else None
+        self._judge_name(host, is_judged=target is None)
+        # Three cases: the operator's target, his proxy, or the name's own judged addresses.
+        if target:
+            addresses, dialled_port = await self._addresses_of(target.address, target.target_port), target.target_port
+        elif proxy:
+            addresses, dialled_port = await self._addresses_of(proxy.host, proxy.port), proxy.port
+        else:
+            addresses, dialled_port = await self._judged_addresses(host, port), port
         exchange.resolved_ms = exchange.mark()
         exchange.phase = Phase.CONNECT
-        sock = await _connect_any(addresses, target.target_port if target else port, exchange)
+        sock = await _connect_any(addresses, dialled_port, exchange)
+        if proxy:
+            await _tunnel(sock, proxy, host, port)
         exchange.connected_ms = exchange.mark()
         exchange.phase = Phase.HANDSHAKE
         return await self._secure(sock, host, exchange, make)
 
-    async def _judged_addresses(self, host: str, port: int) -> Sequence[str]:
-        if reason := judge_host(host):
+    def _judge_name(self, host: str, *, is_judged: bool) -> None:
+        """Raise RefusedAddressError for a name that nobody is to reach, or that the operator does not let us reach."""
+        if is_judged and (reason := judge_host(host)):
+        proxy = None if target else self._settings.proxy
             raise RefusedAddressError(reason)
         addresses = await self._look_up(host, port)
         for address in addresses:
-            if reason := judge_address(address):
+            if reason := judge_address(address, allowed=self._settings.allow_ranges):
                 raise RefusedAddressError(f"{host} resolves to {address[:100]}: {reason}")
         return addresses
 
-    async def _addresses_of_target(self, target: ConnectTo) -> Sequence[str]:
+    async def _addresses_of(self, host: str, port: int) -> Sequence[str]:
+        """Those of what the operator named, a name or an address; not judged."""
         try:
-            return [str(ip_address(target.address))]
+            return [str(ip_address(host))]
         except ValueError:
-            return await self._look_up(target.address, target.target_port)
+            return await self._look_up(host, port)
 
+        if not self._settings.may_reach(host):
+            raise RefusedAddressError(f"the operator's --only-host does not name the host: {host[:100]}")
+
+    async def _judged_addresses(self, host: str, port: int) -> Sequence[str]:
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
@@ -195,3 +215,20 @@ def _alternate(addresses: Sequence[str]) -> list[str]:
     second = [item for item in addresses if item not in first]
     pairs = itertools.zip_longest(first, second)
     return [item for pair in pairs for item in pair if item is not None]
+async def _tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+    """Have the proxy connect the socket to the receiver. Raises httpx.ConnectError and httpx.ConnectTimeout, with the
+    socket closed."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await open_tunnel(sock, proxy, host, port)
+    except TimeoutError:
+        sock.close()
+        raise httpx.ConnectTimeout(f"no answer from the proxy {proxy}") from None
+    except OSError as exc:
+        sock.close()
+        raise httpx.ConnectError(f"no tunnel through the proxy {proxy}: {describe_os_error(exc)}") from exc
+    except BaseException:
+        sock.close()
+        raise
+
+

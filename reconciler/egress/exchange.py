@@ -47,6 +47,7 @@ class Exchange:
     connected_ms: float | None = None
     secured_ms: float | None = None
     first_byte_ms: float | None = None
+    proxy: str | None = None
 
     def mark(self) -> float:
         """Milliseconds since the start."""

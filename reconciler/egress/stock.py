@@ -81,7 +81,7 @@ class _Link:
         self.born_at = asyncio.get_running_loop().time()
         self._stream = stream
         made_for = stream.exchange
-        self._seen = (made_for.address, made_for.connect_to, made_for.tls)
+        self._seen = (made_for.address, made_for.connect_to, made_for.proxy, made_for.tls)
 
     @property
     def exchange(self) -> Exchange:
@@ -93,7 +93,7 @@ class _Link:
         self._stream.exchange = exchange
         exchange.is_reused = True
         exchange.phase = Phase.EXCHANGE
-        exchange.address, exchange.connect_to, exchange.tls = self._seen
+        exchange.address, exchange.connect_to, exchange.proxy, exchange.tls = self._seen
 
     def is_ended(self) -> bool:
         """Whether the other side has closed, as far as the loop has seen."""

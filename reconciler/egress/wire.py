@@ -54,13 +54,13 @@ class Connection(asyncio.Protocol):
         self._timer_at = _NEVER
         self._rest = 0
         self._on_rest: Callable[[], None] | None = None
-        self._seen: tuple[str | None, str | None, str | None] = (None, None, None)
+        self._seen: tuple[str | None, str | None, str | None, str | None] = (None, None, None, None)
         self.born_at = loop.time()
         self.reader = ResponseReader()
 
     def made_for(self, exchange: Exchange) -> None:
-        """Remember address, target and TLS of the exchange for which the connection was made."""
-        self._seen = (exchange.address, exchange.connect_to, exchange.tls)
+        """Remember address, target, proxy and TLS of the exchange for which the connection was made."""
+        self._seen = (exchange.address, exchange.connect_to, exchange.proxy, exchange.tls)
 
     # What the pool asks
 
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         """Go over to another exchange, which reuses this connection."""
         exchange.is_reused = True
         exchange.phase = Phase.EXCHANGE
-        exchange.address, exchange.connect_to, exchange.tls = self._seen
+        exchange.address, exchange.connect_to, exchange.proxy, exchange.tls = self._seen
 
     def is_ended(self) -> bool:
         """Whether the other side has closed, as far as the loop has seen."""

@@ -163,6 +163,9 @@ class AttemptResult:
     connect_to: str | None = None  # the operator's --connect-to that was used
 
     def to_json(self) -> dict[str, Any]:
+    proxy: str | None = None  # the operator's --proxy that was used; `address` is then the proxy's
+    is_attempt: bool = True
+    checks: tuple[str, ...] = ()  # what a person should look at, where `fault` alone does not tell
         """The invocation data of `deliveries show`, `test` and the page."""
         return {
             "outcome": self.outcome.value if self.outcome else None,
@@ -178,6 +181,7 @@ class AttemptResult:
             "connect_to": self.connect_to,
         }
 
+            "proxy": self.proxy,
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
