@@ -115,6 +115,7 @@ class Deliverer:
             address=exchange.address,
             tls=exchange.tls,
             connect_to=exchange.connect_to,
+            proxy=exchange.proxy,
         )
 
     def shown(self, prepared: Prepared) -> SentRequest:
@@ -174,7 +175,6 @@ def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
     return httpx.Request(prepared.method, url, headers=headers, stream=stream, extensions={"exchange": exchange})
 
 
-            proxy=exchange.proxy,
 @lru_cache(maxsize=1024)
 def _parse_url(text: str) -> tuple[httpx.URL, bytes]:
     """The URL and what Host says. Raises httpx.InvalidURL. A webhook's URL comes with each of its deliveries."""

@@ -48,6 +48,7 @@ class Dialer:
     """Opens connections to names. `resolve` replaces the system's resolver; what it answers is judged all the same."""
 
     def __init__(self, settings: EgressSettings, *, resolve: Resolve | None = None) -> None:
+        self._settings = settings
         self._context = make_context(settings.ca_file)
         self._targets = {(item.host, item.port): item for item in settings.connect_to}
         self._resolve = resolve or SystemResolver()
@@ -60,7 +61,6 @@ class Dialer:
         Raises RefusedAddressError, ResolveError, httpx.ConnectError, httpx.ConnectTimeout (also past the exchange's own
         deadlines) or TlsError.
         """
-        self._settings = settings
         ends_at = exchange.earliest_end(exchange.connect_seconds)
         try:
             async with asyncio.timeout_at(ends_at):
@@ -73,6 +73,7 @@ class Dialer:
         self, host: str, port: int, exchange: Exchange, make: Callable[[], P]
     ) -> tuple[asyncio.Transport, P]:
         target = self._targets.get((host, port))
+        proxy = None if target else self._settings.proxy
         exchange.phase = Phase.RESOLVE
         exchange.connect_to = str(target) if target else None
         exchange.proxy = str(proxy) if proxy else None
@@ -96,8 +97,11 @@ class Dialer:
     def _judge_name(self, host: str, *, is_judged: bool) -> None:
         """Raise RefusedAddressError for a name that nobody is to reach, or that the operator does not let us reach."""
         if is_judged and (reason := judge_host(host)):
-        proxy = None if target else self._settings.proxy
             raise RefusedAddressError(reason)
+        if not self._settings.may_reach(host):
+            raise RefusedAddressError(f"the operator's --only-host does not name the host: {host[:100]}")
+
+    async def _judged_addresses(self, host: str, port: int) -> Sequence[str]:
         addresses = await self._look_up(host, port)
         for address in addresses:
             if reason := judge_address(address, allowed=self._settings.allow_ranges):
@@ -111,10 +115,6 @@ class Dialer:
         except ValueError:
             return await self._look_up(host, port)
 
-        if not self._settings.may_reach(host):
-            raise RefusedAddressError(f"the operator's --only-host does not name the host: {host[:100]}")
-
-    async def _judged_addresses(self, host: str, port: int) -> Sequence[str]:
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
@@ -197,6 +197,23 @@ async def _connect_any(addresses: Sequence[str], port: int, exchange: Exchange) 
     raise failure
 
 
+async def _tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+    """Have the proxy connect the socket to the receiver. Raises httpx.ConnectError and httpx.ConnectTimeout, with the
+    socket closed."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+            await open_tunnel(sock, proxy, host, port)
+    except TimeoutError:
+        sock.close()
+        raise httpx.ConnectTimeout(f"no answer from the proxy {proxy}") from None
+    except OSError as exc:
+        sock.close()
+        raise httpx.ConnectError(f"no tunnel through the proxy {proxy}: {describe_os_error(exc)}") from exc
+    except BaseException:
+        sock.close()
+        raise
+
+
 async def _connect(address: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -215,20 +232,3 @@ def _alternate(addresses: Sequence[str]) -> list[str]:
     second = [item for item in addresses if item not in first]
     pairs = itertools.zip_longest(first, second)
     return [item for pair in pairs for item in pair if item is not None]
-async def _tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
-    """Have the proxy connect the socket to the receiver. Raises httpx.ConnectError and httpx.ConnectTimeout, with the
-    socket closed."""
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            await open_tunnel(sock, proxy, host, port)
-    except TimeoutError:
-        sock.close()
-        raise httpx.ConnectTimeout(f"no answer from the proxy {proxy}") from None
-    except OSError as exc:
-        sock.close()
-        raise httpx.ConnectError(f"no tunnel through the proxy {proxy}: {describe_os_error(exc)}") from exc
-    except BaseException:
-        sock.close()
-        raise
-
-

@@ -42,12 +42,12 @@ class Exchange:
     was_closed: bool = False  # the receiver ended the connection
     address: str | None = None
     connect_to: str | None = None
+    proxy: str | None = None
     tls: str | None = None
     resolved_ms: float | None = None
     connected_ms: float | None = None
     secured_ms: float | None = None
     first_byte_ms: float | None = None
-    proxy: str | None = None
 
     def mark(self) -> float:
         """Milliseconds since the start."""

@@ -161,11 +161,11 @@ class AttemptResult:
     address: str | None = None  # the IP address and port that were dialled
     tls: str | None = None  # protocol version and cipher
     connect_to: str | None = None  # the operator's --connect-to that was used
-
-    def to_json(self) -> dict[str, Any]:
     proxy: str | None = None  # the operator's --proxy that was used; `address` is then the proxy's
     is_attempt: bool = True
     checks: tuple[str, ...] = ()  # what a person should look at, where `fault` alone does not tell
+
+    def to_json(self) -> dict[str, Any]:
         """The invocation data of `deliveries show`, `test` and the page."""
         return {
             "outcome": self.outcome.value if self.outcome else None,
@@ -179,9 +179,9 @@ class AttemptResult:
             "address": self.address,
             "tls": self.tls,
             "connect_to": self.connect_to,
+            "proxy": self.proxy,
         }
 
-            "proxy": self.proxy,
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
