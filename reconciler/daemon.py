@@ -19,6 +19,7 @@ from typing import Final
 import uvicorn
 
 from reconciler.address import is_loopback
+from reconciler.dispatch.doctor import Doctor
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.retention import Pruner
@@ -131,6 +132,7 @@ class Daemon:
             status=lambda: {"in_flight": worker.in_flight, "intake_full": room.why_full},
             listen=url,
             security=door.security,
+            doctor=Doctor(self._store, settings=self._settings.egress, resolver=resolver, now=now_ms),
             on_publish=worker.refresh_soon,
             on_operate=worker.wake,
         )

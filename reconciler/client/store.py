@@ -13,6 +13,7 @@ from reconciler import VERSION
 from reconciler.client.connection import DaemonAddress, DaemonError, problem_of, refusal
 from reconciler.models.audit import UNKNOWN, AuditEntry, AuditHead, AuditRow, Deed, Warrant
 from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
+from reconciler.models.diagnosis import Diagnosis, diagnosis_of
 from reconciler.models.event import EventId
 from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 PUBLISH_SECONDS: Final = 600.0  # ten thousand webhooks are judged and stored in some; a loaded daemon may need more
 STEER_SECONDS: Final = 600.0  # to cancel a million deliveries, a thousand at a time
+DOCTOR_SECONDS: Final = 180.0  # it reads a large store for a while, and dials every receiver
 PAGE_MAX: Final = 1000  # the most that the API lists at once
 EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB
 NEWEST: Final = Page()
@@ -260,6 +262,12 @@ class RemoteStore:
         response = await self._send("POST", path, body=TestBody.of(deed), headers=JSON_TYPE)
         if not response.is_success:
             raise refusal(response)
+
+    async def doctor(self, *, dials: bool) -> Diagnosis:
+        """What the daemon finds wrong, as `dispatch.doctor` does."""
+        query = {"connect": "yes" if dials else "no"}
+        response = await self._send("GET", "/v1/doctor", query=query, seconds=DOCTOR_SECONDS)
+        return self._read(response, diagnosis_of)
 
     async def _steer(self, name: str, verb: str, *, body: bytes) -> "httpx.Response":
         """A change of one webhook's flow. Raises what a refusal means."""

@@ -18,17 +18,20 @@ from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from reconciler.dispatch.doctor import Doctor
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.replay import Replayer
 from reconciler.errors import NotInStoreError, StoreError
 from reconciler.observe.log import log
+from reconciler.settings import EgressSettings
 from reconciler.source.http import HttpLimits, HttpSource
 from reconciler.source.problem import problem_response
 from reconciler.store.base import Store
 from reconciler.web.access import Access
 from reconciler.web.api import Api, BadQueryError
 from reconciler.web.audit import AuditApi
+from reconciler.web.doctor import DoctorApi
 from reconciler.web.flow import FlowApi
 from reconciler.web.guard import Guard
 from reconciler.web.operate import OperateApi
@@ -61,12 +64,13 @@ def build_app(
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     limits: HttpLimits | None = None,
     security: Security = Security(),
+    doctor: Doctor | None = None,
     on_publish: Callable[[], None] = lambda: None,
     on_operate: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """The application. `status` gives the daemon's own numbers for /readyz, `listen` is its base URL, `now` gives
-    milliseconds since the epoch; `on_publish` is called when a revision was set through the API, `on_operate` when an
-    operator has made something due."""
+    milliseconds since the epoch; `doctor` looks with the daemon's secrets; `on_publish` is called when a revision was
+    set through the API, `on_operate` when an operator has made something due."""
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
     pages = Pages(store=store, live=live, now=now)
     replayer = Replayer(store, live, intake, now=now)
@@ -77,6 +81,7 @@ def build_app(
         *OperateApi(store=store, live=live, replayer=replayer, now=now, on_operate=on_operate).routes(),
         *FlowApi(store=store, now=now, on_flow=on_operate).routes(),
         *AuditApi(store=store, now=now).routes(),
+        *DoctorApi(doctor or Doctor(store, settings=EgressSettings(), resolver=None, now=now)).routes(),
         *health.routes(),
         *pages.routes(),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),

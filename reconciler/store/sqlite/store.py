@@ -18,6 +18,7 @@ from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
+from reconciler.store.examine import Examination
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.operate import Portion, Selection, Terms
 from reconciler.store.retention import Load, Pruned
@@ -26,6 +27,7 @@ from reconciler.store.sqlite import (
     claim,
     delivery,
     event,
+    examine,
     finish,
     flow,
     lane,
@@ -263,6 +265,17 @@ class SqliteStore:
 
     async def record(self, deed: Deed) -> None:
         await self._write(lambda db: audit.append(db, deed))
+
+    # Health
+
+    async def examine(self, *, now: int, is_full: bool = False) -> Examination:
+        def examined() -> Examination:
+            try:
+                return examine.examine(self._path, now, is_full)
+            except apsw.Error as exc:
+                raise store_error(exc, self._path) from exc
+
+        return await asyncio.to_thread(examined)
 
     # Retention
 

@@ -1,0 +1,169 @@
+"""What is wrong with a store, what is live in it and what it sends to; each trouble with the way to mend it.
+
+Called by the command line on a store file, serving or not, and by the daemon's API. Only looks: reads the store, reads
+secrets without keeping them, and shakes hands with receivers by TLS, once a host, without a request.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from reconciler.dispatch import diagnose
+from reconciler.dispatch.diagnose import Scene
+from reconciler.egress.dial import Dialer
+from reconciler.egress.inspect import Inspection, inspect_hosts
+from reconciler.egress.secrets import SecretResolver
+from reconciler.errors import SecretError, Severity, StoreError
+from reconciler.models.delivery import State
+from reconciler.models.diagnosis import Check, Diagnosis, Finding
+from reconciler.models.revision import LiveWebhook
+from reconciler.models.webhook import Webhook, host_of
+from reconciler.request.sign import signers_of
+from reconciler.settings import EgressSettings
+from reconciler.store.audit import walked
+from reconciler.store.base import Store
+from reconciler.store.examine import Examination
+
+HOSTS_MAX: Final = 500  # shaken hands with; more could not be in the time for all
+FLOWS_MAX: Final = 100  # backlogs told, the largest first
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How thoroughly to look: `dials` receivers; `is_full` reads every page of the store."""
+
+    dials: bool = True
+    is_full: bool = False
+
+
+class Doctor:
+    """Looks at one store. `resolver` None: whose secrets are bound where is the word of the daemon that serves the
+    store, if one does. `now` gives milliseconds since the epoch."""
+
+    def __init__(
+        self, store: Store, *, settings: EgressSettings, resolver: SecretResolver | None, now: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._resolver = resolver
+        self._now = now
+
+    async def diagnose(self, how: How = How()) -> Diagnosis:
+        """Every check. What of the store cannot be read is a finding, and so is what hangs on it."""
+        try:
+            examined = await self._store.examine(now=self._now(), is_full=how.is_full)
+            scene = await self._scene(examined)
+        except StoreError as exc:
+            return unreadable(exc)
+        checks: list[Check] = [
+            diagnose.store(scene),
+            diagnose.files(scene),
+            diagnose.daemon(scene),
+            diagnose.queue(scene),
+            diagnose.backlog(scene),
+            diagnose.halts(scene),
+            diagnose.events(scene),
+            diagnose.configuration(scene),
+            diagnose.secrets(
+                scene,
+                await asyncio.to_thread(self._held, scene),
+                is_told=self._is_told(scene),
+                problems=problems_of(self._resolver),
+            ),
+        ]
+        if how.dials:
+            checks.append(await self._receivers(scene))
+        checks.append(diagnose.clock(scene))
+        checks.append(await _guarded("audit", self._audit))
+        return Diagnosis(tuple(checks))
+
+    async def _scene(self, examined: Examination) -> Scene:
+        store = self._store
+        state, counts = await store.live_state(), await store.counts()
+
+        def pending(live: LiveWebhook) -> int:
+            return counts.get(live.uid, {}).get(State.PENDING, 0)
+
+        largest = sorted(state.webhooks, key=pending, reverse=True)[:FLOWS_MAX]
+        waiting = [live for live in largest if pending(live)]
+        flows = {live.uid: (await store.flow(live.webhook.name)).expected(live.webhook) for live in waiting}
+        now = self._now()
+        return Scene(
+            now=now,
+            examined=examined,
+            state=state,
+            counts=counts,
+            flows=flows,
+            halts={uid: halt.at(now) for uid, halt in (await store.halts()).items()},
+            holds=await store.holds(),
+            match_errors=await store.match_error_counts(),
+        )
+
+    def _is_told(self, scene: Scene) -> bool:
+        """Whether the serving daemon's word on secrets counts, since nobody has given us a binding file."""
+        return self._resolver is None and scene.examined.holder is not None
+
+    def _held(self, scene: Scene) -> dict[str, str]:
+        """Of active webhooks, by name, those that cannot be sent to for want of a secret or a key, and why."""
+        if self._is_told(scene):
+            notes = scene.examined.lanes
+            told = ((live.webhook, notes.get(live.uid)) for live in scene.state.webhooks if live.webhook.is_active)
+            return {webhook.name: note for webhook, note in told if note and not webhook.ineffective}
+        resolver = self._resolver or SecretResolver.load(None)
+        active = (live.webhook for live in scene.state.webhooks if live.webhook.is_active)
+        found = ((webhook.name, _why_unresolved(webhook, resolver, now=scene.now)) for webhook in active)
+        return {name: why for name, why in found if why is not None}
+
+    async def _receivers(self, scene: Scene) -> Check:
+        hosts = list(hosts_of(scene.state.webhooks))
+        inspected: tuple[Inspection, ...] = await inspect_hosts(Dialer(self._settings), hosts[:HOSTS_MAX])
+        return diagnose.receivers(scene, hosts, inspected)
+
+    async def _audit(self) -> Check:
+        return diagnose.audit(await walked(self._store))
+
+
+def hosts_of(lives: Iterable[LiveWebhook]) -> dict[str, None]:
+    """The hosts that active webhooks send to, those of access tokens among them, in order."""
+    hosts: dict[str, None] = {}
+    for live in lives:
+        spec = live.webhook.spec
+        if live.webhook.is_active:
+            hosts[live.webhook.host] = None
+            if spec.auth is not None and spec.auth.oauth2 is not None:
+                hosts[host_of(spec.auth.oauth2.token_url)] = None
+    return hosts
+
+
+def unreadable(exc: StoreError) -> Diagnosis:
+    """All that can be told of a store that cannot be read."""
+    finding = Finding(Severity.ERROR, "store.unreadable", exc.message, mend=exc.hint)
+    return Diagnosis((Check("store", "cannot be read", (finding,)),))
+
+
+def _why_unresolved(webhook: Webhook, resolver: SecretResolver, *, now: int) -> str | None:
+    try:
+        secrets = resolver.values(webhook, idle=webhook.idle_secrets(now))
+        if webhook.spec.signing is not None:
+            signers_of(webhook.spec.signing, secrets, now=now)
+    except SecretError as exc:
+        return exc.message
+    return None
+
+
+async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
+    """A check that reads the store at length: what it cannot read is its finding."""
+    try:
+        return await check()
+    except StoreError as exc:
+        finding = Finding(Severity.ERROR, f"{name}.unreadable", exc.message, mend=exc.hint)
+        return Check(name, "cannot be read", (finding,))
+
+
+def problems_of(resolver: SecretResolver | None) -> Sequence[Finding]:
+    """What is to be said of the binding file itself."""
+    warnings = () if resolver is None else resolver.warnings
+    return [
+        Finding(problem.severity, problem.code, problem.message, problem.where, problem.hint) for problem in warnings
+    ]
