@@ -103,7 +103,7 @@ def _compose(text: str, kind: type[_Quick]) -> Iterator[Node]:
             if node.tag is not PLAIN or node.value != "":
                 yield node
     except yaml.MarkedYAMLError as exc:
-        # a newer libyaml (with PyYAML 6.0.4) has a bound of its own, and its scanner looks ahead further than we go down
+        # a newer libyaml (in PyYAML 6.0.4) has a bound of its own, and its scanner looks further ahead than we go down
         raise (_too_deep(exc.problem_mark) if exc.problem == "exceeded maximum nesting depth" else exc) from None
     finally:
         composer.dispose()
