@@ -75,6 +75,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "url.port": "a URL names no port",
         "url.user_info": "a URL holds no user name or password",
         "url.fragment": "a URL has no fragment",
+        "url.length": "a URL is as long as every receiver takes",
         "url.character": "a URL holds only characters of RFC 3986",
         "okta.method": "Okta Workflows takes GET and POST only",
         "okta.invoke": "invoke URLs of Okta Workflows end in /invoke",
@@ -87,6 +88,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "secret.bound_elsewhere": "a secret is sent only to the hosts it is bound to",
         # requests
         "header.name": "header names are tokens (RFC 9110, section 5.6.2)",
+        "header.length": "a header, and all headers together, have a largest size",
         "header.value": "header values are printable ASCII on one line",
         "header.duplicate": "header names differ in more than case",
         "header.reserved": "headers of the connection, and those the daemon sends, cannot be set",

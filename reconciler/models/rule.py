@@ -14,6 +14,8 @@ from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.revision import NOBODY
 from reconciler.models.rule_signing import check_signing
+from reconciler.models.rule_trigger import check_triggers
+from reconciler.models.size import HEADER_MAX, HEADERS_MAX
 from reconciler.models.url import (
     BIND_HINT,
     PLACEHOLDER,
@@ -101,6 +103,10 @@ def _check_headers(headers: Mapping[str, Any]) -> Faults:
             yield Fault("header.duplicate", path, message, "keep one of them", on_key=True)
         if isinstance(value, str):
             yield from _check_header_value(path, name, value)
+    size = sum(len(name) + len(value) for name, value in headers.items() if isinstance(value, str))
+    if size > HEADERS_MAX:
+        message = f"`headers` have {size:,} characters together, more than {HEADERS_MAX:,}"
+        yield Fault("header.length", ("spec", "headers"), message, "send long values in the body")
 
 
 def _check_header_name(path: Path, name: str) -> Faults:
@@ -130,6 +136,9 @@ def _check_header_value(path: Path, name: str, value: str) -> Faults:
         yield Fault("header.value", path, f"`{show(path)}` holds {kind}", hint)
     elif value != value.strip(" \t"):
         yield Fault("header.value", path, f"`{show(path)}` begins or ends with a space", "remove it")
+    if (size := len(name) + len(value)) > HEADER_MAX:
+        message = f"`{show((*path[:-1], name[:80]))}` has {size:,} characters, more than {HEADER_MAX:,}"
+        yield Fault("header.length", path, message, "send long values in the body")
 
 
 def _check_query(query: Mapping[str, Any]) -> Faults:

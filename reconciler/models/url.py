@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 from reconciler.address import judge_host
 from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
+from reconciler.models.size import URL_MAX
 from reconciler.models.webhook import SECRET_REFERENCE, host_of, is_okta_host, secret_names
 
 TOKEN_HEADER: Final = "x-api-client-token"  # Okta's client token, where it is safest
@@ -41,6 +42,9 @@ def check_url(path: Path, url: object) -> Faults:
     if scheme.lower() != "https":
         yield Fault("url.scheme", path, f"{field} must begin with https://: {scheme[:20]}", "only HTTPS is sent to")
     yield from _check_authority(path, authority)
+    if len(url) > URL_MAX:
+        hint = "send long values in the body"
+        yield Fault("url.length", path, f"{field} has {len(url):,} characters, more than {URL_MAX:,}", hint)
     if bad := _BAD_URL_CHARACTER.search(without_references("".join(part or "" for part in rest))):
         hint = "remove it" if bad[0] <= " " else "percent-encode it; a URL is no template"
         yield Fault("url.character", path, f"{field} holds a character that URLs cannot: {bad[0]!a}", hint)

@@ -14,6 +14,8 @@ from reconciler import VERSION, jsontext
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets
+from reconciler.request.authorize import HEADER, authorization
+from reconciler.request.size import check_size
 from reconciler.template import compile_body, is_json_type
 from reconciler.template.output import SURROGATE
 
@@ -61,6 +63,7 @@ def render_request(
         raise TemplateError("a secret in the URL holds what UTF-8 cannot carry") from None
     body = render_body(spec, payload, raw, secrets=secrets) if spec.method.has_body else None
     headers = _headers(declared, spec.content_type if body is not None else None, delivery_id, is_test=is_test)
+    check_size(url, headers, body)
     return Prepared(spec.method.value, url, headers, body)
 
 
