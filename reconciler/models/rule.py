@@ -14,7 +14,6 @@ from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.revision import NOBODY
 from reconciler.models.rule_signing import check_signing
-from reconciler.models.rule_trigger import check_triggers
 from reconciler.models.size import HEADER_MAX, HEADERS_MAX
 from reconciler.models.url import (
     BIND_HINT,

@@ -14,7 +14,6 @@ from reconciler import VERSION, jsontext
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets
-from reconciler.request.authorize import HEADER, authorization
 from reconciler.request.size import check_size
 from reconciler.template import compile_body, is_json_type
 from reconciler.template.output import SURROGATE
