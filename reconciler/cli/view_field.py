@@ -65,17 +65,20 @@ class Side(NamedTuple):
         return "" if self.before is self.after else "~"
 
 
-def side_lines(sides: Iterable[Side], how: PlanView, *, width: int = 0) -> Iterator[Line]:
+def side_lines(sides: Sequence[Side], how: PlanView, *, width: int = 0) -> list[Line]:
     """The attributes of a block, their values aligned, no further left than behind names of `width`."""
-    listed = [Side(side.path, *_masked(side)) for side in sides]
-    width = max([width, *(len(spelt(side.path)) for side in listed)])
-    for side in listed:
-        yield from _side_lines(side, f"{spelt(side.path):<{width}}", how)
+    names = [spelt(side.path) for side in sides]
+    width = max([width, *map(len, names)])
+    lines: list[Line] = []  # no generator: a line of a large plan would pass through six of them
+    for side, name in zip(sides, names, strict=True):
+        lines += _side_lines(_masked(side), name.ljust(width), how)
+    return lines
 
 
-def _masked(side: Side) -> tuple[Any, Any]:
-    before = shown(side.path, side.before)
-    return before, before if side.before is side.after else shown(side.path, side.after)
+def _masked(side: Side) -> Side:
+    path, before, after = side
+    seen = shown(path, before)
+    return Side(path, seen, seen if before is after else shown(path, after))
 
 
 @lru_cache(maxsize=1024)  # nearly every webhook has the same
@@ -89,18 +92,19 @@ def _key(key: str) -> str:
     return key if is_plain else view.visible(jsontext.quote(key))
 
 
-def _side_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
+def _side_lines(side: Side, name: str, how: PlanView) -> Iterable[Line]:
     # 1. a text body, 2. two lists or mapping bodies, 3. a mapping body, 4. old and new, 5. one value
-    if _is_template(side.path) and (isinstance(side.before, str) or isinstance(side.after, str)):
-        yield from _body_lines(side, how)
-    elif side.mark == "~" and _is_container(side.before) and type(side.before) is type(side.after):
-        yield from _compared_lines(name, value_tree(side.before), value_tree(side.after), how)
-    elif side.path == BODY_PATH and _is_container(side.before if side.after is ABSENT else side.after):
-        yield from _whole_lines(side, how)
-    elif side.mark == "~":
-        yield from replaced_lines(name, side.before, side.after, how.room, is_url=side.path in _URL_PATHS)
-    else:
-        yield from _single_lines(side, name, how)
+    path, before, after = side
+    mark = side.mark
+    if _is_template(path) and (isinstance(before, str) or isinstance(after, str)):
+        return _body_lines(side, how)
+    if mark == "~" and _is_container(before) and type(before) is type(after):
+        return _compared_lines(name, value_tree(before), value_tree(after), how)
+    if path == BODY_PATH and _is_container(before if after is ABSENT else after):
+        return _whole_lines(side, how)
+    if mark == "~":
+        return replaced_lines(name, before, after, how.room, is_url=path in _URL_PATHS)
+    return _single_lines(name, before if mark == "-" else after, mark, how)
 
 
 def _is_template(path: Path) -> bool:
@@ -112,42 +116,40 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list | tuple)
 
 
-def _single_lines(side: Side, name: str, how: PlanView) -> Iterator[Line]:
+def _single_lines(name: str, value: Any, mark: str, how: PlanView) -> Iterable[Line]:
     """One value on its line; a list for which a terminal is too narrow, an item a line."""
-    value, end = (side.before, " -> null") if side.mark == "-" else (side.after, "")
+    end = " -> null" if mark == "-" else ""
     room = how.room
-    line = Line(f"{name} = {value_text(value, room)}{end}", indent=_indent(side), mark=side.mark)
-    if not isinstance(value, list) or room.holds(line):
-        yield line
-        return
+    line = Line(f"{name} = {value_text(value, room)}{end}", _indent(mark), mark)
+    if value.__class__ is not list or room.holds(line):
+        return (line,)
     tree = value_tree(value)
     assert isinstance(tree, Node)
-    yield line._replace(text=f"{name} = [")
-    yield from _item_lines(tree, value_text(value, FULL.room), how)
-    yield Line(f"]{end}", indent=FIELD_INDENT + 2)
+    items = _item_lines(tree, value_text(value, FULL.room), how)
+    return (line._replace(text=f"{name} = ["), *items, Line(f"]{end}", indent=FIELD_INDENT + 2))
 
 
-def _indent(side: Side) -> int:
-    return FIELD_INDENT if side.mark else FIELD_INDENT + 2
+def _indent(mark: str) -> int:
+    return FIELD_INDENT if mark else FIELD_INDENT + 2
 
 
 # Bodies and lists -----------------------------------------------------------------------------------------------------
 
 
-def _body_lines(side: Side, how: PlanView) -> Iterator[Line]:
+def _body_lines(side: Side, how: PlanView) -> Iterable[Line]:
     """A body of which one side is text at least: by its keys where both sides are JSON, else by its lines."""
-    if side.mark == "~" and isinstance(side.before, str) and isinstance(side.after, str):
+    mark = side.mark
+    if mark == "~" and isinstance(side.before, str) and isinstance(side.after, str):
         old, new = template_tree(side.before), template_tree(side.after)
         if old is not None and new is not None and old != new and old.brackets == new.brackets:
-            yield from _compared_lines(spelt(side.path), old, new, how)
-            return
-    yield Line(f"{spelt(side.path)} = <<-EOT", indent=_indent(side), mark=side.mark)
+            return _compared_lines(spelt(side.path), old, new, how)
     old_text, new_text = body_text(side.before), body_text(side.after)
-    if side.mark == "~":
-        yield from _rewritten_lines(side, old_text, new_text, how)
-    else:
-        yield from _text_lines(new_text or old_text, how)
-    yield Line("EOT", indent=FIELD_INDENT + 2)
+    inner = _rewritten_lines(side, old_text, new_text, how) if mark == "~" else _text_lines(new_text or old_text, how)
+    return (
+        Line(f"{spelt(side.path)} = <<-EOT", indent=_indent(mark), mark=mark),
+        *inner,
+        Line("EOT", indent=FIELD_INDENT + 2),
+    )
 
 
 def _rewritten_lines(side: Side, old: str, new: str, how: PlanView) -> Iterator[Line]:
@@ -217,7 +219,7 @@ def _lines_of(node: Node) -> Node:
 def _whole_lines(side: Side, how: PlanView) -> Iterator[Line]:
     """A mapping body that comes, goes or stays."""
     body = side.before if side.after is ABSENT else side.after
-    yield Line(f"{spelt(side.path)} = {{", indent=_indent(side), mark=side.mark)
+    yield Line(f"{spelt(side.path)} = {{", indent=_indent(side.mark), mark=side.mark)
     tree = value_tree(body)
     assert isinstance(tree, Node)
     yield from _item_lines(tree, body_text(body), how)

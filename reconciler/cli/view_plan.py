@@ -12,9 +12,9 @@ from reconciler.cli import view
 from reconciler.cli.view_field import NORMAL, PlanView, Side, side_lines
 from reconciler.cli.view_line import Line
 from reconciler.models.revision import NOBODY, Revision
-from reconciler.models.webhook import Policy, Webhook, WebhookName
+from reconciler.models.webhook import Policy, Webhook, WebhookName, host_of
 from reconciler.plan.change import NAME_PATH, Action, Change, Suggestion, Summary
-from reconciler.plan.diff import ABSENT, Path, attributes, default_document, is_told
+from reconciler.plan.diff import ABSENT, Path, attributes, default_attributes, is_told
 from reconciler.plan.guard import owner_text
 from reconciler.plan.plan import Plan
 
@@ -162,21 +162,20 @@ def fate(change: Change) -> str:
             assert_never(never)
 
 
-def change_lines(
-    change: Change, likely: Suggestion | None, how: PlanView, telling: Telling = PLANNED
-) -> Iterator[Line]:
+def change_lines(change: Change, likely: Suggestion | None, how: PlanView, telling: Telling = PLANNED) -> list[Line]:
     """One webhook: its fate, what goes with it, and its block."""
-    yield Line(f"# {view.visible(change.address)} {telling.verb} {fate(change)}", indent=2, is_bold=True)
-    yield from (Line(f"# {note}", indent=2) for note in notes(change, likely, telling))
-    yield from block_lines(change, how)
+    return [
+        Line(f"# {view.visible(change.address)} {telling.verb} {fate(change)}", indent=2, is_bold=True),
+        *(Line(f"# {note}", indent=2) for note in notes(change, likely, telling)),
+        *block_lines(change, how),
+    ]
 
 
-def block_lines(change: Change, how: PlanView) -> Iterator[Line]:
+def block_lines(change: Change, how: PlanView) -> list[Line]:
     """`webhook "NAME" { … }`."""
     mark = mark_of(change)
-    yield Line(f'webhook "{view.visible(change.name)}" {{', indent=2 if mark else 4, mark=mark)
-    yield from _inner_lines(change, how)
-    yield Line("}", indent=4)
+    opening = Line(f'webhook "{view.visible(change.name)}" {{', indent=2 if mark else 4, mark=mark)
+    return [opening, *_inner_lines(change, how), Line("}", indent=4)]
 
 
 def notes(change: Change, likely: Suggestion | None, telling: Telling = PLANNED) -> Iterator[str]:
@@ -189,7 +188,7 @@ def notes(change: Change, likely: Suggestion | None, telling: Telling = PLANNED)
         yield f"(because {view.visible(change.address)} {telling.why_gone})"
     if change.cancels:
         yield f"cancels {change.cancels} pending deliver{'y' if change.cancels == 1 else 'ies'}"
-    if change.after is not None and change.is_protected_after and change.after.protect is None:
+    if change.after is not None and change.was_protected and change.after.protect is None:
         yield "stays protected until `protect: false` is applied"
     if likely is not None and change.action is Action.CREATE:
         yield (
@@ -198,19 +197,19 @@ def notes(change: Change, likely: Suggestion | None, telling: Telling = PLANNED)
         )
 
 
-def _inner_lines(change: Change, how: PlanView) -> Iterator[Line]:
+def _inner_lines(change: Change, how: PlanView) -> list[Line]:
     """What the block holds: the fields of a change, or what is worth knowing of a webhook that comes or goes."""
     owners = list(_owner_sides(change))
     if change.action is Action.FORGET:
-        yield from side_lines(owners, how)
-        return
+        return side_lines(owners, how)
     if change.before is not None and change.after is not None:
         sides, hidden, kind = *_changed_sides(change, change.before.webhook, how), "unchanged"
     else:
         sides, hidden, kind = *_whole_sides(change, how), "default"
-    yield from side_lines([*owners, *sides], how)
+    lines = side_lines([*owners, *sides], how)
     if hidden and how.counts_hidden:
-        yield Line(f"# ({hidden} {kind} attribute{'s' if hidden != 1 else ''} hidden)", indent=8)
+        lines.append(Line(f"# ({hidden} {kind} attribute{'s' if hidden != 1 else ''} hidden)", indent=8))
+    return lines
 
 
 def _owner_sides(change: Change) -> Iterator[Side]:
@@ -233,8 +232,9 @@ def _whole_sides(change: Change, how: PlanView) -> tuple[list[Side], int]:
     """What a webhook says that comes or goes, and how many defaults are left out."""
     webhook = change.after or (change.before.webhook if change.before else None)
     assert webhook is not None
-    everything = [item for item in attributes(webhook.document()) if item[0] != NAME_PATH]
-    defaults = default_document(webhook.host)
+    document = webhook.document()
+    everything = [item for item in attributes(document) if item[0] != NAME_PATH]
+    defaults = default_attributes(host_of(document["spec"]["url"]))
     told = everything if how.shows_unchanged else [item for item in everything if is_told(*item, defaults)]
     is_gone = change.after is None
     sides = [Side(path, value if is_gone else ABSENT, ABSENT if is_gone else value) for path, value in told]

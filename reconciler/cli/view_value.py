@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from json.encoder import encode_basestring  # the C scanner where there is one
+from typing import Any, Final, NamedTuple
 
 from reconciler.cli import view
 from reconciler.cli.view_line import Line, caret_line
@@ -26,8 +26,7 @@ _WORD: Final = re.compile(r"[0-9A-Za-z_-]+|[^0-9A-Za-z_-]")
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """How much room values have: whether long ones are clipped, and the terminal's columns (None: no terminal)."""
 
     clips: bool
@@ -73,7 +72,19 @@ def fingerprint(text: str) -> str:
 
 
 def _whole(value: Any) -> str:
-    return MASK if value == MASK else view.visible(_JSON.encode(value))
+    return MASK if value == MASK else view.visible(_json(value))
+
+
+def _json(value: Any) -> str:
+    """As the encoder writes it; what most values are, at a third of its time."""
+    kind = value.__class__
+    if kind is str:
+        return encode_basestring(value)
+    if kind is int:
+        return str(value)
+    if kind is list and all(item.__class__ is str for item in value):
+        return f"[{', '.join(map(encode_basestring, value))}]"
+    return _JSON.encode(value)
 
 
 def _marked(line: Line, left: int, offset: int, ranges: tuple[Range, ...]) -> Iterator[Line]:

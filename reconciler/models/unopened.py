@@ -61,6 +61,8 @@ class Unopened(Webhook, defer_build=True):
 
     @property
     def protect(self) -> bool | None:
+        if b'"protect"' not in _seal(self).read():  # nearly never; no need to read it all
+            return None
         protect: bool | None = _peek(self, "metadata", "protect")
         return protect
 
@@ -144,7 +146,11 @@ def _in_order(value: Any, model: type[BaseModel] | None) -> Any:
         return value if model is None else [_in_order(item, model) for item in value]
     if model is None or not isinstance(value, dict):
         return value
-    return {name: _in_order(value[name], inner) for name, inner in _shape(model) if name in value}
+    return {
+        name: value[name] if inner is None else _in_order(value[name], inner)
+        for name, inner in _shape(model)
+        if name in value
+    }
 
 
 @cache

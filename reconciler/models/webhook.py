@@ -7,7 +7,7 @@ readable when a rule becomes stricter. No I/O.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -42,6 +42,7 @@ DEFAULT_TIMEOUT_SECONDS: Final = 15
 DEFAULT_SCHEDULE: Final = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 )
+_PLAIN_HOST: Final = re.compile(r"https://([a-z0-9.-]+)(?=[/?#]|\Z)")
 SECRET_REFERENCE: Final = re.compile(r"\$\$\{|\$\{secret:([a-z][a-z0-9_]*)\}")  # `$${` is a literal `${`
 
 Name = Named[WebhookName]
@@ -436,6 +437,9 @@ def canonical_document(document: Mapping[str, Any]) -> bytes:
 
 def host_of(url: str) -> str:
     """The host of an absolute URL in lower case without a trailing dot; empty where there is none."""
+    plain = _PLAIN_HOST.match(url)
+    if plain is not None:  # as nearly everybody writes it
+        return plain[1].rstrip(".")
     try:
         return (urlsplit(url).hostname or "").rstrip(".")
     except ValueError:
@@ -449,20 +453,26 @@ def is_okta_host(host: str) -> bool:
 
 def secret_names(value: object) -> frozenset[str]:
     """The names of every `${secret:name}` in a string, or in the strings of a nested value."""
-    return frozenset(_iter_secret_names(value))
+    found: set[str] = set()
+    _gather_secret_names(value, found)
+    return frozenset(found)
 
 
-def _iter_secret_names(value: object) -> Iterator[str]:
+def _gather_secret_names(value: object, found: set[str]) -> None:
+    # 1. a text, 2. a mapping, 3. a list, 4. neither; a plan looks into every text that it adds, so a dict, which nearly
+    # every mapping is, is told without asking the abstract class
     if isinstance(value, str):
         if "${" in value:
-            yield from (match[1] for match in SECRET_REFERENCE.finditer(value) if match[1])
-    elif isinstance(value, Mapping):
+            found.update(match[1] for match in SECRET_REFERENCE.finditer(value) if match[1])
+    elif isinstance(value, dict) or (not isinstance(value, list | tuple) and isinstance(value, Mapping)):
         for key, item in value.items():
-            yield from _iter_secret_names(key)
-            yield from _iter_secret_names(item)
+            if isinstance(key, str) and "${" in key:
+                _gather_secret_names(key, found)
+            if not isinstance(item, str) or "${" in item:
+                _gather_secret_names(item, found)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _iter_secret_names(item)
+            _gather_secret_names(item, found)
 
 
 def secret_hosts_of(spec: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -73,11 +73,17 @@ class Change:
         return any(field.path != NAME_PATH for field in self.fields)
 
     @property
+    def was_protected(self) -> bool:
+        """Protection as the store holds it until now."""
+        return (self.before is not None and self.before.is_protected) or (
+            self.revives is not None and self.revives.is_protected
+        )
+
+    @property
     def is_protected_after(self) -> bool:
         """Protection as the store will hold it: lifted only by an explicit `protect: false`."""
-        held = any(item is not None and item.is_protected for item in (self.before, self.revives))
         said = self.after.protect if self.after is not None else None
-        return held if said is None else said
+        return self.was_protected if said is None else said
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,29 +55,31 @@ def field_changes(before: Document, after: Document) -> tuple[FieldChange, ...]:
     return tuple(sorted(changes, key=lambda change: change.path))
 
 
-def attributes(document: Document) -> Iterator[tuple[Path, Any]]:
+def attributes(document: Document) -> list[tuple[Path, Any]]:
     """Every attribute of `metadata` and `spec` with its path: in the document's order, inner mappings sorted."""
+    found: list[tuple[Path, Any]] = []
     for part in ("metadata", "spec"):
         for key, value in document[part].items():
-            yield from _leaves((part, key), value)
+            _gather((part, key), value, found)
+    return found
 
 
 def told_attributes(webhook: Webhook) -> Iterator[tuple[Path, Any]]:
     """The attributes that say more than the defaults do, and those that everybody wants to see."""
-    defaults = default_document(webhook.host)
+    defaults = default_attributes(webhook.host)
     return (item for item in attributes(webhook.document()) if is_told(*item, defaults))
 
 
-def is_told(path: Path, value: Any, defaults: Document) -> bool:
+def is_told(path: Path, value: Any, defaults: Mapping[Path, Any]) -> bool:
     """Whether an attribute says more than the defaults do, or is one that everybody wants to see."""
-    return path in ALWAYS_TOLD or value_at(defaults, path) != value
+    return path in ALWAYS_TOLD or defaults.get(path, ABSENT) != value
 
 
 @lru_cache(maxsize=128)
-def default_document(host: str) -> Document:
-    """The document of a webhook that says no more than it must; some defaults follow from the host."""
+def default_attributes(host: str) -> Mapping[Path, Any]:
+    """The attributes of a webhook that says no more than it must; some defaults follow from the host."""
     spec = Spec(url=f"https://{host}/", triggers=(Trigger.REQUEST_CREATED,))
-    return Webhook(metadata=Metadata(name=WebhookName("name")), spec=spec).document()
+    return dict(attributes(Webhook(metadata=Metadata(name=WebhookName("name")), spec=spec).document()))
 
 
 def value_at(document: Document, path: Path) -> Any:
@@ -103,19 +105,21 @@ def _comparable(path: Path, value: Any) -> Any:
 def _expanded(path: Path, before: Any, after: Any) -> Iterator[FieldChange]:
     """A mapping that comes or goes is a change of each of its attributes."""
     if before is ABSENT:
-        yield from (FieldChange(leaf, ABSENT, value) for leaf, value in _leaves(path, after))
+        yield from (FieldChange(leaf, ABSENT, value) for leaf, value in _gather(path, after, []))
     elif after is ABSENT:
-        yield from (FieldChange(leaf, value, ABSENT) for leaf, value in _leaves(path, before))
+        yield from (FieldChange(leaf, value, ABSENT) for leaf, value in _gather(path, before, []))
     else:
         yield FieldChange(path, before, after)
 
 
-def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+def _gather(path: Path, value: Any, found: list[tuple[Path, Any]]) -> list[tuple[Path, Any]]:
+    """Add the attributes in a value to those that were found; a generator would take twice as long."""
     if not _is_mapping(value) or path == BODY_PATH:
-        yield path, value
-        return
-    for key in sorted(value):
-        yield from _leaves((*path, key), value[key])
+        found.append((path, value))
+    else:
+        for key in sorted(value):
+            _gather((*path, key), value[key], found)
+    return found
 
 
 def _is_mapping(value: Any) -> bool:

@@ -12,7 +12,7 @@ import orjson
 
 from reconciler.models.webhook import Webhook, WebhookName, host_of
 from reconciler.plan.change import NAME_PATH, Action, Change, Suggestion
-from reconciler.plan.diff import ABSENT, Path, default_document, told_attributes, value_at
+from reconciler.plan.diff import ABSENT, Path, default_attributes, told_attributes
 
 SUGGESTED_PERCENT: Final = 80  # below this, one team's webhooks would look like each other
 PAIRS_MAX: Final = 1000  # so many pairs are compared whatever they are, in some 50 ms
@@ -81,9 +81,9 @@ def _percent(old: Webhook, new: Webhook) -> int:
 
 def _told(webhook: Webhook) -> Iterator[tuple[Path, Any]]:
     """What the webhook says of its own: a method or status that everybody has tells nothing."""
-    defaults = default_document(webhook.host)
+    defaults = default_attributes(webhook.host)
     for path, value in told_attributes(webhook):
-        if path in SAID or (path != NAME_PATH and value_at(defaults, path) != value):
+        if path in SAID or (path != NAME_PATH and defaults.get(path, ABSENT) != value):
             yield path, value
 
 
