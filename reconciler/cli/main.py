@@ -51,6 +51,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "match": LazyCommand("match", "Explain which webhooks want an event, and which of their conditions held."),
     "render": LazyCommand("webhook", "Show the request a webhook would send for an event."),
     "test": LazyCommand("webhook", "Send a test event through a live webhook, or one about to be saved."),
+    "auth": LazyCommand("auth", "Test what a webhook is known to its receiver by, step by step."),
     "signing": LazyCommand("signing", "Make signing keys, and verify signed requests."),
     "webhooks": LazyCommand("webhook", "List, show, pause and resume live webhooks."),
     "trigger": LazyCommand("trigger", "Fire a Manual webhook: one real delivery of an event."),

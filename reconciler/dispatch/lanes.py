@@ -5,13 +5,15 @@ when one of them has moved.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.pace import UNLIMITED, Pace, paces_of
 from reconciler.dispatch.patience import Patience
-from reconciler.dispatch.ready import turns_at, why_held
+from reconciler.dispatch.ready import trouble_of, turns_at, why_held
+from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Webhook, WebhookUid
@@ -31,26 +33,30 @@ class Lanes:
         store: DeliveryStore,
         live: Live,
         resolver: SecretResolver,
+        deliverer: Deliverer,
         limits: Callable[[], Mapping[WebhookUid, int]],
         now: Callable[[], int],
     ) -> None:
         self._store = store
         self._live = live
         self._resolver = resolver
+        self._deliverer = deliverer
         self._slow_limits = limits
         self._now = now
         self._turns_at: int | None = None
         self._limits: dict[WebhookUid, int] = {}
         self._paces: dict[str, Pace] = {}
         self._open: frozenset[WebhookUid] = frozenset()
+        self._waiting: set[WebhookUid] = set()
         self._configured_revision: int | None = None
         self._must_configure = False
         self._rounds = 0
 
     @property
-    def open_webhooks(self) -> frozenset[WebhookUid]:
-        """Webhooks that are claimed from: neither inactive nor held for want of a secret."""
-        return self._open
+    def able_webhooks(self) -> frozenset[WebhookUid]:
+        """Webhooks that are claimed from, or will be before long without anybody's doing: neither inactive nor held for
+        want of a secret or of a grant."""
+        return self._open | self._waiting
 
     def pace(self, webhook: Webhook) -> Pace:
         """How fast the webhook's pace key may be written to."""
@@ -93,23 +99,33 @@ class Lanes:
         snapshot, limits, now = self._live.snapshot, self._binding_limits(), self._now()
         lanes, paces = await asyncio.to_thread(self._lanes_of, snapshot, limits, now)  # it reads secrets' files
         self._limits, self._paces = limits, paces
-        self._turns_at = turns_at((live.webhook for live in snapshot.webhooks.values()), now=now)
+        turns = (turns_at((live.webhook for live in snapshot.webhooks.values()), now=now), self._token_turns_at())
+        self._turns_at = min((at for at in turns if at is not None), default=None)
         self._open = frozenset(lane.webhook_uid for lane in lanes if lane.is_open)
         await self._store.configure(snapshot.revision, lanes)
         if snapshot.revision != self._configured_revision:
             log("revision.live", revision=snapshot.revision, commit=snapshot.commit, webhooks=len(lanes))
         self._configured_revision = snapshot.revision
 
+    def _token_turns_at(self) -> int | None:
+        at = self._deliverer.tokens.next_turn()
+        return None if at is None else math.ceil(at * 1000)
+
     def _lanes_of(
         self, snapshot: Snapshot, limits: Mapping[WebhookUid, int], now: int
     ) -> tuple[list[Lane], dict[str, Pace]]:
         active = [live for live in snapshot.webhooks.values() if live.webhook.is_active]
         paces = paces_of(live.webhook for live in active)
+        self._waiting = set()
         return [self._lane(live, paces, limits, now) for live in active], paces
 
     def _lane(self, live: LiveWebhook, paces: Mapping[str, Pace], limits: Mapping[WebhookUid, int], now: int) -> Lane:
         webhook = live.webhook
-        note = why_held(webhook, self._resolver, now=now)
+        note = why_held(webhook, self._resolver, self._deliverer, now=now)
+        if note is None and (trouble := trouble_of(webhook, self._resolver, self._deliverer, now=now)) is not None:
+            note = trouble.detail
+            if not trouble.is_lasting:
+                self._waiting.add(live.uid)
         pace_key = webhook.pace_key
         return Lane(
             webhook_uid=live.uid,

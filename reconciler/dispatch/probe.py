@@ -86,6 +86,7 @@ async def _send(
     try:
         shown = _prepare(webhook, payload, sent_as, blank_secrets(webhook))
         secrets = secrets_of(webhook, resolver, now=now)
+        credentials = deliverer.credentials(webhook, secrets)
         prepared = _prepare(webhook, payload, sent_as, secrets)
         prepared, shown = signed(prepared, shown, webhook.spec.signing, secrets=secrets, now=now)
     except SecretError as exc:
@@ -98,6 +99,7 @@ async def _send(
         shown,
         timeout_seconds=webhook.spec.timeout_in_sec,
         validators=webhook.spec.response_validators,
+        credentials=credentials,
         before_write=before_write,
     )
 

@@ -6,6 +6,8 @@ Sends and decides nothing about a delivery.
 
 from collections.abc import Iterable
 
+from reconciler.egress.auth import Trouble
+from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import SecretError
 from reconciler.models.webhook import Webhook
@@ -18,7 +20,7 @@ def secrets_of(webhook: Webhook, resolver: SecretResolver, *, now: int) -> dict[
     return resolver.values(webhook, idle=webhook.idle_secrets(now))
 
 
-def why_held(webhook: Webhook, resolver: SecretResolver, *, now: int) -> str | None:
+def why_held(webhook: Webhook, resolver: SecretResolver, deliverer: Deliverer, *, now: int) -> str | None:
     """Why nothing can be sent at `now`, as one line for people, or None."""
     if webhook.ineffective:
         return f"nothing is sent: {', '.join(webhook.ineffective)} has no effect in this version yet"
@@ -26,9 +28,21 @@ def why_held(webhook: Webhook, resolver: SecretResolver, *, now: int) -> str | N
         secrets = secrets_of(webhook, resolver, now=now)
         if webhook.spec.signing is not None:
             signers_of(webhook.spec.signing, secrets, now=now)
+        deliverer.credentials(webhook, secrets)
     except SecretError as exc:
         return exc.message
     return None
+
+
+def trouble_of(webhook: Webhook, resolver: SecretResolver, deliverer: Deliverer, *, now: int) -> Trouble | None:
+    """Why the webhook's client gets no access token for a while; of a webhook that is not held."""
+    if webhook.spec.auth is None or webhook.spec.auth.oauth2 is None:
+        return None
+    try:
+        client = deliverer.credentials(webhook, secrets_of(webhook, resolver, now=now)).client
+    except SecretError:  # it has ceased to be readable since
+        return None
+    return None if client is None else deliverer.tokens.trouble(client)
 
 
 def turns_at(webhooks: Iterable[Webhook], *, now: int) -> int | None:

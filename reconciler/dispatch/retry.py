@@ -57,7 +57,7 @@ def destination_of(result: AttemptResult, retry: Retry) -> Destination:
     if result.fault is Fault.STATUS and result.status in DESTINATION_STATUSES:
         return Destination.GONE if result.status == GONE_STATUS else Destination.FAULT
     match result.fault:
-        case Fault.SECRET | Fault.RENDER | Fault.SHUTDOWN | Fault.LEASE_EXPIRED:
+        case Fault.TOKEN | Fault.SECRET | Fault.RENDER | Fault.SHUTDOWN | Fault.LEASE_EXPIRED:
             return Destination.UNTOLD
         case _:
             return Destination.RIGHT
@@ -96,7 +96,7 @@ def _outcome(result: AttemptResult) -> Outcome:
             return _outcome_of_status(result.status or 0)
         case Fault.DNS | Fault.REFUSED_ADDRESS | Fault.CONNECT | Fault.CONNECT_TIMEOUT | Fault.TLS | Fault.SECRET:
             return Outcome.RETRYABLE
-        case Fault.VALIDATOR:
+        case Fault.VALIDATOR | Fault.TOKEN:
             return Outcome.RETRYABLE
         case Fault.TIMEOUT | Fault.RESET | Fault.PROTOCOL | Fault.SHUTDOWN:
             return Outcome.UNKNOWN if result.wrote else Outcome.RETRYABLE
@@ -139,6 +139,8 @@ def decide(
             return Decision(State.DEAD, reason, give_up_at=deadline)
         case Outcome.UNKNOWN if not retry.retry_unknown:
             return Decision(State.DEAD, Reason.UNKNOWN, give_up_at=deadline)
+        case Outcome.RETRYABLE if result.fault is Fault.TOKEN:
+            return _wait_for_token(result, deadline=deadline, now=now)
         case Outcome.UNKNOWN | Outcome.RETRYABLE:
             health = health_of(result, retry)
             if health is Health.GONE or (is_probe and health is Health.FAILED):
@@ -149,6 +151,12 @@ def decide(
             raise ValueError("an attempt is judged before anything follows from it")
         case _:
             assert_never(result.outcome)
+
+
+def _wait_for_token(result: AttemptResult, *, deadline: int, now: int) -> Decision:
+    """The token endpoint keeps the delivery waiting, not its receiver: it counts for nothing, its clock stands."""
+    wait = milliseconds(result.retry_after_seconds or 0.0)
+    return Decision(State.PENDING, None, now + wait, False, deadline + wait)
 
 
 def _try_again(retry: Retry, result: AttemptResult, *, counted: int, deadline: int, now: int, rand: float) -> Decision:

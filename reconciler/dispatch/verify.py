@@ -53,7 +53,7 @@ async def verify(
     resolved, no signing key that is valid), only these are returned and nobody is sent anything.
     """
     now = round(clock() * 1000)
-    hopeless = [webhook for webhook in webhooks if why_held(webhook, resolver, now=now) is not None]
+    hopeless = [webhook for webhook in webhooks if why_held(webhook, resolver, deliverer, now=now) is not None]
     tester = _Tester(paces_of((*webhooks, *beside)), deliverer=deliverer, resolver=resolver, clock=clock)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(tester.test(webhook)) for webhook in hopeless or webhooks]

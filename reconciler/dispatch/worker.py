@@ -22,7 +22,7 @@ from reconciler.dispatch.pace import Gate
 from reconciler.dispatch.patience import Patience
 from reconciler.dispatch.ready import secrets_of
 from reconciler.dispatch.record import Recorder
-from reconciler.egress.deliver import Deliverer
+from reconciler.egress.deliver import Credentials, Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import SecretError, StoreError, TemplateError
 from reconciler.models.delivery import AttemptResult, Fault, State
@@ -89,7 +89,14 @@ class Worker:
             quick_max=settings.concurrency, total_max=settings.in_flight_max, bytes_max=settings.in_flight_bytes
         )
         self._gate = Gate()
-        self._lanes = Lanes(store=store, live=live, resolver=resolver, limits=self._limits, now=clock.now)
+        self._lanes = Lanes(
+            store=store,
+            live=live,
+            resolver=resolver,
+            deliverer=deliverer,
+            limits=self._limits,
+            now=clock.now,
+        )
         self._halts = Halts(store=store, live=live, now=clock.now)
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
@@ -125,7 +132,7 @@ class Worker:
             return False
         if await self._store.next_wake_at() is not None:
             counts = await self._store.counts()
-            able = self._lanes.open_webhooks - await self._halts.paused()
+            able = self._lanes.able_webhooks - await self._halts.paused()
             if any(counts[uid].get(State.PENDING) for uid in able if uid in counts):
                 return False
         return not self.is_busy and self._claims == before
@@ -300,21 +307,33 @@ class Worker:
         try:
             now = self._clock.now()
             secrets = secrets_of(webhook, self._resolver, now=now)
+            credentials = self._deliverer.credentials(webhook, secrets)
             prepared, shown = prepare(webhook, claimed, secrets, now=now)
         except SecretError as exc:
-            log("delivery.held", delivery=claimed.delivery_id, webhook=webhook.name, why=exc.message)
-            self._lanes.look_again()
-            await self._release([claimed], in_ms=GIVE_BACK_MS)
+            await self._hold(claimed, webhook, exc.message)
             return
         except TemplateError as exc:
             result = AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
         else:
-            result = await self._send(claimed, webhook, prepared, shown)
+            result = await self._send(claimed, webhook, prepared, shown, credentials)
+        if not result.is_attempt:
+            await self._hold(claimed, webhook, result.detail)
+            return
+        if result.fault is Fault.TOKEN:
+            self._lanes.look_again()
         if result.status == 401:
             self._lanes.take_bindings()
         self._recorder.put(self._conclude(claimed, webhook, result))
 
-    async def _send(self, claimed: Claimed, webhook: Webhook, prepared: Prepared, shown: Prepared) -> AttemptResult:
+    async def _hold(self, claimed: Claimed, webhook: Webhook, why: str) -> None:
+        """Give back what cannot be sent now, as if it had not been claimed; its lane is closed soon."""
+        log("delivery.held", delivery=claimed.delivery_id, webhook=webhook.name, why=why)
+        self._lanes.look_again()
+        await self._release([claimed], in_ms=GIVE_BACK_MS)
+
+    async def _send(
+        self, claimed: Claimed, webhook: Webhook, prepared: Prepared, shown: Prepared, credentials: Credentials
+    ) -> AttemptResult:
         async def before_write() -> None:
             pace = self._lanes.pace(webhook)
             now = self._clock.monotonic()
@@ -328,6 +347,7 @@ class Worker:
             shown,
             timeout_seconds=webhook.spec.timeout_in_sec,
             validators=webhook.spec.response_validators,
+            credentials=credentials,
             before_write=before_write,
         )
 

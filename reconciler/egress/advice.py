@@ -42,6 +42,7 @@ _OF_FAULT: Final = {
         "does something between here and there (proxy, load balancer, firewall) cut the connection?",
     ),
     Fault.PROTOCOL: ("does an HTTP/1.1 server answer at this URL? Compare the address shown with what you expect",),
+    Fault.TOKEN: ("`reconciler auth test NAME` shows each step on the way to an access token",),
     Fault.SECRET: (
         "is every `${secret:name}` bound to this host in the binding file (`--secrets FILE` or RECONCILER_SECRETS)?",
         "are the variables it names set, and its files readable, where this command runs?",
@@ -90,7 +91,7 @@ def what_to_check(result: AttemptResult) -> tuple[str, ...]:
         return ()
     if result.fault is Fault.STATUS:
         return _of_status(result)
-    advice = _OF_FAULT[result.fault]
+    advice = (*result.checks, *_OF_FAULT[result.fault])
     return (*_OKTA_SLOW, *advice) if result.fault is Fault.TIMEOUT and _is_okta(result) else advice
 
 

@@ -5,24 +5,28 @@ text; what an attempt means for its delivery is decided in `dispatch.retry`.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Final, Self
 
 import httpx
 
 from reconciler import VERSION
+from reconciler.egress.auth import Answered, OAuthClient, Tokens, Trouble, client_of
 from reconciler.egress.client import DeliveryClient
 from reconciler.egress.dial import RefusedAddressError, ResolveError, TlsError
 from reconciler.egress.exchange import Exchange, Phase
+from reconciler.egress.identity import Identities, Identity
 from reconciler.egress.mask import Masker
 from reconciler.egress.received import Received, one_line
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
 from reconciler.egress.transport import make_transport
 from reconciler.models.delivery import AttemptResult, Fault, SentRequest, Timings
-from reconciler.models.webhook import ResponseValidator
+from reconciler.models.webhook import ResponseValidator, Webhook
 from reconciler.request.answer import ANSWER_MAX_BYTES
+from reconciler.request.authorize import HEADER, with_access_token
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
 
@@ -43,12 +47,24 @@ _FAULTS: Final[tuple[tuple[type[Exception], Fault], ...]] = (  # the first that 
     (httpx.UnsupportedProtocol, Fault.RENDER),
     (httpx.TransportError, Fault.PROTOCOL),
 )
+ANOTHER_TRY_SECONDS: Final = 1.0  # at least, for the request with a new access token; else what is left of the timeout
 _TIMEOUTS: Final = {
     Phase.RESOLVE: (Fault.DNS, "the name server did not answer"),
     Phase.CONNECT: (Fault.CONNECT_TIMEOUT, "no connection"),
     Phase.HANDSHAKE: (Fault.CONNECT_TIMEOUT, "no TLS handshake"),
     Phase.EXCHANGE: (Fault.TIMEOUT, "no complete answer"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a webhook's requests are known by, beside what stands in them; empty for most."""
+
+    client: OAuthClient | None = None
+    identity: Identity | None = None
+
+
+ANONYMOUS: Final = Credentials()
 
 
 class Deliverer:
@@ -70,12 +86,24 @@ class Deliverer:
         self._masker = masker
         self._now = now
         self._client = DeliveryClient(transport or make_transport(settings, resolve=resolve))
+        self._identities = Identities(settings.ca_file)
+        self.tokens = Tokens(self._ask, masker=masker, now=now)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.tokens.aclose()
         await self._client.aclose()
+
+    def credentials(self, webhook: Webhook, secrets: Mapping[str, str]) -> Credentials:
+        """What the webhook's requests are sent with. Raises SecretError for a key or a certificate of no use."""
+        spec = webhook.spec
+        if spec.auth is None and spec.tls is None:
+            return ANONYMOUS
+        oauth2 = spec.auth.oauth2 if spec.auth is not None else None
+        client = client_of(oauth2, secrets) if oauth2 is not None else None
+        return Credentials(client, self._identities.of(webhook, secrets))
 
     async def send(
         self,
@@ -84,16 +112,47 @@ class Deliverer:
         *,
         timeout_seconds: float,
         validators: Sequence[ResponseValidator] = (),
+        credentials: Credentials = ANONYMOUS,
         before_write: Callable[[], Awaitable[None]] | None = None,
     ) -> AttemptResult:
         """Send `prepared` once and tell what came of it, with `shown` as its request; `outcome` stays None.
 
-        `validators` judge the body of a 2xx, of which up to ANSWER_MAX_BYTES are then read.
+        Where it wants an access token, one is had first; a receiver that answers 401 to it is sent the request once
+        more, with a new one. `validators` judge the body of a 2xx, of which up to ANSWER_MAX_BYTES are then read.
         `before_write` is awaited when the connection stands and nothing has been written; the time it takes counts
         neither toward the timeout nor in the timings. What it raises, and cancellation, pass through and close the
         connection.
         """
-        exchange = Exchange(before_write)
+        client, identity = credentials.client, credentials.identity
+        send = partial(self._send, shown=shown, identity=identity, validators=validators, before_write=before_write)
+        if client is None:
+            self._hide_credential(prepared)
+            return await send(prepared, timeout_seconds=timeout_seconds)
+        token = await self.tokens.token(client)
+        if isinstance(token, Trouble):
+            return self._without_token(token, shown, is_attempt=token.is_first)
+        result = await send(with_access_token(prepared, token.value), timeout_seconds=timeout_seconds)
+        if result.status != 401:
+            return result
+        left = max(timeout_seconds - result.timings.total_ms / 1000, ANOTHER_TRY_SECONDS)
+        renewed = await self.tokens.token(client, refused=token)
+        if isinstance(renewed, Trouble):
+            return self._without_token(renewed, shown, is_attempt=True)
+        result = await send(with_access_token(prepared, renewed.value), timeout_seconds=left)
+        fact = "also to a new access token" if result.status == 401 else "with a new access token, after a 401"
+        return replace(result, detail=one_line(f"{result.detail}, {fact}" if result.detail else f"sent {fact}"))
+
+    async def _send(
+        self,
+        prepared: Prepared,
+        *,
+        shown: Prepared,
+        timeout_seconds: float,
+        identity: Identity | None,
+        validators: Sequence[ResponseValidator],
+        before_write: Callable[[], Awaitable[None]] | None,
+    ) -> AttemptResult:
+        exchange = Exchange(before_write, identity)
         exchange.ends_at = exchange.started_at + timeout_seconds
         response = Received(self._masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
         fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
@@ -117,6 +176,41 @@ class Deliverer:
             connect_to=exchange.connect_to,
             proxy=exchange.proxy,
         )
+
+    async def _ask(self, prepared: Prepared, *, timeout_seconds: float) -> Answered:
+        """Send a request for an access token, as `send` does any other; its answer as it came."""
+        exchange = Exchange()
+        exchange.ends_at = exchange.started_at + timeout_seconds
+        response = Received(self._masker, judged_max=ANSWER_MAX_BYTES)
+        _, detail = await self._try(prepared, exchange, response, timeout_seconds)
+        is_whole = not detail
+        return Answered(
+            status=response.status if is_whole else None,
+            reason_phrase=response.reason_phrase,
+            body=response.raw if is_whole else b"",
+            detail=one_line(self._masker.mask(detail)),
+            retry_after_seconds=retry_after_seconds(response.status, response.telling, now=self._now()),
+            address=exchange.address,
+            tls=exchange.tls,
+            connect_to=exchange.connect_to,
+            timings=_timings(exchange),
+        )
+
+    def _without_token(self, trouble: Trouble, shown: Prepared, *, is_attempt: bool) -> AttemptResult:
+        return AttemptResult(
+            fault=Fault.TOKEN,
+            detail=trouble.detail,
+            retry_after_seconds=max(0.0, trouble.retry_at - self._now()),
+            request=self.shown(shown),
+            is_attempt=is_attempt,
+            checks=trouble.checks,
+        )
+
+    def _hide_credential(self, prepared: Prepared) -> None:
+        """Have a basic credential, which the secrets in it do not show, masked in what comes back."""
+        for name, value in prepared.headers:
+            if name == HEADER and value.startswith("Basic "):
+                self._masker.add(value.removeprefix("Basic "))
 
     def shown(self, prepared: Prepared) -> SentRequest:
         """A request as people are shown it, with the headers that every request of ours has; masked."""

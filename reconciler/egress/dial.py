@@ -27,6 +27,14 @@ from reconciler.settings import EgressSettings, Proxy
 RESOLVE_TIMEOUT_SECONDS: Final = 5.0  # one try of the usual resolver; its own default is two or more
 CONNECT_TIMEOUT_SECONDS: Final = 5.0  # TCP over all addresses of a name; the handshake has the same again
 ADDRESSES_MAX: Final = 8  # dialled per connection; every address is judged
+CERTIFICATE_ALERTS: Final = frozenset(  # OpenSSL's names of the alerts of RFC 8446, section 6.2, that tell of ours
+    (
+        *("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE"),
+        *("SSLV3_ALERT_CERTIFICATE_REVOKED", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "SSLV3_ALERT_CERTIFICATE_UNKNOWN"),
+        *("TLSV1_ALERT_UNKNOWN_CA", "TLSV1_ALERT_ACCESS_DENIED", "SSLV3_ALERT_NO_CERTIFICATE"),
+    )
+)
+REFUSAL: Final = "the receiver refuses our client certificate, or wants one: {fact}"
 
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -42,6 +50,10 @@ class RefusedAddressError(httpx.ConnectError):
 
 class TlsError(httpx.ConnectError):
     """The handshake failed or the certificate does not hold for the name."""
+
+
+class RefusedCertificateError(TlsError):
+    """The receiver wants another client certificate than ours, or any; by TLS 1.3 it says so after our request."""
 
 
 class Dialer:
@@ -131,16 +143,17 @@ class Dialer:
         self, sock: socket.socket, host: str, exchange: Exchange, make: Callable[[], P]
     ) -> tuple[asyncio.Transport, P]:
         loop = asyncio.get_running_loop()
+        context = self._context if exchange.identity is None else exchange.identity.context
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                transport, protocol = await loop.create_connection(
-                    make, sock=sock, ssl=self._context, server_hostname=host
-                )
+                transport, protocol = await loop.create_connection(make, sock=sock, ssl=context, server_hostname=host)
         except TimeoutError:
             raise httpx.ConnectTimeout(f"no TLS handshake with {exchange.address} in time") from None
         except ssl.SSLCertVerificationError as exc:
             raise TlsError(f"certificate verify failed: {_lower_first(exc.verify_message)}") from exc
         except (OSError, ssl.SSLError) as exc:
+            if is_refusal_of_certificate(exc):
+                raise RefusedCertificateError(REFUSAL.format(fact=describe_os_error(exc))) from exc
             raise TlsError(f"TLS handshake failed: {describe_os_error(exc)}") from exc
         exchange.secured_ms = exchange.mark()
         exchange.phase = Phase.EXCHANGE
@@ -149,9 +162,10 @@ class Dialer:
         return transport, protocol
 
 
-def make_context(ca_file: Path | None) -> ssl.SSLContext:
-    """TLS 1.2 or later, the system's roots and the operator's, certificate and name checked. Raises ReconcilerError."""
-    context = ssl.create_default_context()
+def make_context(ca_file: Path | None, *, only: str | None = None) -> ssl.SSLContext:
+    """TLS 1.2 or later, the system's roots and the operator's, certificate and name checked; with `only`, PEM, its
+    authorities in place of all others. Raises ReconcilerError (`ca_file`), ssl.SSLError and ValueError (`only`)."""
+    context = ssl.create_default_context(cadata=only)  # which loads the system's only where it is given none
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
@@ -162,6 +176,11 @@ def make_context(ca_file: Path | None) -> ssl.SSLContext:
                 f"`--ca` cannot be used: {ca_file}: {describe_os_error(exc)}", hint="give a file of certificates in PEM"
             ) from exc
     return context
+
+
+def is_refusal_of_certificate(exc: BaseException | None) -> bool:
+    """Whether the other side has ended TLS because of our client certificate, or for want of one."""
+    return isinstance(exc, ssl.SSLError) and exc.reason in CERTIFICATE_ALERTS
 
 
 def describe_os_error(exc: BaseException) -> str:

@@ -7,6 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.egress.identity import Identity
 
 
 class Phase(StrEnum):
@@ -30,6 +34,7 @@ class Exchange:
     """
 
     before_write: Callable[[], Awaitable[None]] | None = None
+    identity: "Identity | None" = None  # by whose TLS the connection is made, where not by the operator's alone
     started_at: float = field(default_factory=_loop_time)
     ends_at: float | None = None  # for all phases together
     connect_seconds: float | None = None  # for the way to a verified connection, beside the limits of `egress.dial`

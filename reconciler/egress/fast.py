@@ -32,9 +32,9 @@ class FastTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response: whole where it arrived at once, else with its body unread. Raises httpx.TransportError."""
-        origin = origin_of(request.url)
-        data = request_bytes(request)
         exchange = exchange_of(request)
+        origin = origin_of(request.url, exchange)
+        data = request_bytes(request)
         connection = await self.pool.ready(origin, exchange)
         try:
             await connection.send(data, exchange)
@@ -63,7 +63,7 @@ class FastTransport(httpx.AsyncBaseTransport):
 
     async def _open(self, origin: Origin, exchange: Exchange) -> Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await self._dialer.connect(*origin, exchange, lambda: Connection(loop))
+        _, connection = await self._dialer.connect(origin.host, origin.port, exchange, lambda: Connection(loop))
         connection.made_for(exchange)
         return connection
 

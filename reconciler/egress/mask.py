@@ -1,7 +1,7 @@
 """Hides secrets in what people see: raw, and in the forms in which receivers give them back.
 
-Fed by `egress.secrets` with every value that is read, used by `egress.deliver` on each text it hands out. It never
-forgets a value, so that one that was rotated away stays hidden.
+Fed by `egress.secrets` with every value that is read, used by `egress.deliver` on each text it hands out. It keeps
+a value that was rotated away; only access tokens that have expired are taken out again.
 """
 
 import base64
@@ -37,6 +37,16 @@ class Masker:
         self._values.add(value)
         self._forms = tuple(sorted({*self._forms, *forms_of(value)}, key=len, reverse=True))
         self.longest = len(self._forms[0])
+        self._headers.clear()
+
+    def remove(self, value: str) -> None:
+        """Hide this value no more: for what expires by itself and is renewed all the time."""
+        if value not in self._values:
+            return
+        self._values.discard(value)
+        forms = {form for kept in self._values for form in forms_of(kept)}
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        self.longest = len(self._forms[0]) if self._forms else 0
         self._headers.clear()
 
     def mask(self, text: str, *, limit: int | None = None) -> str:

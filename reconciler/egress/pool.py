@@ -1,12 +1,13 @@
-"""Idle connections, kept per host *name* and port; both transports take their connections from one of their own.
+"""Idle connections, kept per host *name*, port and identity; both transports take theirs from one of their own.
 
-A connection verified for one name is never used for another, even where both resolve to one address. Each name has its
-own connections and there is no shared limit, so that a slow receiver costs only itself. Nothing is sent here.
+A connection verified for one name is never used for another, even where both resolve to one address, nor one made with
+a client certificate for a webhook without it. Each name has its own connections and there is no shared limit, so that a
+slow receiver costs only itself. Nothing is sent here.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 import httpx
 
@@ -18,7 +19,13 @@ LIFE_SECONDS: Final = 300.0  # so that a busy name that moved is looked up and j
 LONG_HOLD_SECONDS: Final = 0.001  # a receiver may close meanwhile
 HTTPS_PORT: Final = 443
 
-Origin = tuple[str, int]
+
+class Origin(NamedTuple):
+    """What connections are kept apart by: a name, a port, and the digest of the identity that they were made with."""
+
+    host: str
+    port: int
+    identity: str = ""
 
 
 class Pooled(Protocol):
@@ -135,14 +142,16 @@ class Pool(Generic[P]):
         self._sweeper = loop.call_later(self._idle_seconds, self._sweep) if self._idle else None
 
 
-def origin_of(url: httpx.URL) -> Origin:
-    """The name (ASCII, lower case) and the port. Raises httpx.UnsupportedProtocol for what is not https."""
+def origin_of(url: httpx.URL, exchange: Exchange) -> Origin:
+    """The name (ASCII, lower case), the port and the identity. Raises httpx.UnsupportedProtocol for what is not
+    https."""
     if url.scheme != "https":
         raise httpx.UnsupportedProtocol(f"not an https URL: {url.scheme or 'no scheme'}")
     port = HTTPS_PORT if url.port is None else url.port
     if not 0 < port < 65536:
         raise httpx.UnsupportedProtocol(f"not a port: {port}")
-    return url.raw_host.decode("ascii"), port
+    identity = "" if exchange.identity is None else exchange.identity.digest
+    return Origin(url.raw_host.decode("ascii"), port, identity)
 
 
 def exchange_of(request: httpx.Request) -> Exchange:

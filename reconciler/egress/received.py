@@ -70,6 +70,11 @@ class Received:
                 if len(self._body) > enough:
                     return
 
+    @property
+    def raw(self) -> bytes:
+        """The body as far as it was read, unmasked."""
+        return bytes(self._body)
+
     def miss_of(self, validators: Sequence[ResponseValidator]) -> str | None:
         """Why the answer is not what they want, masked; None if it is."""
         encoding = self._encoding()

@@ -235,9 +235,8 @@ def _read_file(binding: Binding) -> str:
 
 def _judge_value(binding: Binding, value: str) -> None:
     where = f"{binding.source.value}:{binding.location}"
-    allowed = (
-        "\r\n" if value.startswith("-----BEGIN ") else ""
-    )  # PEM has lines; whatever else has them would split a header
+    # PEM and JWK have lines, and no header takes them for that; whatever else has them would split one
+    allowed = "\r\n" if value.startswith("-----BEGIN ") else "\r\n\t" if value.startswith("{") else ""
     if not value:
         raise _unusable(binding, f"{where} is empty", "")
     if any(not char.isprintable() and char not in allowed and not char == " " for char in value):

@@ -13,7 +13,13 @@ from typing import Any, Final, cast
 import httpcore
 import httpx
 
-from reconciler.egress.dial import Dialer, describe_os_error
+from reconciler.egress.dial import (
+    REFUSAL,
+    Dialer,
+    RefusedCertificateError,
+    describe_os_error,
+    is_refusal_of_certificate,
+)
 from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.kernel import is_readable
 from reconciler.egress.pool import IDLE_SECONDS, LIFE_SECONDS, Origin, Pool, exchange_of, origin_of
@@ -76,7 +82,7 @@ class _Link:
     """One connection to one (name, address), and httpcore's state of HTTP on it."""
 
     def __init__(self, origin: Origin, stream: Stream) -> None:
-        core_origin = httpcore.Origin(b"https", origin[0].encode("ascii"), origin[1])
+        core_origin = httpcore.Origin(b"https", origin.host.encode("ascii"), origin.port)
         self.connection = httpcore.AsyncHTTP11Connection(origin=core_origin, stream=stream)
         self.born_at = asyncio.get_running_loop().time()
         self._stream = stream
@@ -123,8 +129,8 @@ class StockTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response with its body unread. Raises httpx.TransportError."""
-        origin = origin_of(request.url)
         exchange = exchange_of(request)
+        origin = origin_of(request.url, exchange)
         link = await self.pool.ready(origin, exchange)
         try:
             with _as_httpx():
@@ -149,7 +155,7 @@ class StockTransport(httpx.AsyncBaseTransport):
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(loop=loop)
         transport, protocol = await self._dialer.connect(
-            *origin, exchange, lambda: asyncio.StreamReaderProtocol(reader, loop=loop)
+            origin.host, origin.port, exchange, lambda: asyncio.StreamReaderProtocol(reader, loop=loop)
         )
         return _Link(origin, Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop), exchange))
 
@@ -222,6 +228,8 @@ def _as_httpx() -> Iterator[None]:
     try:
         yield
     except tuple(core for core, _ in _HTTPX_OF) as exc:
+        if is_refusal_of_certificate(exc.__cause__):
+            raise RefusedCertificateError(REFUSAL.format(fact=str(exc))) from exc
         raise next(ours for core, ours in _HTTPX_OF if isinstance(exc, core))(str(exc)) from exc
 
 

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import httpx
 
-from reconciler.egress.dial import describe_os_error
+from reconciler.egress.dial import REFUSAL, RefusedCertificateError, describe_os_error, is_refusal_of_certificate
 from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.http1 import ResponseReader
 
@@ -164,6 +164,8 @@ class Connection(asyncio.Protocol):
                 self._finish()
             elif exc is None:
                 self._fail(httpx.RemoteProtocolError("the connection was closed before the answer was complete"))
+            elif is_refusal_of_certificate(exc):
+                self._fail(RefusedCertificateError(REFUSAL.format(fact=describe_os_error(exc))))
             else:
                 self._fail(httpx.ReadError(describe_os_error(exc)))
         self.reader.close()

@@ -20,6 +20,11 @@ class OAuth2(Model):
     client_secret: Line | None = Field(
         None, description='"${secret:NAME}". Okta takes no client secret for its own scopes: use a private key there.'
     )
+    client_secret_in: Literal["header", "body"] | None = Field(
+        None,
+        description="Where the token endpoint wants the client secret: `header` (client_secret_basic) or `body` "
+        "(client_secret_post). Default: header, which every server must take (RFC 6749, section 2.3.1).",
+    )
     private_key: Line | None = Field(
         None, description='"${secret:NAME}" of a PEM or JWK key that signs the assertion; wants key_id and algorithm.'
     )
@@ -45,8 +50,20 @@ class Basic(Model):
 class MutualTls(Model):
     """A client certificate, PEM."""
 
-    certificate: Line = Field(description="The certificate chain in PEM, usually by ${secret:NAME}.")
-    private_key: Line = Field(description='"${secret:NAME}" of the private key in PEM.')
+    certificate: Line = Field(
+        description='"${secret:NAME}" of the certificate in PEM, with the chain that leads to its authority below it.'
+    )
+    private_key: Line = Field(description='"${secret:NAME}" of its private key in PEM, without a passphrase.')
+
+
+class Tls(Model):
+    """How we know the receiver. There is no way to leave its certificate unverified."""
+
+    ca: Line = Field(
+        description='"${secret:NAME}", the name under which the operator binds a file of authorities in PEM: the '
+        "receiver's certificate must be from one of them, and no other authority counts. Default: the system's "
+        "authorities, and those of the operator's `--ca`."
+    )
 
 
 class Auth(Model):
@@ -55,7 +72,7 @@ class Auth(Model):
 
     oauth2: OAuth2 | None = Field(None, description="OAuth 2.0 client credentials.")
     bearer: Bearer | None = Field(None, description="A bearer token.")
-    basic: Basic | None = Field(None, description="User name and password.")
+    basic: Basic | None = Field(None, description="User name and password, sent in UTF-8.")
     mtls: MutualTls | None = Field(None, description="A client certificate.")
 
 

@@ -65,6 +65,7 @@ class Fault(StrEnum):
     PROTOCOL = "protocol"
     STATUS = "status"  # an answer that is not 2xx; `status` says which
     VALIDATOR = "validator"  # a 2xx whose answer is not what `response_validators` want
+    TOKEN = "token"  # there is no access token for the request: nothing was sent, or a 401 came
     SECRET = "secret"  # a secret is unbound, bound elsewhere or unreadable: nothing was sent
     RENDER = "render"
     LEASE_EXPIRED = "lease_expired"
@@ -141,10 +142,11 @@ class AttemptResult:
     """What one HTTP try came to: a value, never an exception.
 
     `egress.deliver` fills in what happened; `dispatch.retry.judge` alone decides `outcome`, by the retry table. `wrote`
-    says whether `write()` was called, so that the receiver may have run it. `retry_after_seconds` is what the receiver
-    asked for (Retry-After or x-rate-limit-reset), already bounded. `control` is heeded only where the webhook's retry
-    policy opts in. `sent_bytes` are those of the body, 0 where nothing was written. `detail` is one line for people,
-    masked.
+    says whether `write()` was called, so that the receiver may have run it. `is_attempt` is false where nobody was
+    asked for anything, since it is known that there is no access token for a while. `retry_after_seconds` is what the
+    receiver asked for (Retry-After or x-rate-limit-reset), already bounded. `control` is heeded only where the
+    webhook's retry policy opts in. `sent_bytes` are those of the body, 0 where nothing was written. `detail` is one
+    line for people, masked.
     """
 
     outcome: Outcome | None = None

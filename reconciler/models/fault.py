@@ -13,7 +13,7 @@ from reconciler.errors import Severity
 Path = tuple[str | int, ...]
 
 # of spec: where references may stand
-SECRET_FIELDS: Final = ("url", "query", "headers", "auth", "signing", "body_template", "partials")
+SECRET_FIELDS: Final = ("url", "query", "headers", "auth", "tls", "signing", "body_template", "partials")
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 

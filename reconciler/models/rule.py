@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from reconciler.address import judge_host
-from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.revision import NOBODY
+from reconciler.models.rule_credential import check_auth, check_tls
 from reconciler.models.rule_signing import check_signing
 from reconciler.models.size import HEADER_MAX, HEADERS_MAX
 from reconciler.models.url import (
@@ -43,7 +43,6 @@ _MEDIA_TYPE: Final = re.compile(
     )
 )
 _CHARSET: Final = re.compile(r";[ \t]*charset=\"?([^\s;\"]*)", re.IGNORECASE)
-_NO_EFFECT_YET: Final = ("auth",)
 
 
 def check_spec(spec: Mapping[str, Any]) -> Faults:
@@ -54,11 +53,9 @@ def check_spec(spec: Mapping[str, Any]) -> Faults:
     yield from _check_query(mapping_at(spec, "query"))
     yield from _check_body(spec)
     yield from _check_globs(("spec", "filters"), spec.get("filters"))
-    yield from _check_auth(spec)
+    yield from check_auth(spec)
+    yield from check_tls(spec)
     yield from check_signing(spec)
-    for key in _NO_EFFECT_YET:
-        if spec.get(key):
-            yield _no_effect_yet(key)
 
 
 def check_project(spec: Mapping[str, Any]) -> Faults:
@@ -82,11 +79,6 @@ def check_project(spec: Mapping[str, Any]) -> Faults:
     if isinstance(partials, str) and (partials.startswith("/") or ".." in partials.split("/")):
         hint = "name a folder beside or below the project's file"
         yield Fault("project.partials", ("spec", "partials"), f"`partials` leaves the manifests: {partials}", hint)
-
-
-def _no_effect_yet(key: str) -> Fault:
-    hint = "it is checked and kept; nothing is sent for this webhook until a later version knows what to do with it"
-    return Fault("no_effect_yet", ("spec", key), f"`{key}` has no effect yet", hint, Severity.WARNING, on_key=True)
 
 
 # Headers and query
@@ -183,52 +175,3 @@ def _check_globs(path: Path, value: object) -> Faults:
             if glob == "!":
                 message = f"`{show((*path, index))}` excludes nothing: !"
                 yield Fault("filter.glob", (*path, index), message, "write a glob after the !")
-
-
-# Credentials
-
-
-def _check_auth(spec: Mapping[str, Any]) -> Faults:
-    auth = spec.get("auth")
-    if not isinstance(auth, Mapping):
-        return
-    kinds = [kind for kind in ("oauth2", "bearer", "basic", "mtls") if auth.get(kind) is not None]
-    if len(kinds) != 1:
-        message = f"`auth` must have exactly one kind: {', '.join(kinds) or 'none'}"
-        yield Fault("auth.kind", ("spec", "auth"), message, "choose one of oauth2, bearer, basic, mtls", on_key=True)
-    for kind, field in (("bearer", "token"), ("basic", "password"), ("mtls", "private_key")):
-        yield from _check_credential(("spec", "auth", kind, field), mapping_at(auth, kind).get(field))
-    username = mapping_at(auth, "basic").get("username")
-    if isinstance(username, str) and ":" in username:
-        message = "`auth.basic.username` holds a colon, which ends it (RFC 7617, section 2)"
-        yield Fault("auth.basic", ("spec", "auth", "basic", "username"), message)
-    if isinstance(auth.get("oauth2"), Mapping):
-        yield from _check_oauth2(auth["oauth2"])
-    header = next((name for name in mapping_at(spec, "headers") if name.lower() == "authorization"), None)
-    if header is not None and any(kind != "mtls" for kind in kinds):
-        message = f"`{show(('spec', 'headers', header))}` is set by `auth` too"
-        yield Fault("auth.header", ("spec", "headers", header), message, "keep one of them", on_key=True)
-
-
-def _check_oauth2(oauth2: Mapping[str, Any]) -> Faults:
-    path = ("spec", "auth", "oauth2")
-    yield from check_url((*path, "token_url"), oauth2.get("token_url"))
-    has_secret, has_key = (oauth2.get(field) is not None for field in ("client_secret", "private_key"))
-    if has_secret == has_key:
-        fact = "both a client_secret and a private_key" if has_key else "neither a client_secret nor a private_key"
-        yield Fault("auth.oauth2", path, f"`auth.oauth2` has {fact}", "give one of them", on_key=True)
-    for field in ("key_id", "algorithm"):
-        has_field = oauth2.get(field) is not None
-        if has_key and not has_field:
-            message = f"`auth.oauth2.{field}` is missing; `private_key` needs it"
-            yield Fault("auth.oauth2", path, message, on_key=True)
-        elif has_field and has_secret and not has_key:
-            message = f"`auth.oauth2.{field}` belongs to a private_key, not to a client_secret"
-            yield Fault("auth.oauth2", (*path, field), message, "remove it", on_key=True)
-    for field in ("client_secret", "private_key"):
-        yield from _check_credential((*path, field), oauth2.get(field))
-
-
-def _check_credential(path: Path, value: object) -> Faults:
-    if isinstance(value, str) and value and not secret_names(value):
-        yield plain_secret(path)

@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from reconciler.models.credential import Auth, Signing
+from reconciler.models.credential import Auth, Signing, Tls
 from reconciler.models.field import Duration, Line, Many, Model, Named
 
 WebhookName = NewType("WebhookName", str)
@@ -275,6 +275,7 @@ class Spec(Model):
         le=65,
         description="Seconds until a request without an answer counts as unknown, 1 to 65. Default: 15; 65 on Okta "
         "hosts, which close at 60 s, so that their answer still arrives.",
+    tls: Tls | None = None
     )
     response_validators: Many[ResponseValidator] = Field(
         (), description="What a 2xx answer must say to count as delivered; a failed one is retried. Default: nothing."
@@ -348,11 +349,7 @@ class Webhook(Model):
     def ineffective(self) -> tuple[str, ...]:
         """The paths of fields that are kept but have no effect in this version, sorted. While there is one, nothing is
         sent: a request without its signature, condition or credentials would be worse than none."""
-        spec = self.spec
-        fields = {
-            "spec.auth": spec.auth is not None,
-        }
-        return tuple(path for path, is_set in fields.items() if is_set)
+        return ()
 
     @property
     def host(self) -> str:

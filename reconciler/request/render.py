@@ -14,6 +14,7 @@ from reconciler import VERSION, jsontext
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets
+from reconciler.request.authorize import HEADER, authorization
 from reconciler.request.size import check_size
 from reconciler.template import compile_body, is_json_type
 from reconciler.template.output import SURROGATE
@@ -48,18 +49,24 @@ def render_request(
 ) -> Prepared:
     """The request for one event: `payload` is what templates see, `raw` what is sent where there is no template.
 
+    Of an access token, which only sending obtains, the place is kept: see `request.authorize`.
+
     Raises SecretError for a secret without a value and TemplateError where no valid request comes of it; neither
     carries a value.
     """
     spec = webhook.spec
     try:
-        url = _url(spec.url, spec.query, secrets)
+        url = fill_url(spec.url, spec.query, secrets)
         declared = [(name, _header(name, fill_secrets(value, secrets))) for name, value in spec.headers.items()]
+        known_by = authorization(spec.auth, secrets, mask=MASK)
     except KeyError as exc:
         name = str(exc.args[0])
         raise SecretError(f"the secret has no value: {name}", name=name) from None
     except UnicodeEncodeError:
         raise TemplateError("a secret in the URL holds what UTF-8 cannot carry") from None
+    if known_by is not None:
+        declared = [item for item in declared if item[0].lower() != HEADER]
+        declared.append((HEADER, _header(HEADER, known_by)))
     body = render_body(spec, payload, raw, secrets=secrets) if spec.method.has_body else None
     headers = _headers(declared, spec.content_type if body is not None else None, delivery_id, is_test=is_test)
     check_size(url, headers, body)
@@ -71,8 +78,9 @@ def blank_secrets(webhook: Webhook) -> dict[str, str]:
     return dict.fromkeys((name for name, _ in webhook.secret_hosts()), MASK)
 
 
-def _url(url: str, query: Mapping[str, str], secrets: Mapping[str, str]) -> str:
-    """The URL with its secrets filled in, percent-encoded, and the query's pairs appended."""
+def fill_url(url: str, query: Mapping[str, str], secrets: Mapping[str, str]) -> str:
+    """The URL with its secrets filled in, percent-encoded, and the query's pairs appended. Raises KeyError,
+    UnicodeEncodeError and TemplateError."""
     scheme, separator, rest = url.partition("://")
     path_start = min((index for index in map(rest.find, "/?") if index >= 0), default=len(rest))
     host, tail = rest[:path_start], rest[path_start:]

@@ -6,7 +6,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 from urllib.parse import parse_qsl, unquote
+
+TOKEN_PATH: Final = "/oauth2/v1/token"  # of the org authorization server; as a flow's name, requests for tokens
 
 
 class Ending(StrEnum):

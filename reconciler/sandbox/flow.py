@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 from urllib.parse import unquote, unquote_plus
@@ -19,7 +19,7 @@ from urllib.parse import unquote, unquote_plus
 import orjson
 
 from reconciler.errors import OptionError
-from reconciler.sandbox.exchange import Answer, Invocation, Request
+from reconciler.sandbox.exchange import TOKEN_PATH, Answer, Invocation, Request
 
 DEFAULT_HOST: Final = "acme.workflows.okta.com"
 RATE_PER_SECOND: Final = 10  # Okta's system limit on invocations of one flow
@@ -44,6 +44,7 @@ class Flow:
 
     alias: str
     token: str | None = None
+    is_oauth: bool = False  # secured with OAuth 2.0
 
 
 def parse_flow(text: str) -> Flow:
@@ -68,8 +69,17 @@ def parse_host(text: str) -> str:
 class Flows:
     """The endpoints and how often each was invoked. Without any flow given, every alias of 32 hex digits is public."""
 
-    def __init__(self, flows: Iterable[Flow], *, hosts: Iterable[str], rate: int | None) -> None:
+    def __init__(
+        self,
+        flows: Iterable[Flow],
+        *,
+        hosts: Iterable[str],
+        rate: int | None,
+        refuse_bearer: Callable[[Request, float], Answer | None] | None = None,
+    ) -> None:
+        """`refuse_bearer` judges the access token of a request for a flow that is secured with OAuth 2.0."""
         self._flows = tuple(flows)
+        self._judge_bearer = refuse_bearer
         self._by_alias = {flow.alias: flow for flow in self._flows}
         # of flows that share a token, the first is what the token names where an alias goes
         self._by_token = {flow.token: flow for flow in reversed(self._flows) if flow.token}
@@ -85,10 +95,13 @@ class Flows:
     def admit(self, request: Request, *, now: float, epoch: float) -> Invocation | Answer:
         """The invocation that a request's head amounts to, or the refusal; `now` is monotonic, both are seconds.
 
-        In order: host 400, 421; path 404; method 405; alias 404; client token 400, 401; rate 429. Only what is let
-        through counts against the rate.
+        In order: host 400, 421; a request for an access token, which `oauth` judges; path 404; method 405; alias 404;
+        client token 400, 401; access token 401, 403; rate 429. Only what is let through counts against the rate.
         """
-        refusal = self._refuse_host(request) or self._refuse_method(request)
+        refusal = self._refuse_host(request)
+        if refusal is None and request.path == TOKEN_PATH:
+            return self._invocation(TOKEN_PATH)
+        refusal = refusal or self._refuse_method(request)
         if refusal is not None:
             return refusal
         flow = self.find(request)
@@ -96,10 +109,15 @@ class Flows:
             return _refuse(404, "no flow with this alias, or it is not turned on")
         if flow.token is not None and (refusal := self._refuse_token(request, flow.token)) is not None:
             return refusal
+        if flow.is_oauth and (refusal := self._refuse_bearer(request, epoch)) is not None:
+            return refusal
         if (wait := self._wait_seconds(flow.alias, now)) > 0:
             return self._too_many(wait, epoch)
-        self._counts[flow.alias] = number = self._counts.get(flow.alias, 0) + 1
-        return Invocation(flow.alias, number)
+        return self._invocation(flow.alias)
+
+    def _invocation(self, alias: str) -> Invocation:
+        self._counts[alias] = number = self._counts.get(alias, 0) + 1
+        return Invocation(alias, number)
 
     def find(self, request: Request) -> Flow | None:
         """The flow that the path names, by alias or by client token."""
@@ -150,6 +168,9 @@ class Flows:
         if not all(hmac.compare_digest(item.encode(), token.encode()) for item in given):
             return _refuse(401, "not the client token of this flow")
         return None
+
+    def _refuse_bearer(self, request: Request, epoch: float) -> Answer | None:
+        return None if self._judge_bearer is None else self._judge_bearer(request, epoch)
 
     def _wait_seconds(self, alias: str, now: float) -> float:
         """How long until the flow may be invoked again; 0 takes the place."""

@@ -20,8 +20,8 @@ from typing import Final, Self
 import trustme
 
 from reconciler.errors import ReconcilerError
-from reconciler.sandbox import flow
-from reconciler.sandbox.exchange import Answer, Ending, Invocation, Request
+from reconciler.sandbox import flow, oauth
+from reconciler.sandbox.exchange import TOKEN_PATH, Answer, Ending, Invocation, Request
 from reconciler.sandbox.record import RecordedRequest, RecordFile
 from reconciler.sandbox.script import Line, Script
 from reconciler.sandbox.wire import Connection
@@ -35,7 +35,7 @@ SHUTDOWN_SECONDS: Final = 1.0  # how long a closed connection waits for the clie
 @dataclass(frozen=True, slots=True)
 class SandboxSettings:
     """How a sandbox is set up. Port 0 lets the system choose; `rate` None is no limit; `keep_requests` holds the
-    recorded requests in memory for `OktaSandbox.requests`."""
+    recorded requests in memory for `OktaSandbox.requests`. Tokens are given out under every name that is served."""
 
     address: str = "127.0.0.1"
     port: int = 0
@@ -46,6 +46,8 @@ class SandboxSettings:
     record: Path | None = None
     ca_out: Path | None = None
     keep_requests: bool = True
+    oauth_clients: tuple[oauth.OAuthClient, ...] = ()
+    oauth_life_seconds: float = oauth.LIFE_SECONDS
 
 
 class OktaSandbox:
@@ -67,7 +69,16 @@ class OktaSandbox:
         self.port = self.settings.port
         self.stopped: asyncio.Future[None]
         self._ca = trustme.CA(organization_name="reconciler sandbox")
-        self._flows = flow.Flows(self.settings.flows, hosts=self.settings.hosts, rate=self.settings.rate)
+        settings = self.settings
+        self.oauth = oauth.AuthorizationServer(
+            settings.oauth_clients, hosts=settings.hosts, life_seconds=settings.oauth_life_seconds
+        )
+        self._flows = flow.Flows(
+            settings.flows,
+            hosts=settings.hosts,
+            rate=settings.rate,
+            refuse_bearer=lambda request, epoch: self.oauth.refuse_invocation(request, epoch=epoch),
+        )
         self._script = Script(self.settings.script)
         self._monotonic, self._epoch = monotonic, epoch
         self._connections: set[Connection] = set()
@@ -156,6 +167,12 @@ class OktaSandbox:
         """What Okta's rules say to the head of a request."""
         return self._flows.admit(request, now=self._monotonic(), epoch=self._epoch())
 
+    def run(self, invocation: Invocation, request: Request, execution_id: str) -> Answer:
+        """What the flow, or the authorization server, answers by itself."""
+        if invocation.flow == TOKEN_PATH:
+            return self.oauth.answer(request, epoch=self._epoch())
+        return flow.run(request, execution_id)
+
     def take(self, invocation: Invocation, request: Request) -> Line | None:
         """The line of the script for this invocation."""
         return self._script.take(invocation, request)
@@ -164,17 +181,18 @@ class OktaSandbox:
         """Decide under the next execution id and record it, before anything is sent; returns the answer."""
         self._count += 1
         answer = decide(str(uuid.UUID(int=self._count)))
-        named = self._flows.find(request)
+        named = invocation.flow if invocation is not None and invocation.flow == TOKEN_PATH else None
+        found = None if named else self._flows.find(request)
         path, headers = self._flows.mask(request)
         recorded = RecordedRequest(
             n=self._count,
             time=int(self._epoch() * 1000),
-            flow=named.alias if named else None,
+            flow=named or (found.alias if found else None),
             invocation=invocation.number if invocation else None,
             method=request.method,
             path=path,
             headers=headers,
-            content=request.body,
+            content=oauth.masked_form(request.body) if named else request.body,
             status=answer.status,
             ending=answer.ending,
         )
@@ -233,12 +251,12 @@ class _Responder:
         return self._decide(request, None)
 
     def _decide(self, request: Request, settled: Answer | None) -> Answer:
-        verdict, line = self._verdict, self._line
+        sandbox, verdict, line = self._sandbox, self._verdict, self._line
         if isinstance(verdict, Answer):
             return self._sandbox.record(request, lambda _: verdict, None)
 
         def decide(execution_id: str) -> Answer:
-            usual = settled or flow.run(request, execution_id)
+            usual = settled or sandbox.run(verdict, request, execution_id)
             return line.apply(usual) if line is not None and settled is None else usual
 
         return self._sandbox.record(request, decide, verdict)

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from reconciler.errors import Problem, Severity
-from reconciler.sandbox.exchange import Answer, Ending, Invocation, Request
+from reconciler.sandbox.exchange import TOKEN_PATH, Answer, Ending, Invocation, Request
 
 EVERY_FLOW: Final = "*"
 NUMBER: Final = "number"
@@ -27,7 +27,7 @@ Lines with neither `every` nor `match` are taken in order, per flow, each `times
 when they run out, the flow answers 200 again.
 Lines with `every` or `match` are standing rules and come first.
 
-  flow     alias, or "*" for each flow (the default)
+  flow     alias, "*" for each flow (the default), or "/oauth2/v1/token": the requests for tokens
   times    how many invocations; default 1, for a standing rule without end
   every    7: the flow's 7th, 14th, 21st… invocation
   match    {"number": 3, "webhook-id": "dlv_1"}: the flow's 3rd invocation, headers with these values
@@ -98,6 +98,10 @@ class Line(BaseModel):
             raise ValueError('`delay` has no effect with `drop` or `reset: "before"`')
         return self
 
+    def is_for(self, flow: str) -> bool:
+        """Whether it speaks of this flow; of requests for access tokens only where it names them."""
+        return self.flow == flow or (self.flow == EVERY_FLOW and flow != TOKEN_PATH)
+
     @property
     def is_rule(self) -> bool:
         """Whether the line stands, instead of being one in the sequence."""
@@ -117,7 +121,7 @@ class Line(BaseModel):
     def covers(self, invocation: Invocation, request: Request) -> bool:
         """Whether a standing rule applies."""
         return (
-            self.flow in (EVERY_FLOW, invocation.flow)
+            self.is_for(invocation.flow)
             and (self.every is None or invocation.number % self.every == 0)
             and all(
                 invocation.number == value if name == NUMBER else request.headers.get(name) == value
@@ -157,7 +161,7 @@ class Script:
                 continue
             self._sequence.append(line)
             for flow, left in self._left.items():
-                if line.flow in (EVERY_FLOW, flow):
+                if line.is_for(flow):
                     left.append([line, line.times or 1])
 
     def take(self, invocation: Invocation, request: Request) -> Line | None:
@@ -175,9 +179,7 @@ class Script:
         if not self._sequence:
             return None
         if flow not in self._left:
-            self._left[flow] = deque(
-                [line, line.times or 1] for line in self._sequence if line.flow in (EVERY_FLOW, flow)
-            )
+            self._left[flow] = deque([line, line.times or 1] for line in self._sequence if line.is_for(flow))
         left = self._left[flow]
         if not left:
             return None
@@ -204,7 +206,7 @@ def read_script(text: bytes, *, file: str, flows: Collection[str] = ()) -> tuple
         except ValueError as exc:
             problems.append(_problem(file, number, f"not JSON: {_uncapitalised(str(exc))}"))
             continue
-        if flows and line.flow not in (EVERY_FLOW, *flows):
+        if flows and line.flow not in (EVERY_FLOW, TOKEN_PATH, *flows):
             problems.append(_problem(file, number, f"`flow` is none of the flows given: {line.flow}"))
         lines.append(line)
     return tuple(lines), tuple(problems)

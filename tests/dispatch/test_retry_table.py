@@ -27,6 +27,7 @@ ROWS = [
       for known in (True, False)),
     *(((AttemptResult(fault=fault), known), (TRIED_AGAIN, True)) for fault in sorted(NOT_SENT)
       for known in (True, False)),
+    *(((AttemptResult(fault=Fault.TOKEN), known), (TRIED_AGAIN, False)) for known in (True, False)),
     *(((AttemptResult(fault=Fault.VALIDATOR, status=200, wrote=True), known), (TRIED_AGAIN, True))
       for known in (True, False)),
     *(((AttemptResult(fault=fault, wrote=False), known), (TRIED_AGAIN, True))

@@ -8,8 +8,8 @@ import pytest
 from reconciler.egress.exchange import Exchange
 from reconciler.egress.pool import IDLE_MAX_PER_NAME, Origin, Pool
 
-NAME: Origin = ("hooks.example.com", 443)
-OTHER: Origin = ("other.example.com", 443)
+NAME = Origin("hooks.example.com", 443)
+OTHER = Origin("other.example.com", 443)
 
 
 @dataclass

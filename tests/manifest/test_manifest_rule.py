@@ -190,6 +190,31 @@ def test_header_names_are_tokens(name: str) -> None:
             },
             "auth.oauth2",
         ),
+        (
+            {
+                "oauth2": {
+                    "token_url": "https://a.example.com/t",
+                    "client_id": "c",
+                    "client_secret": "${secret:s}",
+                    "scopes": ["one two"],
+                }
+            },
+            "auth.scope",
+        ),
+        (
+            {
+                "oauth2": {
+                    "token_url": "https://a.example.com/t",
+                    "client_id": "c",
+                    "private_key": "${secret:k}",
+                    "key_id": "k1",
+                    "algorithm": "RS256",
+                    "client_secret_in": "body",
+                }
+            },
+            "auth.oauth2",
+        ),
+        ({"bearer": {"token": "Bearer ${secret:t}"}}, "auth.bearer"),
     ],
 )
 def test_credentials_are_of_one_kind_whole_and_bound(auth: dict[str, Any], code: str) -> None:
@@ -197,13 +222,14 @@ def test_credentials_are_of_one_kind_whole_and_bound(auth: dict[str, Any], code:
     assert code in codes(auth=auth)
 
 
-def test_oauth2_in_both_forms_passes_with_a_warning() -> None:
-    """It is parsed and kept; the effect comes later."""
+def test_oauth2_in_both_forms_passes() -> None:
+    """A client secret, by header or body, or a private key."""
     base = {"token_url": "https://acme.okta.com/oauth2/v1/token", "client_id": "0oa1"}
     key = {"private_key": "${secret:k}", "key_id": "k1", "algorithm": "RS256"}
 
-    assert codes(auth={"oauth2": {**base, "client_secret": "${secret:s}"}}) == ["no_effect_yet"]
-    assert codes(auth={"oauth2": {**base, **key}}) == ["no_effect_yet"]
+    assert codes(auth={"oauth2": {**base, "client_secret": "${secret:s}"}}) == []
+    assert codes(auth={"oauth2": {**base, "client_secret": "${secret:s}", "client_secret_in": "body"}}) == []
+    assert codes(auth={"oauth2": {**base, **key, "scopes": ["okta.workflows.invoke.manage"]}}) == []
 
 
 def test_auth_and_an_authorization_header_exclude_each_other() -> None:
@@ -211,9 +237,14 @@ def test_auth_and_an_authorization_header_exclude_each_other() -> None:
     headers = {"Authorization": "${secret:a}"}
 
     assert "auth.header" in codes(headers=headers, auth={"bearer": {"token": "${secret:t}"}})
-    assert codes(headers=headers, auth={"mtls": {"certificate": "${secret:c}", "private_key": "${secret:k}"}}) == [
-        "no_effect_yet"
-    ]
+    assert codes(headers=headers, auth={"mtls": {"certificate": "${secret:c}", "private_key": "${secret:k}"}}) == []
+
+
+@pytest.mark.parametrize("ca", ["/etc/ssl/internal.pem", "x${secret:ca}", "${secret:a}${secret:b}", "$${secret:ca}"])
+def test_an_authority_is_the_operators_by_name(ca: str) -> None:
+    """A pull request names what is trusted; it can neither bring nor change it."""
+    assert codes(tls={"ca": ca}) == ["tls.ca"]
+    assert codes(tls={"ca": "${secret:internal_ca}"}) == []
 
 
 @pytest.mark.parametrize(
@@ -249,13 +280,6 @@ def test_rules_pass_over_what_is_of_another_type() -> None:
     for value in (None, 1, True, "text", [], [1], {}, {"a": [1]}):
         for field in (*Webhook.model_fields["spec"].annotation.model_fields, "metadata"):  # type: ignore[union-attr]
             list(check_spec({"url": "https://hooks.example.com/in", field: value}))
-
-
-def test_a_webhook_that_uses_what_has_no_effect_yet_says_so_to_the_dispatcher(load: Load) -> None:
-    """Nothing is sent for it, so that no request goes out without its credentials."""
-    (webhook,) = load(manifest("auth: {bearer: {token: '${secret:t}'}}")).webhooks
-
-    assert webhook.ineffective == ("spec.auth",)
 
 
 def test_a_plain_webhook_is_effective(load: Load) -> None:
