@@ -263,6 +263,7 @@ class Spec(Model):
         description="Media type of the body; decides how templates escape. Default: application/json.",
     )
     auth: Auth | None = None
+    tls: Tls | None = None
     when: Line | None = Field(
         None,
         description="A condition in CEL on `event_type`, `event_time` and `data`, asked once the filters hold. "
@@ -275,7 +276,6 @@ class Spec(Model):
         le=65,
         description="Seconds until a request without an answer counts as unknown, 1 to 65. Default: 15; 65 on Okta "
         "hosts, which close at 60 s, so that their answer still arrives.",
-    tls: Tls | None = None
     )
     response_validators: Many[ResponseValidator] = Field(
         (), description="What a 2xx answer must say to count as delivered; a failed one is retried. Default: nothing."
