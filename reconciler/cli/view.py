@@ -1,12 +1,14 @@
 """What people see that no single command owns: problems, errors, JSON. Data on stdout, the rest on stderr."""
 
+import io
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.cli.view_line import Line
 
 LINES_AT_ONCE: Final = 2_000  # some 100 KB; a plan of ten thousand webhooks has 20 MB
+TEXT_AT_ONCE: Final = 256 * 1024  # characters
 
 # C0 and C1 controls, line and paragraph separators, bidi controls, zero-width and byte-order marks, lone surrogates;
 # and the beginning of what GitHub's runner and Azure's agent obey wherever a step prints it: `##[…]`, `##vso[…]`
@@ -43,11 +46,44 @@ def say(text: str = "", *, err: bool = True) -> None:
 
 def say_lines(lines: Iterable["Line"], *, err: bool = True) -> None:
     """A plan's lines, however many, as `say` would put them out."""
-    stream = sys.stderr if err else sys.stdout
-    is_coloured, rest = has_colour(stream), iter(lines)
-    while portion := list(islice(rest, LINES_AT_ONCE)):
-        text = "\n".join([line.styled if is_coloured else line.plain for line in portion])
+    is_coloured = has_colour(sys.stderr if err else sys.stdout)
+    for text in _texts_of(lines, is_coloured=is_coloured):
         click.echo(text, err=err, color=is_coloured)
+
+
+def say_lines_shared(parts: Sequence[Callable[[], Iterable["Line"]]], *, err: bool = True) -> None:
+    """The lines of each part in order. All but the first are made by processes of their own meanwhile, where there can
+    be some; `make` may be called in any of them, and again where one fails."""
+    from reconciler.fork import Part, may_fork
+
+    is_coloured = has_colour(sys.stderr if err else sys.stdout)
+    others: list[Part] = []
+    try:
+        if may_fork():
+            others.extend(Part.start(partial(_write_lines, make, is_coloured)) for make in parts[1:])
+        for number, make in enumerate(parts):
+            made = others[number - 1].result() if number and others else None
+            if made is None:
+                say_lines(make(), err=err)
+                continue
+            with io.TextIOWrapper(made, "utf-8", "surrogatepass", newline="") as file:
+                while text := file.read(TEXT_AT_ONCE):
+                    click.echo(text, nl=False, err=err, color=is_coloured)
+    finally:
+        for part in others:
+            part.end()
+
+
+def _write_lines(make: Callable[[], Iterable["Line"]], is_coloured: bool, out: BinaryIO) -> None:
+    for text in _texts_of(make(), is_coloured=is_coloured):
+        out.write(f"{text}\n".encode("utf-8", "surrogatepass"))
+
+
+def _texts_of(lines: Iterable["Line"], *, is_coloured: bool) -> Iterator[str]:
+    """In portions, without their last line's end."""
+    rest = iter(lines)
+    while portion := list(islice(rest, LINES_AT_ONCE)):
+        yield "\n".join([line.styled if is_coloured else line.plain for line in portion])
 
 
 def out(text: str) -> None:

@@ -6,11 +6,14 @@ control and bidi character is spelt out before it reaches a terminal.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any, Final, assert_never
 
 from reconciler.cli import view
 from reconciler.cli.view_field import NORMAL, PlanView, Side, side_lines
 from reconciler.cli.view_line import Line
+from reconciler.fork import processors
 from reconciler.models.revision import NOBODY, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookName, host_of
 from reconciler.plan.change import NAME_PATH, Action, Change, Suggestion, Summary
@@ -29,6 +32,7 @@ class Telling:
     why_gone: str = "is not in the manifests"
 
 
+SHARE_MIN_CHANGES: Final = 500  # some 60 ms of work, many times what a fork costs
 USERS_SHOWN: Final = 3  # webhooks named beside a new secret; the JSON has all
 
 PLANNED: Final = Telling()
@@ -36,25 +40,49 @@ DONE: Final = Telling("was", "")
 
 
 def out_plan(plan: Plan, how: PlanView = NORMAL, *, err: bool = False) -> None:
-    """The whole plan, on stdout unless it is not the command's result."""
-    view.say_lines(plan_lines(plan, how), err=err)
+    """The whole plan, on stdout unless it is not the command's result; a long one by several processes."""
+    changes = _listed(plan, how)
+    count = min(processors(), len(changes) // SHARE_MIN_CHANGES) or 1
+    places = [len(changes) * share // count for share in range(count + 1)]
+    shares = [partial(_change_blocks, plan, changes[start:stop], how) for start, stop in pairwise(places)]
+    view.say_lines(_opening_lines(plan, how), err=err)
+    view.say_lines_shared(shares, err=err)
+    view.say_lines(_closing_lines(plan, how), err=err)
 
 
 def plan_lines(plan: Plan, how: PlanView = NORMAL) -> Iterator[Line]:
     """New secrets first, since they are what a reviewer must not miss; then every change; then the impact; then the
     numbers."""
+    yield from _opening_lines(plan, how)
+    yield from _change_blocks(plan, _listed(plan, how), how)
+    yield from _closing_lines(plan, how)
+
+
+def _listed(plan: Plan, how: PlanView) -> Sequence[Change]:
+    if how.shows_unchanged:
+        return plan.changes
+    return [change for change in plan.changes if change.action is not Action.NO_OP]
+
+
+def _opening_lines(plan: Plan, how: PlanView) -> Iterator[Line]:
     yield from secret_lines(plan)
     if plan.drift:
         from reconciler.cli.view_drift import drift_lines
 
         yield from drift_lines(plan.drift, how)
-    listed = [change for change in plan.changes if change.action is not Action.NO_OP]
-    if listed:
-        yield from _legend_lines(listed)
-    likely = likely_renames(plan)
-    for change in plan.changes if how.shows_unchanged else listed:
-        yield from change_lines(change, likely.get(change.name), how, telling_of(plan))
+    changed = [change for change in plan.changes if change.action is not Action.NO_OP]
+    if changed:
+        yield from _legend_lines(changed)
+
+
+def _change_blocks(plan: Plan, changes: Sequence[Change], how: PlanView) -> Iterator[Line]:
+    likely, telling = likely_renames(plan), telling_of(plan)
+    for change in changes:
+        yield from change_lines(change, likely.get(change.name), how, telling)
         yield Line("")
+
+
+def _closing_lines(plan: Plan, how: PlanView) -> Iterator[Line]:
     if plan.has_policy_change:
         yield from policy_lines(plan, how)
         yield Line("")

@@ -1,18 +1,14 @@
 """Many files judged by several processes, each a share of them; the verdicts are the same as by one.
 
-Called by `manifest.load`. Forks, so that a share needs no start of its own, and only where that is safe: on Linux,
-while there is one thread. A process that fails, whatever the reason, has its share judged here.
+Called by `manifest.load`. A process that fails, whatever the reason, has its share judged here.
 """
 
-import os
 import pickle
-import signal
-import sys
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import Any, BinaryIO, Final
 
+from reconciler.fork import Part, may_fork, processors
 from reconciler.manifest.judged import FileJudge
 from reconciler.manifest.verdict import Head, Judged
 
@@ -27,27 +23,23 @@ def judge_files(judge: FileJudge, files: Sequence[File], *, workers: int | None 
     """The verdict on each file, in order. `workers` None: as many processes as there are processors and work for."""
     size = sum(len(raw) for _, raw in files)
     count = _workers(size) if workers is None else workers
-    if count < 2 or not _may_fork():
+    if count < 2 or not may_fork():
         return [judge.judge(*file) for file in files]
     own, *others = _shares(files, size, count)
-    children: list[_Child] = []
+    parts: list[Part] = []
     try:
-        children.extend(_Child.start(judge, share) for share in others)
+        parts.extend(Part.start(partial(_write_verdicts, judge, share)) for share in others)
         verdicts = [judge.judge(*file) for file in own]
-        for child in children:
-            verdicts += child.verdicts()
+        for part, share in zip(parts, others, strict=True):
+            verdicts += _verdicts(part, judge, share)
         return verdicts
     finally:
-        for child in children:
-            child.end()
+        for part in parts:
+            part.end()
 
 
 def _workers(size: int) -> int:
-    return min(len(os.sched_getaffinity(0)), WORKERS_MAX, size // SHARE_MIN_BYTES) if _may_fork() else 1
-
-
-def _may_fork() -> bool:
-    return sys.platform == "linux" and hasattr(os, "memfd_create") and threading.active_count() == 1
+    return min(processors(), WORKERS_MAX, size // SHARE_MIN_BYTES)
 
 
 def _shares(files: Sequence[File], size: int, count: int) -> list[Sequence[File]]:
@@ -60,65 +52,24 @@ def _shares(files: Sequence[File], size: int, count: int) -> list[Sequence[File]
     return list(shares)
 
 
-@dataclass(slots=True)
-class _Child:
-    """A forked process with its share, and the file in memory that it writes its verdicts to: a pipe would hold it up
-    until somebody reads, and a list of them would be held twice."""
+def _write_verdicts(judge: FileJudge, share: Sequence[File], out: BinaryIO) -> None:
+    """In portions: a list of all would be held twice."""
+    for start in range(0, len(share), ROWS_AT_ONCE):
+        rows = [_to_row(judge.judge(*file)) for file in share[start : start + ROWS_AT_ONCE]]
+        pickle.dump(rows, out, protocol=pickle.HIGHEST_PROTOCOL)
 
-    judge: FileJudge
-    share: Sequence[File]
-    pid: int
-    memory: int
-    is_over: bool = False
 
-    @classmethod
-    def start(cls, judge: FileJudge, share: Sequence[File]) -> "_Child":
-        memory = os.memfd_create("verdicts")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            _serve(judge, share, memory)
-        return cls(judge, share, pid, memory)
-
-    def verdicts(self) -> list[Judged]:
-        """Wait for the process; judge its share where it could not."""
-        _, status = os.waitpid(self.pid, 0)
-        self.is_over = True
-        with os.fdopen(self.memory, "rb") as memory:
-            self.memory = -1
-            memory.seek(0)
+def _verdicts(part: Part, judge: FileJudge, share: Sequence[File]) -> list[Judged]:
+    """What a process found out about its share, which is judged here where it could not."""
+    memory = part.result()
+    if memory is not None:
+        with memory:
             try:
-                rows = [pickle.load(memory) for _ in range(0, len(self.share), ROWS_AT_ONCE)] if status == 0 else None
+                rows = [pickle.load(memory) for _ in range(0, len(share), ROWS_AT_ONCE)]
+                return [_of_row(row) for portion in rows for row in portion]
             except (EOFError, pickle.UnpicklingError):  # it ended well, and early
-                rows = None
-        if rows is None:
-            return [self.judge.judge(*file) for file in self.share]
-        return [_of_row(row) for portion in rows for row in portion]
-
-    def end(self) -> None:
-        """Leave nothing behind, whatever happened."""
-        if self.memory >= 0:
-            os.close(self.memory)
-            self.memory = -1
-        if not self.is_over:
-            self.is_over = True
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-
-
-def _serve(judge: FileJudge, share: Sequence[File], memory: int) -> NoReturn:
-    """The whole life of a forked process: nothing of its parent's is cleaned up, flushed or reported by it."""
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports an interruption
-        with os.fdopen(memory, "wb") as out:
-            for start in range(0, len(share), ROWS_AT_ONCE):
-                rows = [_to_row(judge.judge(*file)) for file in share[start : start + ROWS_AT_ONCE]]
-                pickle.dump(rows, out, protocol=pickle.HIGHEST_PROTOCOL)
-        status = 0
-    finally:
-        os._exit(status)
+                pass
+    return [judge.judge(*file) for file in share]
 
 
 def _to_row(judged: Judged) -> tuple[Any, ...]:

@@ -1,0 +1,79 @@
+"""A part of a command's work done by a forked process, which has all that its parent has and needs no start of its own.
+
+Called where there is much to do that falls into parts: manifests to judge, a long plan to show. Only where that is
+safe: on Linux, while there is one thread. Whoever starts a part does it himself where the process fails.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, NoReturn
+
+Work = Callable[[BinaryIO], None]  # writes what it finds out
+
+
+def may_fork() -> bool:
+    """Whether a part can be started here and now."""
+    return sys.platform == "linux" and hasattr(os, "memfd_create") and threading.active_count() == 1
+
+
+def processors() -> int:
+    """How many processes can work at the same time; 1 where none can be forked."""
+    return len(os.sched_getaffinity(0)) if may_fork() else 1
+
+
+@dataclass(slots=True)
+class Part:
+    """A forked process, and the file in memory that it writes what it finds out to: a pipe would hold it up until
+    somebody reads."""
+
+    pid: int
+    memory: int
+    is_over: bool = False
+
+    @classmethod
+    def start(cls, work: Work) -> "Part":
+        """Begin; whatever happens then, `end` must be called."""
+        memory = os.memfd_create("part")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _serve(work, memory)
+        return cls(pid, memory)
+
+    def result(self) -> BinaryIO | None:
+        """Wait for the process; what it wrote, for the caller to close. None where it failed, whatever the reason; it
+        may also have ended well, and early."""
+        _, status = os.waitpid(self.pid, 0)
+        self.is_over = True
+        if status != 0:
+            return None
+        memory, self.memory = os.fdopen(self.memory, "rb"), -1
+        memory.seek(0)
+        return memory
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        if self.memory >= 0:
+            os.close(self.memory)
+            self.memory = -1
+        if not self.is_over:
+            self.is_over = True
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def _serve(work: Work, memory: int) -> NoReturn:
+    """The whole life of a forked process: nothing of its parent's is cleaned up, flushed or reported by it."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports an interruption
+        with os.fdopen(memory, "wb") as out:
+            work(out)
+        status = 0
+    finally:
+        os._exit(status)
