@@ -20,6 +20,7 @@ import uvicorn
 
 from reconciler.address import is_loopback
 from reconciler.dispatch.doctor import Doctor
+from reconciler.dispatch.herald import Herald
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.retention import Pruner
@@ -144,8 +145,10 @@ class Daemon:
             if not self._stop.is_set():
                 log("daemon.ready", url=url, revision=live.snapshot.revision)
                 on_ready(url)
-            source = group.create_task(self._part(partial(self._read_events, intake, worker), may_end=True))
-            chores = [group.create_task(self._part(chore)) for chore in self._chores(room, worker)]
+            herald = Herald(self._store, live, now=now_ms, wake=worker.wake)
+            reading = partial(self._read_events, intake, worker, herald)
+            source = group.create_task(self._part(reading, may_end=True))
+            chores = [group.create_task(self._part(chore)) for chore in (herald.run, *self._chores(room, worker))]
             await self._stop.wait()
             for chore in chores:
                 chore.cancel()
@@ -181,12 +184,12 @@ class Daemon:
             self._failure = exc
         self.stop()
 
-    async def _read_events(self, intake: Intake, worker: Worker) -> None:
+    async def _read_events(self, intake: Intake, worker: Worker, herald: Herald) -> None:
         if self._settings.events is not None:
             await read_events(self._settings.events, intake)
         if not self._settings.exit_when_idle:
             return
-        while not await worker.is_idle():  # noqa: ASYNC110 - a store's state
+        while not (await worker.is_idle() and await herald.is_idle()):  # noqa: ASYNC110 - a store's state
             await asyncio.sleep(IDLE_CHECK_SECONDS)
         if held := sum((await self._store.unfinished()).values()):
             log("daemon.idle", held=held, why="their webhooks cannot be sent to; `deliveries list` shows the reason")

@@ -113,14 +113,15 @@ def schema(folder: str, check: bool) -> int:
 
 
 @click.command()
-@click.argument("subject", type=click.Choice(["event", "manifest"]), default="event")
+@click.argument("subject", type=click.Choice(["event", "operational", "manifest"]), default="event")
 @format_option()
 def explain(subject: str, output_format: str) -> int:
-    """Print a schema as a table: the payload of an event, or the fields of a manifest."""
+    """Print a schema as a table: the payload of an event, of an operational event (`Reconciler*`), or the fields of a
+    manifest."""
     from reconciler.manifest.schema import explain_event, explain_manifest
 
-    fields = explain_event() if subject == "event" else explain_manifest()
-    last = "since" if subject == "event" else "default"
+    fields = explain_manifest() if subject == "manifest" else explain_event(is_operational=subject == "operational")
+    last = "default" if subject == "manifest" else "since"
     if output_format == "json":
         view.out_json([{"path": row.path, "type": row.type, "meaning": row.meaning, last: row.last} for row in fields])
     else:

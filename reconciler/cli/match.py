@@ -92,7 +92,7 @@ def read_events(name: str) -> list[Event]:
 
     raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     events = []
-    judged = judge_items(parse_items(raw), source="file", now=0, given_id=None)
+    judged = judge_items(parse_items(raw), source="file", now=0, given_id=None, is_outside=False)
     if not judged:
         raise ReconcilerError(f"{name} holds no event", hint="one as JSON, several as an array or one a line")
     for number, item in enumerate(judged, 1):

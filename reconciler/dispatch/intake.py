@@ -19,7 +19,16 @@ from reconciler.errors import ReconcilerError, StoreError
 from reconciler.jsontext import JsonValue
 from reconciler.models.audit import Deed
 from reconciler.models.delivery import delivery_id
-from reconciler.models.event import Event, EventId, EventProblem, is_cloudevent, judge_payload, make_event, payload_of
+from reconciler.models.event import (
+    OPERATIONAL_TYPES,
+    Event,
+    EventId,
+    EventProblem,
+    is_cloudevent,
+    judge_payload,
+    make_event,
+    payload_of,
+)
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Ordering
 from reconciler.observe.log import log
@@ -226,16 +235,21 @@ def check_id(given_id: str | None) -> str | None:
     return given_id
 
 
-def judge_items(items: Sequence[Item], *, source: str, now: int, given_id: str | None) -> list[Judged]:
-    """Every item as a row to store: an event under its identity, or quarantined with the reason. Pure."""
-    return [_judge(item, source=source, now=now, given_id=given_id) for item in items]
+def judge_items(
+    items: Sequence[Item], *, source: str, now: int, given_id: str | None, is_outside: bool = True
+) -> list[Judged]:
+    """Every item as a row to store: an event under its identity, or quarantined with the reason; of `is_outside`
+    sources no operational event is taken, since only the daemon can know. Pure."""
+    return [_judge(item, source=source, now=now, given_id=given_id, is_outside=is_outside) for item in items]
 
 
-def _judge(item: Item, *, source: str, now: int, given_id: str | None) -> Judged:
+def _judge(item: Item, *, source: str, now: int, given_id: str | None, is_outside: bool) -> Judged:
     if item.problem is not None:
         return Judged(_quarantined(item, item.problem, source=source, now=now), None)
     try:
         event = _event_of(item, given_id)
+        if is_outside and event.event_type in OPERATIONAL_TYPES:
+            raise EventProblem(f"`event_type` is one that only reconciler itself sends: {event.event_type}")
     except (EventProblem, BadIdError) as exc:
         return Judged(_quarantined(item, str(exc), source=source, now=now), None)
     return Judged(
@@ -289,10 +303,11 @@ def _claimed_type(value: JsonValue) -> str:
 def fan_out(judged: Sequence[Judged], *, snapshot: Snapshot, now: int) -> list[NewEvent]:
     """The rows with one delivery for each webhook of the snapshot that wants the event, and one match error for each of
     which that cannot be told. Pure."""
-    return [item.row if item.event is None else _matched(item.row, item.event, snapshot, now) for item in judged]
+    return [item.row if item.event is None else matched(item.row, item.event, snapshot, now) for item in judged]
 
 
-def _matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEvent:
+def matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEvent:
+    """An event's row with its fan-out. Pure."""
     deliveries: list[NewDelivery] = []
     errors: list[NewMatchError] = []
     for live, verdict in snapshot.judge(event):

@@ -6,13 +6,16 @@ Test events carry the header `x-reconciler-test: 1` and a request id that begins
 from typing import Any, Final
 
 from reconciler.jsontext import JsonValue, Number
+from reconciler.models.corpus import complete_event
 from reconciler.models.webhook import Trigger
 
 TEST_ID_PREFIX: Final = "test-"
 
 
 def sample_event(trigger: Trigger, *, now_seconds: float) -> dict[str, JsonValue]:
-    """A complete access-request event of the current payload revision, as `trigger` would send it."""
+    """A complete event of the current payload revision, as `trigger` would send it."""
+    if trigger.is_operational:
+        return as_test_event({**complete_event(trigger), "event_time": _time(now_seconds)})
     person = {"id": "test-user", "name": "Test Requester", "email": "test.requester@example.com"}
     approver = {"id": "test-approver", "name": "Test Approver", "email": "test.approver@example.com"}
     kind = {"id": "postgresql-database", "name": "Database", "display_path": "Postgresql/Database"}

@@ -96,6 +96,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "body.not_allowed": "GET and DELETE have no body",
         "body.content_type": "the content type is a media type, in UTF-8",
         "filter.glob": "a negative glob names what it excludes",
+        "filter.operational": "filters ask about access requests only",
+        "triggers.mixed": "operational events and access requests go to webhooks of their own",
         "auth.bearer": "a bearer token stands alone, without the word Bearer",
         "auth.scope": "scopes are a list, each without spaces (RFC 6749, section 3.3)",
         "tls.ca": "an authority is the operator's, named by one ${secret:NAME}",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reconciler.jsontext import JsonValue
 from reconciler.manifest.field import did_you_mean
-from reconciler.models.event import TRIGGER_OF_EVENT_TYPE, event_schema
+from reconciler.models.event import TRIGGER_OF_EVENT_TYPE, schema_of
 from reconciler.models.fault import Path, join_path
 from reconciler.models.webhook import Trigger
 from reconciler.template.shape import Shape, alternatives, step
@@ -47,10 +47,10 @@ def read_path(text: str) -> Path:
 
 
 def check_path(keys: Path, event_type: object) -> None:
-    """Raise PathProblem for a field that the schema of access-request events lacks; others may have any field."""
+    """Raise PathProblem for a field that the schema of such events lacks; unknown ones may have any field."""
     if event_type not in TRIGGER_OF_EVENT_TYPE and event_type != Trigger.MANUAL.value:
         return
-    root = event_schema()
+    root = schema_of([event_type])
     shape = alternatives(root, root)
     for depth, key in enumerate(keys):
         below: Shape = [part for schema in shape for part in _steps(schema, key, root)]

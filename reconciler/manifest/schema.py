@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from reconciler.models.event import event_schema
 from reconciler.models.field import format_duration
+from reconciler.models.operational import operational_schema
 from reconciler.models.webhook import API_VERSION, Approval, Method, Ordering, Project, Status, Trigger, Webhook
 from reconciler.models.webhook_test import WebhookTest
 
@@ -49,6 +50,7 @@ def schema_files() -> dict[str, str]:
     return {
         "event.schema.json": schema_text(event_schema()),
         "manifest.schema.json": schema_text(manifest_schema()),
+        "operational.schema.json": schema_text(operational_schema()),
     }
 
 
@@ -176,9 +178,9 @@ def _is_typed(field: Schema) -> bool:
     return is_choice or field.get("type") in ("integer", "number", "boolean")
 
 
-def explain_event() -> list[Field]:
+def explain_event(*, is_operational: bool = False) -> list[Field]:
     """The payload's fields, depth first: path as templates write it with `[]` for a list, types, meaning, since."""
-    schema = event_schema()
+    schema = operational_schema() if is_operational else event_schema()
     return [
         Field(path, _type_name(field, schema), field.get("description", ""), str(field.get("x-since", "")))
         for path, field in _walk(schema, schema, "")

@@ -15,8 +15,9 @@ from reconciler.errors import Severity
 from reconciler.manifest.field import did_you_mean, field_faults, shown
 from reconciler.manifest.rehearse import Rehearsal
 from reconciler.models.binding import Binding
-from reconciler.models.event import event_schema
+from reconciler.models.event import schema_of
 from reconciler.models.fault import SECRET_FIELDS, Fault, Path, show
+from reconciler.models.operational import operational_schema
 from reconciler.models.rule import check_project, check_spec
 from reconciler.models.rule_signing import check_signing_now
 from reconciler.models.webhook import API_VERSION, SECRET_REFERENCE, Project, Spec, Webhook, secret_names
@@ -83,8 +84,8 @@ class Judge:
         self._partials = partials or {}
         self._rehearsal = Rehearsal() if rehearses else None
         self._now = now
-        self._bodies: dict[tuple[str | bytes, str, bytes], tuple[TemplateFault, ...]] = {}
-        self._conditions: dict[str, tuple[Fault, ...]] = {}
+        self._bodies: dict[tuple[str | bytes, str, bytes, int], tuple[TemplateFault, ...]] = {}
+        self._conditions: dict[tuple[str, bool], tuple[Fault, ...]] = {}
 
     def webhook(self, document: Mapping[str, Any]) -> tuple[Webhook | None, list[Fault]]:
         """The webhook of a document with a sound head, if it is one, and its faults; paths are those of the merged
@@ -151,10 +152,11 @@ class Judge:
         if not isinstance(partials, Mapping) or not all(isinstance(text, str) for text in partials.values()):
             partials = {}
         named = orjson.dumps(partials, option=orjson.OPT_SORT_KEYS) if partials else b""
-        key = (body if isinstance(body, str) else orjson.dumps(body), content_type, named)
+        schema = schema_of(spec.get("triggers"))
+        key = (body if isinstance(body, str) else orjson.dumps(body), content_type, named, id(schema))
         faults = self._bodies.get(key)
         if faults is None:
-            faults = check_body(body, content_type=content_type, schema=event_schema(), partials=partials)
+            faults = check_body(body, content_type=content_type, schema=schema, partials=partials)
             self._bodies[key] = faults
         for fault in faults:
             yield Fault(
@@ -172,11 +174,13 @@ class Judge:
         text = spec.get("when")
         if not isinstance(text, str) or not text:
             return ()
-        faults = self._conditions.get(text)
+        is_operational = schema_of(spec.get("triggers")) is operational_schema()
+        faults = self._conditions.get((text, is_operational))
         if faults is None:
             from reconciler.request.condition_check import check_when
 
-            faults = self._conditions[text] = check_when(text)
+            faults = check_when(text, is_operational=is_operational)
+            self._conditions[text, is_operational] = faults
         return faults
 
 

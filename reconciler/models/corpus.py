@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 from reconciler.jsontext import JsonValue, Number
+from reconciler.models import corpus_operational
 from reconciler.models.webhook import Trigger
 
 Sample = tuple[str, dict[str, JsonValue]]  # a name, as messages say it, and the event
@@ -27,6 +28,13 @@ _NEWER: Final = ("grantee", "access_duration_in_seconds", "custom_fields")  # `x
 @cache
 def corpus(trigger: Trigger) -> tuple[Sample, ...]:
     """The events of a trigger, by name. They are shared: do not change them."""
+    if trigger.is_operational:
+        return (
+            ("complete", corpus_operational.complete(trigger)),
+            ("hostile text", corpus_operational.hostile(trigger, HOSTILE)),
+            ("no answer", corpus_operational.unanswered(trigger)),
+            ("nulls", corpus_operational.sparse(trigger)),
+        )
     return tuple((name, make(_complete(trigger))) for name, make in _MAKERS.items())
 
 

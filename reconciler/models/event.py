@@ -8,12 +8,14 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Final, NewType
+from typing import Any, Final, NewType
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from reconciler import jsontext
 from reconciler.jsontext import JsonValue
+from reconciler.models.operational import OperationalEvent, operational_schema
+from reconciler.models.payload import Text, Time, Tolerant, tidy
 from reconciler.models.webhook import Trigger
 
 EventId = NewType("EventId", str)
@@ -24,20 +26,10 @@ TRIGGER_OF_EVENT_TYPE: Final[Mapping[str, Trigger]] = {
     spelling: trigger
     for trigger in Trigger
     if trigger is not Trigger.MANUAL
-    for spelling in (trigger.value, f"Access{trigger.value}")
+    for spelling in ((trigger.value,) if trigger.is_operational else (trigger.value, f"Access{trigger.value}"))
 }
 
-Text = Annotated[str | int | float, Field(json_schema_extra={"anyOf": None, "type": ["string", "number"]})]
-Time = Annotated[
-    str | int | float,
-    Field(json_schema_extra={"anyOf": None, "type": ["number", "string"], "x-display": "epoch seconds"}),
-]
-
-
-class Tolerant(BaseModel):
-    """What vendors send: unknown fields are kept, nothing is coerced."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, defer_build=True)
+OPERATIONAL_TYPES: Final = frozenset(trigger.value for trigger in Trigger if trigger.is_operational)
 
 
 class Requester(Tolerant):
@@ -191,9 +183,8 @@ def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
     """The payload if it is an event. Raises EventProblem naming the first field that is wrong."""
     if not isinstance(payload, dict):
         raise EventProblem(f"an event must be a JSON object: {_short(payload)}")
-    model = AccessRequestEvent if payload.get("event_type") in TRIGGER_OF_EVENT_TYPE else AnyEvent
     try:
-        model.model_validate(_as_python(payload))
+        _model_of(payload.get("event_type")).model_validate(_as_python(payload))
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         keys = tuple(part for part in first["loc"] if part not in _UNION_TAGS)
@@ -211,6 +202,13 @@ def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
                 f"`{path}` holds a lone surrogate, which UTF-8 cannot carry: {text!r:.60}", tuple(path.split("."))
             )
     return payload
+
+
+def _model_of(event_type: object) -> type[Tolerant]:
+    trigger = TRIGGER_OF_EVENT_TYPE.get(event_type) if isinstance(event_type, str) else None
+    if trigger is None:
+        return AnyEvent
+    return OperationalEvent if trigger.is_operational else AccessRequestEvent
 
 
 _UNION_TAGS: Final = frozenset({"str", "int", "float"})
@@ -310,7 +308,7 @@ def event_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of an access-request event, as published in `schemas/event.schema.json` and as
     templates and filters are checked against."""
     schema = AccessRequestEvent.model_json_schema(mode="validation")
-    _tidy(schema)
+    tidy(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "event.schema.json",
@@ -319,31 +317,8 @@ def event_schema() -> dict[str, Any]:
     }
 
 
-def _tidy(node: Any) -> None:
-    """Drop what pydantic adds for Python's sake: titles, null defaults, unions of scalars spelt as anyOf."""
-    if isinstance(node, list):
-        for item in node:
-            _tidy(item)
-        return
-    if not isinstance(node, dict):
-        return
-    if not isinstance(node.get("properties"), dict) or "type" in node:
-        node.pop("title", None)
-    if node.get("default", 0) is None:
-        node.pop("default")
-    scalars = [
-        item.get("type") for item in node.get("anyOf") or () if set(item) <= {"type"} and isinstance(item["type"], str)
-    ]
-    if node.get("anyOf") is None:
-        node.pop("anyOf", None)
-    elif len(scalars) == len(node["anyOf"]) and scalars:
-        node.pop("anyOf")
-        node["type"] = list(dict.fromkeys("number" if kind == "integer" else kind for kind in scalars))
-    for key, item in list(node.items()):
-        if key == "properties":
-            for field in item.values():
-                _tidy(field)
-        elif key not in ("type", "required", "description"):
-            _tidy(item)
-    if "x-display" in node and isinstance(node.get("type"), list) and "null" not in node["type"]:
-        node["type"] = [*node["type"], "null"]
+def schema_of(triggers: object) -> dict[str, Any]:
+    """The schema of the events that a webhook with these triggers, as written, is sent: of operational events where
+    the first one is such, else of access requests."""
+    first = triggers[0] if isinstance(triggers, list | tuple) and triggers else None
+    return operational_schema() if isinstance(first, str) and first in OPERATIONAL_TYPES else event_schema()

@@ -14,6 +14,7 @@ from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.revision import NOBODY
 from reconciler.models.rule_credential import check_auth, check_tls
 from reconciler.models.rule_signing import check_signing
+from reconciler.models.rule_trigger import check_triggers
 from reconciler.models.size import HEADER_MAX, HEADERS_MAX
 from reconciler.models.url import (
     BIND_HINT,
@@ -53,6 +54,7 @@ def check_spec(spec: Mapping[str, Any]) -> Faults:
     yield from _check_query(mapping_at(spec, "query"))
     yield from _check_body(spec)
     yield from _check_globs(("spec", "filters"), spec.get("filters"))
+    yield from check_triggers(spec)
     yield from check_auth(spec)
     yield from check_tls(spec)
     yield from check_signing(spec)

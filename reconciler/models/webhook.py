@@ -81,6 +81,16 @@ class Trigger(StrEnum):
     REQUEST_EXPIRED = "RequestExpired"
     REQUEST_FAILED = "RequestFailed"
     MANUAL = "Manual"  # fired by `reconciler trigger`, never by an event
+    # what the daemon itself has to tell
+    WEBHOOK_FAILING = "ReconcilerWebhookFailing"
+    WEBHOOK_PAUSED = "ReconcilerWebhookPaused"
+    WEBHOOK_RECOVERED = "ReconcilerWebhookRecovered"
+    DELIVERY_DEAD = "ReconcilerDeliveryDead"
+
+    @property
+    def is_operational(self) -> bool:
+        """Whether the daemon tells it, of a webhook, rather than an access request."""
+        return self.value.startswith("Reconciler")
 
 
 class Ordering(StrEnum):
@@ -236,7 +246,9 @@ class Spec(Model):
         default_factory=dict, description="Request headers; tokens as ${secret:NAME}. Default: none of your own."
     )
     triggers: Many[Annotated[Trigger, Field(strict=False)]] = Field(
-        min_length=1, description="Which kinds of event the webhook wants, at least one."
+        min_length=1,
+        description="Which kinds of event the webhook wants, at least one. `Reconciler*` events tell of other webhooks "
+        "and stand alone.",
     )
     filters: Filters = Field(default_factory=Filters)
     body_template: (

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from reconciler.errors import Severity
 from reconciler.models.corpus import OLDER_PAYLOAD, corpus
-from reconciler.models.event import event_schema
+from reconciler.models.event import AccessRequest, event_schema
 from reconciler.models.fault import Fault, Path
+from reconciler.models.operational import Operational, operational_schema
 from reconciler.models.webhook import Trigger
 from reconciler.request.condition import (
     ROOTS,
@@ -54,17 +55,17 @@ _EARLY_END: Final = "mismatched input '<EOF>'"
 _SHOWN_MAX: Final = 120
 
 
-def check_when(text: str) -> tuple[Fault, ...]:
-    """The faults of a condition, with their places in it. Never raises."""
+def check_when(text: str, *, is_operational: bool = False) -> tuple[Fault, ...]:
+    """The faults of a condition on access requests, or on operational events, with their places. Never raises."""
     if len(text) > WHEN_MAX_CHARACTERS:
         fact = f"`when` has {len(text)} characters of at most {WHEN_MAX_CHARACTERS}"
         return (Fault(TOO_LARGE, _PATH, fact, "choose by filters first, or make two webhooks of it"),)
     try:
-        kind = _typed_environment(is_strict=False).compile(text).return_type()
+        kind = _typed_environment(is_strict=False, is_operational=is_operational).compile(text).return_type()
         environment().compile(with_null_guards(text))
     except (RuntimeError, TypeError) as exc:
-        return tuple(_faults(text, exc))
-    fault = _not_boolean(text, kind) or _newer_field(text)
+        return tuple(_faults(text, exc, is_operational))
+    fault = _not_boolean(text, kind, is_operational) or (None if is_operational else _newer_field(text))
     return () if fault is None else (fault,)
 
 
@@ -72,7 +73,7 @@ def _newer_field(text: str) -> Fault | None:
     """A warning where the condition reads a field that older payloads lack, and does not ask for it first."""
     older = dict(corpus(Trigger.REQUEST_CREATED))[OLDER_PAYLOAD]
     field = missing_field(compile_when(text).judge(Said(older)).error)
-    if field is None or "x-since" not in _request_fields().get(field, {}):
+    if field is None or "x-since" not in _fields_of_data().get(field, {}):
         return None
     path = f"data.{field}"
     at = text.find(path)
@@ -82,8 +83,8 @@ def _newer_field(text: str) -> Fault | None:
     return _fault(NEWER_FIELD, message, hint, place, severity=Severity.WARNING)
 
 
-def _request_fields() -> Mapping[str, Mapping[str, Any]]:
-    fields: Mapping[str, Mapping[str, Any]] = event_schema()["$defs"]["AccessRequest"]["properties"]
+def _fields_of_data(*, is_operational: bool = False) -> Mapping[str, Mapping[str, Any]]:
+    fields: Mapping[str, Mapping[str, Any]] = _definitions()[_kind_of_data(is_operational)]["properties"]
     return fields
 
 
@@ -107,7 +108,7 @@ class _Place:
         return cls(text.count("\n", 0, offset) + 1, column, column + max(length, 1))
 
 
-def _faults(text: str, exc: Exception) -> Iterator[Fault]:
+def _faults(text: str, exc: Exception, is_operational: bool) -> Iterator[Fault]:
     """One fault for each thing found; what follows from another is left out."""
     found = list(_ERROR.finditer(f"{exc}".replace("INVALID_ARGUMENT: ERROR", "ERROR")))
     found = [item for item in found if _CASCADE not in item[3]] or found[:1]
@@ -123,17 +124,18 @@ def _faults(text: str, exc: Exception) -> Iterator[Fault]:
         return
     seen: set[Fault] = set()
     for item in found:
-        fault = _located(text, _offset(text, int(item[1]), int(item[2])), item[3].removesuffix(" [INVALID_ARGUMENT]"))
+        said = item[3].removesuffix(" [INVALID_ARGUMENT]")
+        fault = _located(text, _offset(text, int(item[1]), int(item[2])), said, is_operational)
         if fault not in seen:
             seen.add(fault)
             yield fault
 
 
-def _located(text: str, offset: int, said: str) -> Fault:
+def _located(text: str, offset: int, said: str, is_operational: bool) -> Fault:
     if field := _FIELD.fullmatch(said):
         return _unknown_field(text, offset, *field.groups())
     if name := _NAME.fullmatch(said):
-        return _unknown_name(text, offset, name[1])
+        return _unknown_name(text, offset, name[1], _fields_of_data(is_operational=is_operational))
     if said.startswith(_NOT_CEL):
         reason = said.removeprefix(_NOT_CEL).split(" expecting ", 1)[0]
         fact = "it ends too early" if reason == _EARLY_END else f"{reason[:1].lower()}{reason[1:]}"[:_SHOWN_MAX]
@@ -152,7 +154,7 @@ def _located(text: str, offset: int, said: str) -> Fault:
 
 def _unknown_field(text: str, offset: int, name: str, kind: str) -> Fault:
     """The library points at the dot before the name."""
-    fields = tuple(event_schema()["$defs"].get(kind, {}).get("properties", ()))
+    fields = tuple(_definitions().get(kind, {}).get("properties", ()))
     at = text.find(name, offset)
     start = at if at >= 0 else offset
     owner = _owner(text, offset)
@@ -162,7 +164,7 @@ def _unknown_field(text: str, offset: int, name: str, kind: str) -> Fault:
     return _fault(UNKNOWN_FIELD, message, hint, _Place.of(text, start, len(name)))
 
 
-def _unknown_name(text: str, offset: int, said: str) -> Fault:
+def _unknown_name(text: str, offset: int, said: str, fields: Mapping[str, Any]) -> Fault:
     """The library points at the name or, of a method, at the bracket behind it; a whole path may be one name to it."""
     start = max(offset if text.startswith(said, offset) else text.rfind(said, 0, offset), 0)
     is_call = text[start + len(said) :].lstrip().startswith("(")
@@ -176,7 +178,7 @@ def _unknown_name(text: str, offset: int, said: str) -> Fault:
         )
     else:
         message = f"`when` knows no name `{name}`"
-        inside = f"write `data.{said}`" if name in _request_fields() else ""
+        inside = f"write `data.{said}`" if name in fields else ""
         hint = inside or _meant(name, ROOTS) or f"it knows {', '.join(ROOTS)}"
     return _fault(UNKNOWN_NAME, message, hint, _Place.of(text, start, len(name)))
 
@@ -210,14 +212,14 @@ def _fault(code: str, message: str, hint: str, place: _Place | None, *, severity
 # --- true or false
 
 
-def _not_boolean(text: str, kind: Any) -> Fault | None:
+def _not_boolean(text: str, kind: Any, is_operational: bool) -> Fault | None:
     """Whether the result cannot be true or false. One of any type is judged again as text: no field of the schema but
     those that the administrator defines may be a boolean."""
     from cel_expr_python import cel
 
     if kind == cel.Type.DYN:
         try:
-            kind = _typed_environment(is_strict=True).compile(text).return_type()
+            kind = _typed_environment(is_strict=True, is_operational=is_operational).compile(text).return_type()
         except RuntimeError:
             return None
     if kind in (cel.Type.BOOL, cel.Type.DYN):
@@ -239,8 +241,17 @@ _RESULTS: Final = {
 # --- the schema as types
 
 
+def _definitions() -> Mapping[str, Any]:
+    """What access requests and operational events are made of; no two have one name."""
+    return {**event_schema()["$defs"], **operational_schema()["$defs"]}
+
+
+def _kind_of_data(is_operational: bool) -> str:
+    return Operational.__name__ if is_operational else AccessRequest.__name__
+
+
 @cache
-def _typed_environment(*, is_strict: bool) -> Any:
+def _typed_environment(*, is_strict: bool, is_operational: bool) -> Any:
     """Where conditions are compiled to be checked. `is_strict` takes text for what may be text or a number."""
     from cel_expr_python import cel
     from google.protobuf import descriptor_pb2, descriptor_pool, struct_pb2, wrappers_pb2
@@ -248,8 +259,7 @@ def _typed_environment(*, is_strict: bool) -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="event.proto", syntax="proto3")
     of_field = descriptor_pb2.FieldDescriptorProto
     scalar = "StringValue" if is_strict else "Value"
-    schema = event_schema()
-    for name, model in schema["$defs"].items():
+    for name, model in _definitions().items():
         message = file.message_type.add(name=name)
         for number, (key, field) in enumerate(model["properties"].items(), 1):
             type_name, is_list = _field_type(field, scalar)
@@ -263,9 +273,8 @@ def _typed_environment(*, is_strict: bool) -> Any:
         file.dependency.append(copied.name)
     pool.Add(file)
     text = cel.Type.STRING if is_strict else cel.Type.DYN
-    return cel.NewEnv(
-        pool, variables={"event_type": cel.Type.STRING, "event_time": text, "data": cel.Type("AccessRequest")}
-    )
+    data = cel.Type(_kind_of_data(is_operational))
+    return cel.NewEnv(pool, variables={"event_type": cel.Type.STRING, "event_time": text, "data": data})
 
 
 def _field_type(field: Mapping[str, Any], scalar: str) -> tuple[str, bool]:

@@ -24,6 +24,7 @@ from reconciler.store.audit import AuditLog
 from reconciler.store.examine import ExamineStore
 from reconciler.store.flow import FlowStore
 from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
+from reconciler.store.notice import NoticeStore
 from reconciler.store.operate import OperatorStore
 from reconciler.store.retention import RetentionStore
 
@@ -396,6 +397,7 @@ class Store(
     FlowStore,
     AuditLog,
     ExamineStore,
+    NoticeStore,
     RetentionStore,
     Protocol,
 ):

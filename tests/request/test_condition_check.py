@@ -156,3 +156,27 @@ def test_what_passes_compiles_when_it_is_asked(text: str) -> None:
     for _, event in corpus(Trigger.REQUEST_CREATED):
         verdict = When(text).judge(Said(event))
         assert verdict.state is not MatchState.ERROR or "compile" not in verdict.error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'data.webhook.name.startsWith("okta-")',
+        'data.webhook.labels.team == "iam" && data.count > 1',
+        "has(data.last_attempt.status) && data.last_attempt.status >= 500",
+        'event_type == "ReconcilerDeliveryDead" && data.deliveries.exists(d, d.reason == "expired")',
+    ],
+)
+def test_conditions_on_operational_events_know_their_fields(text: str) -> None:
+    """And access requests do not have them."""
+    assert check_when(text, is_operational=True) == ()
+    assert {fault.code for fault in check_when(text)} == {"when.unknown_field"}
+
+
+def test_conditions_on_operational_events_know_no_access_request() -> None:
+    """With a hint that fits the event."""
+    (fault,) = check_when('data.requester.email == "x"', is_operational=True)
+    (name,) = check_when('webhook.name == "x"', is_operational=True)
+
+    assert (fault.code, fault.message) == ("when.unknown_field", "`data` has no field `requester`")
+    assert name.hint == "write `data.webhook.name`"

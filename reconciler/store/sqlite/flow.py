@@ -20,6 +20,7 @@ from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import array, pack, row, run, value
 from reconciler.store.sqlite.finish import NEXT_HEADS
 from reconciler.store.sqlite.lane import MICROSECONDS, refresh, refresh_paces
+from reconciler.store.sqlite.notice import note_pause
 from reconciler.store.sqlite.text import storable
 
 CANCEL_ROWS: Final = 500  # in one transaction; some 15 ms, and 50 beside a checkpoint
@@ -123,6 +124,7 @@ def pause(db: apsw.Connection, name: str, pause: Pause, warrant: Warrant = UNKNO
         reason=storable(pause.reason),
         until=pause.until,
     )
+    note_pause(db, lane, pause)
     refresh(db, [lane])
     told = {"uid": uid, "paused_by": pause.paused_by, "why": pause.reason, "until": iso_time(pause.until)}
     append(db, Deed(AuditAction.PAUSE, name, told, warrant), at=pause.paused_at)

@@ -1,6 +1,7 @@
-"""What finished attempts tell of their receivers: breakers of pace keys, faults and pauses of webhooks.
+"""What finished attempts tell of their receivers: breakers of pace keys, faults and pauses of webhooks, and notices.
 
-Part of `finish`, in its transaction. The rules are `models.health`; where every receiver is well nothing is written.
+Part of `finish`, in its transaction. The rules are `models.health` and `models.notice`; where every receiver is well
+nothing is written.
 """
 
 from collections.abc import Sequence
@@ -10,21 +11,29 @@ from typing import Any, Final
 import apsw
 
 from reconciler.models.audit import AuditAction, Deed, Warrant
+from reconciler.models.delivery import State
 from reconciler.models.flow import ITSELF
 from reconciler.models.health import Breaker, Health, after_attempt, faults_after, pause_reason
+from reconciler.models.notice import Condition
+from reconciler.models.operational import SOURCE
 from reconciler.store.base import Finished
 from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import array, pack, row, run
 from reconciler.store.sqlite.lane import refresh_paces
+from reconciler.store.sqlite.notice import Facts, note
 from reconciler.store.sqlite.text import storable
+
+_TROUBLED: Final = (Health.FAILED, Health.FAULT, Health.GONE)
 
 # Of attempts that were well, those whose pace or lane has something to forget.
 _TOLD: Final = """
 SELECT json_group_array(json_array(d.seq, d.lane_id, l.faults, l.paused_at IS NOT NULL, d.pace_id, p.probe_seq,
-    p.failures, p.opened_at, p.probe_at, p.wait_ms))
+    p.failures, p.opened_at, p.probe_at, p.wait_ms, d.id,
+    (SELECT id FROM events WHERE seq = d.event_seq), (SELECT source = :operational FROM events WHERE seq = d.event_seq),
+    l.failures, l.failing_since, l.troubled_at))
 FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
 CROSS JOIN lanes l ON l.id = d.lane_id CROSS JOIN paces p ON p.id = d.pace_id
-WHERE f.value ->> 1 OR l.faults OR p.failures
+WHERE f.value ->> 1 OR l.faults OR p.failures OR l.failures OR l.troubled_at IS NOT NULL
 """
 _SET_BREAKERS: Final = """
 UPDATE paces SET failures = b.value ->> 1, opened_at = b.value ->> 2, probe_at = b.value ->> 3,
@@ -48,42 +57,57 @@ FROM lanes l WHERE id = :lane
 
 def tell(db: apsw.Connection, finished: Sequence[Finished]) -> None:
     """Take over what attempts tell, in order, while their deliveries still hold their leases."""
-    troubled = (Health.FAILED, Health.FAULT, Health.GONE)
-    rows = array(db, _TOLD, finished=pack([[item.seq, int(item.health in troubled)] for item in finished]))
+    asked = [[item.seq, int(item.health in _TROUBLED or item.state is State.DEAD)] for item in finished]
+    rows = array(db, _TOLD, finished=pack(asked), operational=SOURCE)
     if not rows:
         return
     told = {row[0]: row for row in rows}
     kept = [(item, told[item.seq]) for item in finished if item.seq in told]
-    _tell_paces(db, kept)
-    _tell_lanes(db, kept)
+    opened = _tell_paces(db, kept)
+    pauses = _tell_lanes(db, kept)
+    note(db, [(item, _facts(row)) for item, row in kept], pauses=pauses, opened=opened)
 
 
-def _tell_paces(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]]) -> None:
+def _facts(row: list[Any]) -> Facts:
+    _, lane_id, _, is_paused, *_, delivery_id, event_id, is_operational, failures, failing_since, troubled_at = row
+    condition = Condition(failures, failing_since, troubled_at)
+    return Facts(lane_id, delivery_id, event_id, bool(is_operational), bool(is_paused), condition)
+
+
+def _tell_paces(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]]) -> dict[int, int]:
+    """The breakers after these attempts; returns which delivery's attempt opened one, by pace."""
     before: dict[int, tuple[Breaker, int | None]] = {}
     after: dict[int, tuple[Breaker, int | None]] = {}
+    opened: dict[int, int] = {}
     for item, (seq, _, _, _, pace_id, probe_seq, *breaker) in told:
-        held, probe = after.get(pace_id) or before.setdefault(pace_id, (Breaker(*breaker), probe_seq))
-        is_probe = seq == probe
+        held, probe = after.get(pace_id) or before.setdefault(pace_id, (Breaker(*breaker[:4]), probe_seq))
+        is_probe, was_open = seq == probe, held.is_open
         held = after_attempt(held, item.health, is_probe=is_probe, now=item.finished_at)
         after[pace_id] = held, None if is_probe or not held.is_open else probe
+        if held.is_open and not was_open:
+            opened[pace_id] = seq
     moved = {pace_id: state for pace_id, state in after.items() if state != before[pace_id]}
     if moved:
         packed = pack([[pace_id, *astuple(breaker), probe] for pace_id, (breaker, probe) in moved.items()])
         run(db, _SET_BREAKERS, breakers=packed)
         refresh_paces(db, moved)
+    return opened
 
 
-def _tell_lanes(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]]) -> None:
-    """The lanes are refreshed by `finish`."""
+def _tell_lanes(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]]) -> dict[int, str]:
+    """Faults and pauses after these attempts; returns why, by the delivery whose attempt led to a pause. The lanes are
+    refreshed by `finish`."""
     before: dict[int, int] = {}
     after: dict[int, int] = {}
     pauses: dict[int, tuple[int, str]] = {}
+    reasons: dict[int, str] = {}
     for item, (_, lane_id, faults, is_paused, *_) in told:
         before.setdefault(lane_id, faults)
         after[lane_id] = faults_after(after.get(lane_id, faults), item.health)
         reason = pause_reason(item.health, after[lane_id], item.blame)
-        if reason is not None and not is_paused:
-            pauses.setdefault(lane_id, (item.finished_at, storable(reason)))
+        if reason is not None and not is_paused and lane_id not in pauses:
+            pauses[lane_id] = item.finished_at, storable(reason)
+            reasons[item.seq] = reason
     moved = [[lane_id, number] for lane_id, number in after.items() if number != before[lane_id]]
     if moved:
         run(db, _SET_FAULTS, faults=pack(moved))
@@ -93,3 +117,4 @@ def _tell_lanes(db: apsw.Connection, told: Sequence[tuple[Finished, list[Any]]])
             uid, name = row(db, _NAME, lane=lane_id) or ("", "")
             deed = Deed(AuditAction.PAUSE, name, {"uid": uid}, Warrant(ITSELF, reason=reason))
             append(db, deed, at=paused_at)
+    return reasons

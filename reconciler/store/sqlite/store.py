@@ -15,11 +15,13 @@ from reconciler.models.audit import UNKNOWN, AuditEntry, AuditHead, AuditRow, De
 from reconciler.models.delivery import Action, Attempt, Delivery, DeliveryId, Intervention, State
 from reconciler.models.event import EventId
 from reconciler.models.flow import Backlog, Flow, Halt, Pause
+from reconciler.models.notice import Notice
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
 from reconciler.store.examine import Examination
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
+from reconciler.store.notice import Told
 from reconciler.store.operate import Portion, Selection, Terms
 from reconciler.store.retention import Load, Pruned
 from reconciler.store.sqlite import (
@@ -32,6 +34,7 @@ from reconciler.store.sqlite import (
     flow,
     lane,
     match_error,
+    notice,
     operate,
     retention,
     revision,
@@ -265,6 +268,14 @@ class SqliteStore:
 
     async def record(self, deed: Deed) -> None:
         await self._write(lambda db: audit.append(db, deed))
+
+    # Notices
+
+    async def notices(self, *, now: int, limit: int) -> tuple[Notice, ...]:
+        return await self._read(lambda db: notice.notices(db, now, limit))
+
+    async def announce(self, told: Sequence[Told], *, revision: int, now: int) -> int:
+        return await self._write(lambda db: notice.announce(db, told, revision, now))
 
     # Health
 
