@@ -22,6 +22,7 @@ from reconciler.dispatch.pace import Gate
 from reconciler.dispatch.patience import Patience
 from reconciler.dispatch.ready import secrets_of
 from reconciler.dispatch.record import Recorder
+from reconciler.dispatch.rewind import Rewinder
 from reconciler.egress.deliver import Credentials, Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import SecretError, StoreError, TemplateError
@@ -98,6 +99,7 @@ class Worker:
             now=clock.now,
         )
         self._halts = Halts(store=store, live=live, now=clock.now)
+        self._rewinder = Rewinder(store, now=clock.now, monotonic=clock.monotonic)
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -139,6 +141,7 @@ class Worker:
 
     async def start(self) -> None:
         """Load the live revision and close what a vanished predecessor left in flight. Call once, before `run`."""
+        await self._rewinder.start()
         await self._lanes.start()
         await self.close_expired(everything=True)
 
@@ -187,9 +190,10 @@ class Worker:
                 async with asyncio.timeout(REFRESH_SECONDS):
                     await self._moved.wait()
             self._moved.clear()
+            is_set_back = await self._rewinder.look(self._patience)
             is_due = await self._is_due()  # asked first: a replay after an apply is sent as applied
             is_moved = await self._lanes.refresh(self._patience)
-            if await self._halts.refresh(self._patience) or is_moved or is_due:
+            if await self._halts.refresh(self._patience) or is_moved or is_due or is_set_back:
                 self.wake()
 
     async def _is_due(self) -> bool:

@@ -21,6 +21,7 @@ from reconciler.models.health import Health
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.audit import AuditLog
+from reconciler.store.clock import ClockStore
 from reconciler.store.examine import ExamineStore
 from reconciler.store.flow import FlowStore
 from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
@@ -395,6 +396,7 @@ class Store(
     DeliveryStore,
     OperatorStore,
     FlowStore,
+    ClockStore,
     AuditLog,
     ExamineStore,
     NoticeStore,

@@ -27,6 +27,7 @@ from reconciler.store.retention import Load, Pruned
 from reconciler.store.sqlite import (
     audit,
     claim,
+    clock,
     delivery,
     event,
     examine,
@@ -254,6 +255,19 @@ class SqliteStore:
         while not walk.is_over:
             await self._read(lambda db: flow.walk(db, name, walk))
         return walk
+
+    # Clock
+
+    async def rewind(self, *, now: int, by_ms: int | None = None) -> int:
+        by = await self._read(lambda db: clock.lead_ms(db, now)) if by_ms is None else by_ms
+        if by <= 0:
+            return 0
+        await self._write(lambda db: clock.rewind_paces(db, now, by))  # behind what was given to be written before
+        ahead = await self._read(lambda db: clock.ahead(db, now))
+        for start in range(0, len(ahead), clock.REWIND_ROWS):
+            portion = ahead[start : start + clock.REWIND_ROWS]
+            await self._write(partial(clock.rewind_deliveries, by_ms=by, portion=portion))
+        return by
 
     # Audit
 
