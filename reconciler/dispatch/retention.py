@@ -15,7 +15,8 @@ from reconciler.store.retention import Pruned, RetentionStore
 
 PASS_SECONDS: Final = 60.0  # from one look for what is old to the next
 REST_IDLE: Final = 4.0  # times as long as a step took: a fifth of the store's time
-REST_BUSY: Final = 24.0  # while there is work: a twenty-fifth
+REST_BUSY: Final = 19.0  # while there is work: a twentieth,
+BEHIND_SECONDS: Final = 600.0  # unless so much is old that a pass takes longer than this
 REST_MIN_SECONDS: Final = 0.005
 
 
@@ -62,12 +63,12 @@ class Pruner:
                 step_began = self._monotonic()
                 step = await self._store.prune(before=before, at=total.following)
                 total = total.plus(step)
-                await self._rest(step_began)
+                await self._rest(step_began, began)
                 if step.following is None:
                     break
         step_began = self._monotonic()
         while await self._store.shrink():
-            await self._rest(step_began)
+            await self._rest(step_began, began)
             step_began = self._monotonic()
         if total.rows:
             seconds = round(self._monotonic() - began, 1)
@@ -75,6 +76,8 @@ class Pruner:
             log("retention.pruned", **facts, seconds=seconds)
         return total
 
-    async def _rest(self, began: float) -> None:
-        factor = REST_BUSY if self._is_busy() else REST_IDLE
-        await self._sleep(max(REST_MIN_SECONDS, factor * (self._monotonic() - began)))
+    async def _rest(self, step_began: float, pass_began: float) -> None:
+        now = self._monotonic()
+        is_patient = self._is_busy() and now - pass_began < BEHIND_SECONDS
+        factor = REST_BUSY if is_patient else REST_IDLE
+        await self._sleep(max(REST_MIN_SECONDS, factor * (now - step_began)))

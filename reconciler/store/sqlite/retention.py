@@ -14,12 +14,12 @@ from reconciler.errors import NotInStoreError
 from reconciler.store.retention import Load, Pruned
 from reconciler.store.sqlite.connection import WAL_KEEP_BYTES, array, connect, pack, row, run, value
 
-WINDOW_EVENTS: Final = 250  # looked at in one step
-PRUNE_ROWS: Final = 500  # of attempts, and of deliveries, deleted in one step; some 20 ms with the commit
-PRUNE_BYTES: Final = 2 * 1024 * 1024  # of events, and of attempts' invocation data
+WINDOW_EVENTS: Final = 100  # looked at in one step
+PRUNE_ROWS: Final = 250  # of attempts, and of deliveries, deleted in one step; some 15 ms with the commit
+PRUNE_BYTES: Final = 1024 * 1024  # of events, and of attempts' invocation data
 SPARE_PAGES: Final = 2_048  # kept for what comes next: 8 MiB
 SPARE_SHARE: Final = 4  # and one page in so many
-SHRINK_PAGES: Final = 256  # moved in one step
+SHRINK_PAGES: Final = 64  # moved in one step; some 10 ms
 WAL_BUSY_MS: Final = 100  # how long a checkpoint waits for readers before it is left for the next time
 
 _WINDOW: Final = """
