@@ -3,6 +3,7 @@
 An error is what deliveries or the store suffer from now; a warning what they will, or what a person should know.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -51,23 +52,27 @@ class Scene:
     halts: Mapping[WebhookUid, Halt]
     holds: Sequence[Hold]
     match_errors: Mapping[WebhookUid, int]
+    names: Mapping[WebhookUid, str]  # of the live webhooks
 
     def name(self, uid: WebhookUid) -> str:
         """The live name of a webhook, else its uid."""
-        return next((live.webhook.name for live in self.state.webhooks if live.uid == uid), uid)
+        return self.names.get(uid, uid)
 
     def total(self, state: State) -> int:
         """How many deliveries are in a state."""
         return sum(of.get(state, 0) for of in self.counts.values())
 
 
+def damage(seen: Examination) -> list[Finding]:
+    """What the engine itself finds wrong with its file."""
+    mend = "restore a backup; `sqlite3 FILE .recover` may save rows"
+    return [_error("store.damaged", fact, mend=mend) for fact in seen.damage]
+
+
 def store(scene: Scene) -> Check:
     """The file's integrity, the rules of its rows, the room on its disk."""
     seen = scene.examined
-    findings = [
-        _error("store.damaged", fact, mend="restore a backup; `sqlite3 FILE .recover` may save rows")
-        for fact in seen.damage
-    ]
+    findings = damage(seen)
     findings += [
         _error(f"store.{item.code}", item.fact, mend="stop the daemon, keep a copy of the file, and report this")
         for item in seen.broken
@@ -96,11 +101,12 @@ def store(scene: Scene) -> Check:
 def files(scene: Scene) -> Check:
     """Who may read and write the store's files."""
     loose = scene.examined.loose
-    findings = [
-        _warning("file.mode", f"others may use the file: mode {item.mode:04o}", item.path, f"chmod 600 {item.path}")
-        for item in loose
-    ]
-    return Check("files", "others may use them" if loose else "for their owner only", tuple(findings))
+    if not loose:
+        return Check("files", "for their owner only")
+    modes = ", ".join(f"{item.path} (mode {item.mode:04o})" for item in loose)
+    mend = f"chmod 600 {' '.join(shlex.quote(item.path) for item in loose)}"
+    finding = _warning("file.mode", f"others may use what stands in the store: {modes}", mend=mend)
+    return Check("files", "others may use them", (finding,))
 
 
 def daemon(scene: Scene) -> Check:
@@ -149,14 +155,20 @@ def backlog(scene: Scene) -> Check:
 def halts(scene: Scene) -> Check:
     """What holds deliveries and applies back."""
     findings = []
-    live = {live.uid for live in scene.state.webhooks}
     for uid, halt in sorted(scene.halts.items(), key=lambda item: scene.name(item[0])):
-        if uid not in live or halt == NO_HALT:
+        if uid not in scene.names or halt == NO_HALT:
             continue
         name = scene.name(uid)
         if halt.pause is not None:
             make = _error if halt.pause.paused_by == ITSELF else _warning
-            findings.append(make("webhook.paused", halt.pause.fact, name, f"then: reconciler webhooks resume {name}"))
+            findings.append(
+                make(
+                    "webhook.paused",
+                    halt.pause.fact,
+                    name,
+                    f"once its reason is gone: `reconciler webhooks resume {name}`",
+                )
+            )
         if halt.breaker.is_open:
             fact = Halt(None, halt.breaker).fact or ""
             mend = f"mend the receiver; `reconciler webhooks resume {name}` probes it at once"
@@ -169,7 +181,7 @@ def events(scene: Scene) -> Check:
     """What was received and reached nobody."""
     findings = []
     if number := scene.examined.quarantined:
-        fact = f"{_counted(number, 'event')} in quarantine: no event that the schema takes"
+        fact = f"{_counted(number, 'event')} in quarantine, which the schema does not take"
         mend = "`reconciler events list --status quarantined` lists them, `events replay` takes them once mended"
         findings.append(_warning("event.quarantined", fact, mend=mend))
     for uid, number in sorted(scene.match_errors.items(), key=lambda item: scene.name(item[0])):
@@ -272,11 +284,12 @@ def clock_offsets(answered: Sequence[Answered]) -> dict[str, float]:
     return {host: median(offsets) for host, offsets in found.items()}
 
 
-def audit(chain: Chain) -> Check:
-    """Whether the audit log is whole."""
+def audit(chain: Chain, *, start: int = 1) -> Check:
+    """Whether the audit log is whole, from the entry `start` on."""
     mend = "find out who could write the store; `reconciler audit verify` says it again"
     findings = [_error("audit.broken", problem, mend=mend) for problem in chain.problems]
-    fact = f"{_counted(chain.number, 'entry', 'entries')}, head {(chain.digest or '')[:16]}…"
+    since = "" if start == 1 else f", verified from {start:,}"
+    fact = f"{_counted(chain.number, 'entry', 'entries')}{since}, head {(chain.digest or '')[:16]}…"
     return Check("audit", fact, tuple(findings))
 
 

@@ -7,6 +7,7 @@ secrets without keeping them, and shakes hands with receivers by TLS, once a hos
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from reconciler.dispatch import diagnose
@@ -27,6 +28,7 @@ from reconciler.store.examine import Examination
 
 HOSTS_MAX: Final = 500  # shaken hands with; more could not be in the time for all
 FLOWS_MAX: Final = 100  # backlogs told, the largest first
+ENTRIES_MAX: Final = 20_000  # of the audit log, verified from its end: some 0.2 s; with `is_full` all
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,22 @@ class Doctor:
 
     async def diagnose(self, how: How = How()) -> Diagnosis:
         """Every check. What of the store cannot be read is a finding, and so is what hangs on it."""
+        examined: Examination | None = None
         try:
             examined = await self._store.examine(now=self._now(), is_full=how.is_full)
             scene = await self._scene(examined)
         except StoreError as exc:
-            return unreadable(exc)
-        checks: list[Check] = [
+            return unreadable(exc, damage=diagnose.damage(examined) if examined is not None else ())
+        checks = await asyncio.to_thread(self._checks, scene)  # it reads secrets' files, and may open many webhooks
+        if how.dials:
+            checks.append(await self._receivers(scene))
+        checks.append(diagnose.clock(scene))
+        checks.append(await _guarded("audit", partial(self._audit, how)))
+        return Diagnosis(tuple(checks))
+
+    def _checks(self, scene: Scene) -> list[Check]:
+        told = self._is_told(scene)
+        return [
             diagnose.store(scene),
             diagnose.files(scene),
             diagnose.daemon(scene),
@@ -65,18 +77,8 @@ class Doctor:
             diagnose.halts(scene),
             diagnose.events(scene),
             diagnose.configuration(scene),
-            diagnose.secrets(
-                scene,
-                await asyncio.to_thread(self._held, scene),
-                is_told=self._is_told(scene),
-                problems=problems_of(self._resolver),
-            ),
+            diagnose.secrets(scene, self._held(scene), is_told=told, problems=problems_of(self._resolver)),
         ]
-        if how.dials:
-            checks.append(await self._receivers(scene))
-        checks.append(diagnose.clock(scene))
-        checks.append(await _guarded("audit", self._audit))
-        return Diagnosis(tuple(checks))
 
     async def _scene(self, examined: Examination) -> Scene:
         store = self._store
@@ -98,6 +100,7 @@ class Doctor:
             halts={uid: halt.at(now) for uid, halt in (await store.halts()).items()},
             holds=await store.holds(),
             match_errors=await store.match_error_counts(),
+            names={live.uid: live.webhook.name for live in state.webhooks},
         )
 
     def _is_told(self, scene: Scene) -> bool:
@@ -116,12 +119,14 @@ class Doctor:
         return {name: why for name, why in found if why is not None}
 
     async def _receivers(self, scene: Scene) -> Check:
-        hosts = list(hosts_of(scene.state.webhooks))
+        hosts = list(await asyncio.to_thread(hosts_of, scene.state.webhooks))
         inspected: tuple[Inspection, ...] = await inspect_hosts(Dialer(self._settings), hosts[:HOSTS_MAX])
         return diagnose.receivers(scene, hosts, inspected)
 
-    async def _audit(self) -> Check:
-        return diagnose.audit(await walked(self._store))
+    async def _audit(self, how: How) -> Check:
+        last = (await self._store.audit_head()).number
+        start = 1 if how.is_full else max(1, last - ENTRIES_MAX + 1)
+        return diagnose.audit(await walked(self._store, start=start), start=start)
 
 
 def hosts_of(lives: Iterable[LiveWebhook]) -> dict[str, None]:
@@ -136,10 +141,10 @@ def hosts_of(lives: Iterable[LiveWebhook]) -> dict[str, None]:
     return hosts
 
 
-def unreadable(exc: StoreError) -> Diagnosis:
-    """All that can be told of a store that cannot be read."""
+def unreadable(exc: StoreError, *, damage: Sequence[Finding] = ()) -> Diagnosis:
+    """All that can be told of a store that cannot be read; `damage` was seen before."""
     finding = Finding(Severity.ERROR, "store.unreadable", exc.message, mend=exc.hint)
-    return Diagnosis((Check("store", "cannot be read", (finding,)),))
+    return Diagnosis((Check("store", "cannot be read", (*damage, finding)),))
 
 
 def _why_unresolved(webhook: Webhook, resolver: SecretResolver, *, now: int) -> str | None:

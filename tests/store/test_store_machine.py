@@ -101,10 +101,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.interventions = 0
 
     def teardown(self) -> None:
+        examined = self.run(self.store.examine(now=self.now))
         self.run(self.store.__aexit__(None, None, None))
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         shutil.rmtree(self.folder)
+        assert (examined.damage, examined.broken) == ((), ()), "the rules that `doctor` checks hold after any verbs"
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         async def call() -> Any:

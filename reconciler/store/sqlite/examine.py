@@ -21,6 +21,7 @@ from reconciler.store.sqlite.retention import load
 from reconciler.store.sqlite.rule import RULES, Rule
 
 CHECK_SECONDS: Final = 5.0  # for one table, or one rule
+ALL_SECONDS: Final = 30.0  # for all of them
 PROGRESS_STEPS: Final = 10_000  # of SQLite's machine between two looks at the clock; some 0.1 ms
 DAMAGE_MAX: Final = 20
 ANSWERED_MAX: Final = 200
@@ -44,14 +45,14 @@ WHERE lower(h.key) = 'date' AND h.type = 'text' ORDER BY finished_at DESC
 class _Watch:
     """Runs checks on one connection, each for a while; remembers which did not come to their end."""
 
-    def __init__(self, db: apsw.Connection, *, seconds: float | None) -> None:
+    def __init__(self, db: apsw.Connection, *, is_patient: bool) -> None:
         self._db = db
-        self._seconds = seconds
+        self._ends_at = None if is_patient else time.monotonic() + ALL_SECONDS
         self.left_out: list[str] = []
 
     def run(self, name: str, check: Callable[[], Any]) -> Any:
         """What the check returns; None if it was cut off."""
-        ends_at = None if self._seconds is None else time.monotonic() + self._seconds
+        ends_at = None if self._ends_at is None else min(self._ends_at, time.monotonic() + CHECK_SECONDS)
         self._db.set_progress_handler(lambda: ends_at is not None and time.monotonic() > ends_at, PROGRESS_STEPS)
         try:
             return check()
@@ -67,7 +68,7 @@ def examine(path: Path, now: int, is_full: bool) -> Examination:
     db = connect(path)
     try:
         run(db, "PRAGMA query_only = ON")
-        watch = _Watch(db, seconds=None if is_full else CHECK_SECONDS)
+        watch = _Watch(db, is_patient=is_full)
         damage = list(_damage(db, watch, is_full))
         broken = [] if damage else list(_broken(db, watch))
         expired, expired_at = row(db, _EXPIRED, now=now) or (0, None)
