@@ -36,6 +36,7 @@ from reconciler.source.jsonl import check_readable, read_events
 from reconciler.store.base import Store
 from reconciler.web.app import Security, build_app
 from reconciler.web.certificate import certificate_names, server_context
+from reconciler.web.protocol import BoundedProtocol
 from reconciler.web.token import Tokens
 
 DRAIN_SECONDS: Final = 20.0
@@ -270,7 +271,7 @@ class _Server:
             access_log=False,
             lifespan="off",
             server_header=False,
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,

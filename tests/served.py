@@ -18,6 +18,7 @@ from reconciler.models.revision import ChangeSet, LiveWebhook
 from reconciler.models.webhook import Webhook, WebhookUid
 from reconciler.store.base import Store
 from reconciler.store.open import open_store
+from reconciler.web.protocol import BoundedProtocol
 
 NOW = 1_795_424_400_000  # ms
 
@@ -88,7 +89,7 @@ async def open_room(folder: Path, *webhooks: Webhook) -> AsyncIterator[Room]:
 async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """The application served by uvicorn on a free loopback port; yields the base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", http="httptools", ws="none")
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", http=BoundedProtocol, ws="none")
     config.load()
     config.ssl = tls
     server = _Server(config)

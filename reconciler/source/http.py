@@ -6,6 +6,7 @@ says. A 202 means: stored, durable.
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from reconciler.errors import StoreError
 from reconciler.observe.log import log
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
+from reconciler.source.rate import Rate
 
 SOURCE: Final = "http"
 EVENTS_PATH: Final = "/v1/events"
 BUSY_RETRY_SECONDS: Final = 1  # intake drains in milliseconds
+SENDER_KEY: Final = "reconciler.sender"  # in the ASGI scope: who asks, where the daemon knows that
 AWAY_RETRY_SECONDS: Final = 5  # a store that failed, or a daemon that restarts
 CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so the connection cannot be used again
 
@@ -39,6 +42,7 @@ class HttpLimits:
     body_seconds: float = 30.0  # for one body to arrive
     waiting_max_requests: int = 256  # read, and waiting for the store
     waiting_max_bytes: int = 64 * 1024 * 1024  # of bodies being read or waiting
+    per_second: float | None = None  # requests of one sender; None: as many as it likes
 
 
 class _RefusedError(Exception):
@@ -55,6 +59,7 @@ class HttpSource:
     def __init__(self, intake: Intake, *, limits: HttpLimits = HttpLimits()) -> None:
         self._intake = intake
         self._limits = limits
+        self._rate = None if limits.per_second is None else Rate(limits.per_second)
         self._requests = 0
         self._bytes = 0
 
@@ -90,6 +95,7 @@ class HttpSource:
     async def _take(self, request: Request, body: Body) -> tuple[IntakeAnswer, int]:
         if self._intake.is_closed:
             raise _RefusedError(_draining())
+        self._check_rate(request)
         try:
             self._intake.check_room()  # before a byte of the body is read
         except NoRoomError as exc:
@@ -114,6 +120,14 @@ class HttpSource:
             yield hold
         finally:
             self._bytes -= held
+
+    def _check_rate(self, request: Request) -> None:
+        if self._rate is None:
+            return
+        address = request.client.host if request.client else ""
+        wait = self._rate.wait_seconds(request.scope.get(SENDER_KEY) or address, now=time.monotonic())
+        if wait:
+            raise _RefusedError(_too_often(self._limits.per_second or 0, wait))
 
     def _check_room(self) -> None:
         if self._bytes > self._limits.waiting_max_bytes or self._requests >= self._limits.waiting_max_requests:
@@ -238,6 +252,12 @@ def _busy() -> Response:
     return problem_response(
         429, "too many requests are waiting", headers={**CLOSE, "retry-after": f"{BUSY_RETRY_SECONDS}"}
     )
+
+
+def _too_often(per_second: float, wait: float) -> Response:
+    headers = {**CLOSE, "retry-after": f"{math.ceil(wait)}"}
+    fact = f"more than {per_second:g} requests a second"
+    return problem_response(429, fact, hint="send several events in one request", headers=headers, code="rate")
 
 
 def _full(exc: NoRoomError) -> Response:

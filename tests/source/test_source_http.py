@@ -208,12 +208,12 @@ class Held:
         self.go = asyncio.Event()
         self.failure: StoreError | None = None
 
-    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
+    async def accept(self, events: Sequence[NewEvent], *, revision: int, **facts: Any) -> tuple[EventStatus, ...]:
         self.entered.release()
         await self.go.wait()
         if self.failure:
             raise self.failure
-        return await self._store.accept(events, revision=revision)
+        return await self._store.accept(events, revision=revision, **facts)
 
     async def events(self, *args: Any, **kwargs: Any) -> Any:
         return await self._store.events(*args, **kwargs)

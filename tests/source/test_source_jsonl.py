@@ -83,14 +83,14 @@ class Watched:
         self.is_free.set()
         self.entered = asyncio.Event()
 
-    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
+    async def accept(self, events: Sequence[NewEvent], *, revision: int, **facts: Any) -> tuple[EventStatus, ...]:
         self.calls.append(len(events))
         self.entered.set()
         await self.is_free.wait()
         if self.failures:
             self.failures -= 1
             raise StoreError("away")
-        return await self._store.accept(events, revision=revision)
+        return await self._store.accept(events, revision=revision, **facts)
 
     async def events(self, *args: Any, **kwargs: Any) -> Any:
         return await self._store.events(*args, **kwargs)

@@ -1,0 +1,199 @@
+"""uvicorn's HTTP/1.1 with bounds on what a client may hold before, between and behind its requests.
+
+Named by the daemon as the protocol of its server. A request's body is bounded where it is read (`source.http`,
+`web.content`); here are the head, which no application sees in the making, the answer that nobody takes, and the number
+of connections. What is wrong is told as problem details.
+"""
+
+import asyncio
+import resource
+from typing import Any, Final
+
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from reconciler.observe.log import log
+from reconciler.source.problem import PROBLEM_TYPE, problem_response
+
+HEAD_SECONDS: Final = 10.0  # for request line and headers, from their first byte; also from connect to the first byte
+REST_SECONDS: Final = 10.0  # for what is left of a request that is answered already
+ANSWER_SECONDS: Final = 60.0  # for a full buffer to move at all
+HEAD_MAX: Final = 32 * 1024  # bytes of request line and headers, and of trailers
+FIELDS_MAX: Final = 100
+CONNECTIONS_MAX: Final = 4096
+TOO_LONG: Final = f"the head of the request has more than {HEAD_MAX} bytes"
+
+
+def connections_max() -> int:
+    """How many connections at once: a quarter of the files this process may open, for deliveries need them too."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(CONNECTIONS_MAX, soft // 4) if soft > 0 else CONNECTIONS_MAX
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection of a client."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._timer: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
+        self._is_in_head = True  # the next bytes belong to a head
+        self._is_in_message = False  # a request has begun and not ended
+        self._unparsed = HEAD_MAX  # bytes of a head that the parser may hold back
+        self._room = HEAD_MAX
+        self._fields = FIELDS_MAX
+        self._has_begun = False  # a head, with the bytes that are being read
+        self._is_refused = False
+        self._active: RequestResponseCycle | None = None  # the request that is being answered, or was last
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > connections_max():
+            self._refuse(503, "too many connections")
+            return
+        self._wait(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused or self.transport.is_closing():
+            return
+        self._has_begun = False
+        super().data_received(data)
+        if self._is_refused or not self._is_in_head:
+            return
+        is_idle = self._active is None or self._active.response_complete
+        if self._timer is None and (self._is_in_message or is_idle):
+            self._wait(HEAD_SECONDS)
+        if self._is_in_message and not self._has_begun:  # else most of it may be the end of another request
+            self._unparsed -= len(data)
+            if self._unparsed < 0:
+                self._refuse(431, TOO_LONG)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stuck is None:
+            self._stuck = self.loop.call_later(ANSWER_SECONDS, self._give_up)
+
+    def resume_writing(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+        super().resume_writing()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        self._is_in_message = self._is_in_head = self._has_begun = True
+        self._unparsed = HEAD_MAX
+        self._room, self._fields = HEAD_MAX, FIELDS_MAX
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        if not self._is_refused:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        self._fields -= 1
+        if self._fields < 0:
+            self._refuse(431, f"the request has more than {FIELDS_MAX} headers")
+        if not self._is_refused and self._is_in_head:  # a trailer says nothing that was not said before the body
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._room, self._fields = HEAD_MAX, FIELDS_MAX  # for the trailers
+        self._stop()
+        if not self._is_refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._is_in_message, self._is_in_head = False, True
+        self._stop()
+        if not self._is_refused:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_in_message:
+            self._wait(REST_SECONDS)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    # Refusals
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls for what is not HTTP; its words are the parser's and not for strangers."""
+        self._refuse(400, "this is not HTTP/1.1 as it is written down in RFC 9112")
+
+    def _count(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            self._refuse(431, TOO_LONG)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer and close, once. An answer under way to the request before this one goes out first; where it is the
+        answer to this one, nothing can be said any more."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._stop()
+        log("web.refused", status=status, why=detail)
+        active = self._active if self._active is not None and not self._active.response_complete else None
+        is_its_own = active is self.cycle and self._is_in_message and not self._is_in_head
+        # 1. the request before is being answered  2. this one is being answered  3. nothing is
+        if active is not None and not is_its_own:
+            active.keep_alive = False
+            self.pipeline.clear()
+            self.flow.pause_reading()
+        elif active is not None and active.response_started:
+            self.transport.abort()
+        else:
+            self._answer(status, detail)
+
+    def _answer(self, status: int, detail: str) -> None:
+        body = problem_response(status, detail).body
+        head = STATUS_LINE[status] + (
+            f"content-type: {PROBLEM_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n"
+        ).encode("ascii")
+        self.transport.write(head + bytes(body))
+        self.transport.close()
+
+    # Deadlines
+
+    def _wait(self, seconds: float) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(seconds, self._on_timer)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self.transport.is_closing():
+            return
+        if self._is_in_message and self._is_in_head:
+            self._refuse(408, f"the head of the request did not arrive within {HEAD_SECONDS:g} s")
+        elif self._active is None or self._active.response_complete:
+            self.transport.close()  # nothing was asked, or the rest of what was answered never comes
+
+    def _give_up(self) -> None:
+        self._stuck = None
+        log("web.stuck", seconds=ANSWER_SECONDS)
+        self.transport.abort()

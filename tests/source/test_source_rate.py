@@ -1,0 +1,46 @@
+"""How often one sender may ask."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.source.rate import BURST_SECONDS, SENDERS_MAX, Rate
+
+
+@given(st.lists(st.floats(0, 2), max_size=200), st.integers(1, 20))
+def test_no_sender_gets_more_than_its_rate_and_its_burst(pauses: list[float], per_second: int) -> None:
+    """Over any time that begins with the first request."""
+    rate, now, taken = Rate(per_second), 0.0, 0
+    for pause in pauses:
+        now += pause
+        taken += rate.wait_seconds("a", now=now) == 0
+
+        assert taken <= per_second * (now + BURST_SECONDS) + 1e-6
+
+
+@given(st.integers(1, 50), st.integers(1, 300))
+def test_who_waits_as_long_as_told_may_ask(per_second: int, requests: int) -> None:
+    """The wait is what Retry-After says."""
+    rate, now = Rate(per_second), 100.0
+    for _ in range(requests):
+        now += rate.wait_seconds("a", now=now) + 1e-9
+
+    assert rate.wait_seconds("a", now=now + 1 / per_second) == 0
+
+
+def test_senders_do_not_share() -> None:
+    """One that floods costs the others nothing."""
+    rate = Rate(1)
+    for _ in range(100):
+        rate.wait_seconds("flood", now=0)
+
+    assert rate.wait_seconds("flood", now=0) > 0
+    assert rate.wait_seconds("other", now=0) == 0
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Addresses are cheap for who has many."""
+    rate = Rate(1)
+    for number in range(SENDERS_MAX + 500):
+        rate.wait_seconds(f"{number}", now=0)
+
+    assert len(rate._buckets) == SENDERS_MAX
