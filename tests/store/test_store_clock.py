@@ -15,8 +15,11 @@ from store_make import (
     retried,
 )
 
+from reconciler.models.flow import Pause
 from reconciler.models.health import BREAKER_FAILURES, Health
+from reconciler.models.operational import SOURCE
 from reconciler.store.base import Store
+from reconciler.store.notice import Told
 
 NOON = 1_700_000_000_000
 ELEVEN = NOON - HOUR
@@ -78,6 +81,20 @@ async def test_a_successor_is_held_no_longer_than_before(served: Store) -> None:
 
     assert await claim_ids(served, NOON - 1) == []
     assert await claim_ids(served, NOON) == ["second"]
+
+
+async def test_what_is_to_be_told_is_told_by_the_new_clock(served: Store) -> None:
+    """A pause told at noon, and another one a moment later, which waits for the minute to be over."""
+    for moment in (NOON, NOON + 1_000):
+        await served.pause("a", Pause(moment, "ann", "by a test"))
+        if moment == NOON:
+            [notice] = await served.notices(now=NOON, limit=9)
+            await served.announce([Told(notice, make_event("told", source=SOURCE))], revision=1, now=NOON)
+    assert await served.notices(now=NOON + 59_000, limit=9) == ()
+
+    await served.rewind(now=ELEVEN + 1_000, by_ms=HOUR)
+
+    assert len(await served.notices(now=ELEVEN + 61_000, limit=9)) == 1
 
 
 @pytest.mark.parametrize(("clock", "moved"), [(ELEVEN, HOUR), (NOON - 999, 0), (NOON, 0), (NOON + HOUR, 0)])

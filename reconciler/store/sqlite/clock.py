@@ -28,6 +28,10 @@ UPDATE paces SET
     probe_at = iif(probe_at > :now, probe_at - :by, probe_at),
     opened_at = iif(opened_at > :now, opened_at - :by, opened_at)
 """
+_REWIND_NOTICES: Final = """
+UPDATE notices SET due_at = iif(due_at > :now, due_at - :by, due_at),
+    told_at = iif(told_at > :now, told_at - :by, told_at)
+"""
 # By their due time as it was read: what was attempted meanwhile has one by the new clock.
 _REWIND_DELIVERIES: Final = """
 UPDATE deliveries SET due_at = due_at - :by, hold_until = hold_until - :by
@@ -48,9 +52,10 @@ def ahead(db: apsw.Connection, now: int) -> list[list[int]]:
 
 
 def rewind_paces(db: apsw.Connection, now: int, by_ms: int) -> None:
-    """Lanes and paces at once: they are as many as there are webhooks."""
+    """Lanes, paces and notices at once: they are as many as there are webhooks."""
     run(db, _REWIND_LANES, now=now, by=by_ms)
     run(db, _REWIND_PACES, now=now, by=by_ms)
+    run(db, _REWIND_NOTICES, now=now, by=by_ms)
     refresh(db, array(db, "SELECT json_group_array(id) FROM lanes"))
     refresh_paces(db, array(db, "SELECT json_group_array(id) FROM paces"))
 
