@@ -35,9 +35,10 @@ def shown(path: Path, value: Any) -> Any:
     if kind in _PLAIN:
         return value
     if kind is dict or isinstance(value, Mapping):
-        return {key: shown((*path, key), item) for key, item in value.items()}
+        return {key: item if _is_harmless(key, item) else shown((*path, key), item) for key, item in value.items()}
     if kind is list or isinstance(value, list | tuple):
-        return [shown(path, item) for item in value]
+        key = path[-1] if path else ""
+        return [item if _is_harmless(key, item) else shown(path, item) for item in value]
     return value
 
 
@@ -47,7 +48,7 @@ def shown_document(document: Document) -> dict[str, Any]:
 
 
 def _shown_text(path: Path, value: str) -> str:
-    if _names_secret(path) and not _is_reference(value):
+    if path and _names_secret(path[-1]) and not _is_reference(value):
         return MASK
     if path == _URL_PATH and ("?" in value or "&" in value):
         value = _PARAMETER.sub(lambda match: match[1] + (MASK if _is_secret(match[2], match[3]) else match[3]), value)
@@ -61,12 +62,18 @@ def _may_hold_token(value: str) -> bool:
 
 
 @lru_cache(maxsize=1024)  # nearly every webhook has the same
-def _names_secret(path: Path) -> bool:
-    return bool(path) and (is_secret_name(path[-1]) or path[-1] == "key")
+def _names_secret(name: str) -> bool:
+    return is_secret_name(name) or name == "key"
+
+
+def _is_harmless(key: str, item: Any) -> bool:
+    """Whether what stands under a key is shown as it is, told without its path: nearly every text is short, and neither
+    a URL nor under a name that bears a secret."""
+    return item.__class__ is str and len(item) < TOKEN_LENGTH and key != "url" and not _names_secret(key)
 
 
 def _is_secret(name: str, value: str) -> bool:
-    return _names_secret((name,)) and not _is_reference(value)
+    return _names_secret(name) and not _is_reference(value)
 
 
 def _is_reference(value: str) -> bool:

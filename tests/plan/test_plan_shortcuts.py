@@ -17,7 +17,7 @@ from reconciler.cli.view_field import NORMAL
 from reconciler.cli.view_value import value_text
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import SECRET_REFERENCE, Webhook, host_of, secret_names
-from reconciler.plan.redact import MASK, shown
+from reconciler.plan.redact import MASK, shown, shown_document
 
 HEX_OR_NOT = st.text("0123456789abcdefABCDEF", min_size=50, max_size=200) | st.text("0aFgZ- .\n", max_size=70)
 URLS = st.from_regex(r"https?://[a-zA-Z0-9.:@\[\]ä-]{0,12}[/?#\t ]?[a-z?#@:/]{0,6}", fullmatch=True)
@@ -43,6 +43,28 @@ def test_every_token_is_masked_wherever_it_stands_and_nothing_else(text: str) ->
 @pytest.mark.parametrize("offset", range(20))
 def test_a_token_is_masked_at_every_offset(offset: int) -> None:
     assert shown(("metadata", "title"), " " * offset + "0123456789abcdef" * 4) == " " * offset + MASK
+
+
+DOCUMENT = {
+    "metadata": {"name": "one", "labels": {"api-key": "literal", "url": "?token=kept"}},
+    "spec": {
+        "url": "https://example.com/?token=literal&a=b&key={{id}}",
+        "headers": {"x-client-token": "literal", "cookie": "${secret:one}", "x": "0123456789abcdef" * 4, "y": "a"},
+        "auth": {"oauth2": {"key": "literal", "password": ["one", {"y": "z"}], "scopes": ["a"], "n": 1, "none": None}},
+    },
+}
+
+
+def test_what_a_document_masks_is_told_by_name_place_and_form() -> None:
+    """A name that bears a secret counts for the items of a list too; parameters only in `spec.url`."""
+    assert shown_document(DOCUMENT) == {
+        "metadata": {"name": "one", "labels": {"api-key": MASK, "url": "?token=kept"}},
+        "spec": {
+            "url": f"https://example.com/?token={MASK}&a=b&key={{{{id}}}}",
+            "headers": {"x-client-token": MASK, "cookie": "${secret:one}", "x": MASK, "y": "a"},
+            "auth": {"oauth2": {"key": MASK, "password": [MASK, {"y": "z"}], "scopes": ["a"], "n": 1, "none": None}},
+        },
+    }
 
 
 @given(URLS)
@@ -80,10 +102,14 @@ def test_a_value_is_written_as_the_encoder_writes_it(value: Any) -> None:
 
 
 @pytest.mark.parametrize("said", [{}, {"protect": True}, {"protect": False}, {"title": '"protect": true'}])
-def test_protection_is_told_without_opening_a_webhook(said: dict[str, Any]) -> None:
-    webhook = hook("one", said)
+@pytest.mark.parametrize(
+    "spec", [{}, {"status": "inactive"}, {"headers": {"x": "inactive"}}, {"headers": {"x": '"status":"inactive"'}}]
+)
+def test_protection_and_activity_are_told_without_opening_a_webhook(said: dict[str, Any], spec: dict[str, Any]) -> None:
+    webhook = hook("one", said, **spec)
 
     unopened = Unopened.of(Seal(webhook.name, partial(bytes, webhook.canonical()), webhook.digest()))
 
     assert unopened.protect == webhook.protect
+    assert unopened.is_active == webhook.is_active
     assert type(unopened) is not Webhook
