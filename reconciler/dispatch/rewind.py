@@ -11,6 +11,7 @@ from reconciler.observe.log import log
 from reconciler.store.clock import ClockStore
 
 TOLERANCE_MS: Final = 1_000  # less is a time server's everyday nudge, and delays nothing by more
+STEADY_SECONDS: Final = 0.1  # within which both clocks must be read
 
 
 class Rewinder:
@@ -20,22 +21,29 @@ class Rewinder:
         self._store = store
         self._now = now
         self._monotonic = monotonic
-        self._seen = now(), monotonic()
+        self._seen = self._read()
 
     async def start(self) -> None:
         """Take over a store that a daemon with a later clock has left."""
-        self._seen = self._now(), self._monotonic()
+        self._seen = self._read()
         _tell(await self._store.rewind(now=self._now()))
 
     async def look(self, patience: Patience) -> bool:
         """Follow the clock if it was set back since the last look; True if it was."""
-        (then, began), seen = self._seen, (self._now(), self._monotonic())
-        self._seen = seen
-        behind = then + round((seen[1] - began) * 1000) - seen[0]
+        (then, began), (now, uptime) = self._seen, self._read()
+        self._seen = now, uptime
+        behind = then + round((uptime - began) * 1000) - now
         if behind < TOLERANCE_MS:
             return False
-        _tell(await patience("rewind", lambda: self._store.rewind(now=seen[0], by_ms=behind)))
+        _tell(await patience("rewind", lambda: self._store.rewind(now=now, by_ms=behind)))
         return True
+
+    def _read(self) -> tuple[int, float]:
+        """Both clocks at one moment: a process that is stopped between the two would see a jump that never was."""
+        while True:
+            before, now = self._monotonic(), self._now()
+            if self._monotonic() - before < STEADY_SECONDS:
+                return now, before
 
 
 def _tell(by_ms: int) -> None:

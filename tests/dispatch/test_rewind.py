@@ -2,6 +2,8 @@
 
 from worker_room import START, flow, open_worker, until
 
+from reconciler.dispatch.patience import Patience
+from reconciler.dispatch.rewind import Rewinder
 from reconciler.sandbox.script import Line
 
 HOUR_MS = 3_600_000
@@ -59,3 +61,51 @@ async def test_a_clock_that_is_nudged_or_jumps_forward_moves_nothing(tmp_path):
             await until(lambda before=before: room.store.calls["live_revision"] > before, what="a look at the clock")
 
         assert await room.store.next_wake_at() == due_at
+
+
+async def test_a_process_stopped_while_it_looks_at_its_clocks_sees_no_jump():
+    """SIGSTOP between the reading of one clock and of the other, at each of both places."""
+    for stopped_at in (1, 2):
+        clock, moved = StoppedClock(stopped_at), []
+        rewinder = Rewinder(Moves(moved), now=clock.now, monotonic=clock.monotonic)
+
+        for _ in range(3):
+            clock.at += 500
+            assert not await rewinder.look(Patience(clock.monotonic))
+
+        assert clock.was_stopped and moved == []
+
+
+class StoppedClock:
+    """Both clocks of a process that, in its first look, is stopped for ten seconds before the reading of that number."""
+
+    def __init__(self, stopped_at: int) -> None:
+        self.at = START
+        self.was_stopped = False
+        self._stopped_at = stopped_at + 3  # the first three readings are those of the start
+        self._readings = 0
+
+    def _read(self) -> None:
+        self._readings += 1
+        if self._readings == self._stopped_at + 1:
+            self.was_stopped = True
+            self.at += 10_000
+
+    def now(self) -> int:
+        self._read()
+        return self.at
+
+    def monotonic(self) -> float:
+        self._read()
+        return self.at / 1000
+
+
+class Moves:
+    """A store that only notes by how much it is to move."""
+
+    def __init__(self, moved: list[int | None]) -> None:
+        self._moved = moved
+
+    async def rewind(self, *, now: int, by_ms: int | None = None) -> int:
+        self._moved.append(by_ms)
+        return by_ms or 0
