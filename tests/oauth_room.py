@@ -165,5 +165,3 @@ async def nowhere(host: str, port: int) -> list[str]:
 def jwk_text(private: str, kind: type[Any], **more: str) -> str:
     """A private key as a JWK."""
     return json.dumps({**kind.import_key(private).as_dict(private=True), **more})
-
-

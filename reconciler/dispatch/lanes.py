@@ -58,6 +58,11 @@ class Lanes:
         want of a secret or of a grant."""
         return self._open | self._waiting
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some are not claimed from now, but will be."""
+        return bool(self._waiting)
+
     def pace(self, webhook: Webhook) -> Pace:
         """How fast the webhook's pace key may be written to."""
         return self._paces.get(webhook.pace_key, UNLIMITED)

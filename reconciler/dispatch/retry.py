@@ -15,6 +15,7 @@ RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})  # beside every 5xx
 DESTINATION_STATUSES: Final = frozenset({401, 403, 404, 410})  # the destination is wrong, not the event: worth a retry
 GONE_STATUS: Final = 410
 THROTTLE_STATUSES: Final = frozenset({429, 503})  # with these a Retry-After holds back the whole pace key
+TOKEN_SECONDS: Final = 1.0  # after which a delivery without an access token is due; its lane stays closed for longer
 THROTTLED_SECONDS: Final = 1.0  # hold of a pace key after a 429 that names no time; Okta's window is one second
 
 
@@ -155,8 +156,8 @@ def decide(
 
 def _wait_for_token(result: AttemptResult, *, deadline: int, now: int) -> Decision:
     """The token endpoint keeps the delivery waiting, not its receiver: it counts for nothing, its clock stands."""
-    wait = milliseconds(result.retry_after_seconds or 0.0)
-    return Decision(State.PENDING, None, now + wait, False, deadline + wait)
+    waits_until = deadline + milliseconds(result.retry_after_seconds or 0.0)
+    return Decision(State.PENDING, None, now + milliseconds(TOKEN_SECONDS), False, waits_until)
 
 
 def _try_again(retry: Retry, result: AttemptResult, *, counted: int, deadline: int, now: int, rand: float) -> Decision:

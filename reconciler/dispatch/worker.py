@@ -132,7 +132,7 @@ class Worker:
         before = self._claims
         if self.is_busy:
             return False
-        if await self._store.next_wake_at() is not None:
+        if self._lanes.has_waiting or await self._store.next_wake_at() is not None:
             counts = await self._store.counts()
             able = self._lanes.able_webhooks - await self._halts.paused()
             if any(counts[uid].get(State.PENDING) for uid in able if uid in counts):

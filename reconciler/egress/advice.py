@@ -82,6 +82,16 @@ _OKTA: Final = {
     405: ("Okta Workflows takes GET and POST only",),
     429: ("Okta takes 10 invocations per second and flow; `rate_limit: {per_second: 9}` stays below",),
 }
+_OKTA_OAUTH: Final = {
+    401: (
+        "is the flow's API Endpoint secured with OAuth 2.0, and not with a client token?",
+        "is the access token from the org's own authorization server (/oauth2/v1/token)?",
+    ),
+    403: (
+        "has the access token the scope okta.workflows.invoke.manage? `reconciler auth test NAME` shows it",
+        "may this client invoke the flow? Compare the security level of its API Endpoint card",
+    ),
+}
 _OKTA_SLOW: Final = ("put a Close or Return card early in the flow: Okta closes the connection after 60 s",)
 
 
@@ -97,7 +107,7 @@ def what_to_check(result: AttemptResult) -> tuple[str, ...]:
 
 def _of_status(result: AttemptResult) -> tuple[str, ...]:
     status = result.status or 0
-    okta = _OKTA.get(status, ()) if _is_okta(result) else ()
+    okta = _of_okta(result, status) if _is_okta(result) else ()
     if _complains_about_json(result):
         hint = (
             "the receiver could not read the JSON: look at the request's body, and at quotes the template leaves open"
@@ -110,6 +120,13 @@ def _of_status(result: AttemptResult) -> tuple[str, ...]:
     if status >= 500:
         return ("the receiver failed: look into its own log or execution history at this time",)
     return ("look up what the receiver means by this status; its answer is shown above",)
+
+
+def _of_okta(result: AttemptResult, status: int) -> tuple[str, ...]:
+    """By how the request made itself known: with an access token, or with a client token."""
+    headers = result.request.headers if result.request is not None else ()
+    has_token = any(name == "authorization" and value.startswith("Bearer ") for name, value in headers)
+    return (_OKTA_OAUTH if has_token and status in _OKTA_OAUTH else _OKTA).get(status, ())
 
 
 def _is_okta(result: AttemptResult) -> bool:

@@ -25,6 +25,9 @@ from reconciler.models.webhook import Webhook, fill_secrets, secret_names
 CONTEXTS_MAX: Final = 256  # identities kept ready; a context holds the system's roots, some 0.5 MB
 CERTIFICATE: Final = "CERTIFICATE"
 KEY: Final = "PRIVATE KEY"
+MISMATCHES: Final = frozenset(  # OpenSSL's words for a key of another certificate
+    ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def _show(context: ssl.SSLContext, mtls: MutualTls, certificate: str, private_ke
         with _readable_once(whole.encode("utf-8", "surrogatepass")) as path:
             context.load_cert_chain(path, password=_no_password)
     except (ssl.SSLError, ValueError) as exc:
-        is_mismatch = isinstance(exc, ssl.SSLError) and exc.reason == "KEY_VALUES_MISMATCH"
+        is_mismatch = isinstance(exc, ssl.SSLError) and exc.reason in MISMATCHES
         fact = PemError("the key does not belong to the certificate, which must stand first of its chain")
         raise _unusable(mtls.private_key, "no key of the certificate", fact if is_mismatch else exc) from None
 

@@ -35,7 +35,8 @@ class Cause(StrEnum):
     DPOP = "dpop"
     GRANT = "grant"
     THROTTLED = "throttled"
-    AWAY = "away"  # the endpoint cannot be reached, or fails
+    AWAY = "away"  # the endpoint cannot be reached
+    FAILING = "failing"  # it answers that it cannot
     WRONG_URL = "wrong_url"
     ANSWER = "answer"  # it makes no sense
 
@@ -67,7 +68,11 @@ CHECKS: Final[Mapping[Cause, tuple[str, ...]]] = {
         "is the grant type Client Credentials allowed for this client, and does a policy let it have tokens?",
     ),
     Cause.THROTTLED: ("deliveries wait; how much of the rate limit this client may use is set at the server",),
-    Cause.AWAY: ("is the host in `token_url` right, and reached from the machine that sends?",),
+    Cause.AWAY: (
+        "is the host in `token_url` right, and reached from the machine that sends?",
+        "is its certificate from an authority of your own? Then name it with `--ca FILE`",
+    ),
+    Cause.FAILING: ("the authorization server fails by itself: look at its status page; deliveries wait meanwhile",),
     Cause.WRONG_URL: (
         "is the path in `token_url` right? Okta's org authorization server has /oauth2/v1/token",
         "tokens of a custom authorization server (/oauth2/default/…) do not open Okta Workflows",
@@ -85,7 +90,14 @@ REMEDIES: Final[Mapping[Cause, str]] = {  # a few words, where a detail has no r
     Cause.GRANT: "allow Client Credentials for the client",
     Cause.WRONG_URL: "wrong `token_url`?",
 }
-LASTING: Final = frozenset(Cause) - {Cause.THROTTLED, Cause.AWAY, Cause.CLOCK, Cause.REUSED, Cause.ANSWER}
+LASTING: Final = frozenset(Cause) - {
+    Cause.THROTTLED,
+    Cause.AWAY,
+    Cause.FAILING,
+    Cause.CLOCK,
+    Cause.REUSED,
+    Cause.ANSWER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +193,7 @@ def _cause(status: int, answer: Mapping[str, Any], said: str, oauth2: OAuth2) ->
     if status == 429:
         return Cause.THROTTLED
     if status >= 500 or status == 408:
-        return Cause.AWAY
+        return Cause.FAILING
     error = answer.get("error")
     match error if isinstance(error, str) else None:
         case "invalid_dpop_proof" | "use_dpop_nonce":
