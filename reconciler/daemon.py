@@ -190,7 +190,8 @@ class Daemon:
             await read_events(self._settings.events, intake)
         if not self._settings.exit_when_idle:
             return
-        while not (await worker.is_idle() and await herald.is_idle()):  # noqa: ASYNC110 - a store's state
+        # what was told while the worker was asked is work, and what it finished meanwhile is to be told
+        while not (await herald.is_idle() and await worker.is_idle() and await herald.is_idle()):  # noqa: ASYNC110
             await asyncio.sleep(IDLE_CHECK_SECONDS)
         if held := sum((await self._store.unfinished()).values()):
             log("daemon.idle", held=held, why="their webhooks cannot be sent to; `deliveries list` shows the reason")

@@ -82,6 +82,18 @@ def test_a_pause_while_no_daemon_ran_is_told_once(workshop: Workshop, eventually
     assert "maintenance" in told(workshop)[0]["text"]
 
 
+def test_a_daemon_that_ends_when_idle_has_told_what_happened(workshop: Workshop) -> None:
+    """The last delivery that died is no less to be told."""
+    opened(workshop, [{"flow": "0123456789abcdef0123456789abcdef", "status": 422}])
+    workshop.write("events.jsonl", event(1).decode() + "\n")
+
+    workshop.command(
+        "run", "--listen", "127.0.0.1:0", *workshop.egress(), "--events", "events.jsonl", "--exit-when-idle"
+    )
+
+    assert kinds(workshop) == ["DeliveryDead"]
+
+
 def test_through_kill_9_every_dead_delivery_is_told_or_still_to_be_told(
     workshop: Workshop, eventually: Callable[..., Any], post: Callable[..., httpx.Response]
 ) -> None:
