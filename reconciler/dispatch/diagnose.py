@@ -64,19 +64,17 @@ class Scene:
 
 
 def damage(seen: Examination) -> list[Finding]:
-    """What the engine itself finds wrong with its file."""
+    """What the engine itself finds wrong with its file, and the rules that its rows break."""
     mend = "restore a backup; `sqlite3 FILE .recover` may save rows"
-    return [_error("store.damaged", fact, mend=mend) for fact in seen.damage]
+    damaged = [_error("store.damaged", fact, mend=mend) for fact in seen.damage]
+    mend = "stop the daemon, keep a copy of the file, and report this"
+    return damaged + [_error(f"store.{item.code}", item.fact, mend=mend) for item in seen.broken]
 
 
 def store(scene: Scene) -> Check:
     """The file's integrity, the rules of its rows, the room on its disk."""
     seen = scene.examined
     findings = damage(seen)
-    findings += [
-        _error(f"store.{item.code}", item.fact, mend="stop the daemon, keep a copy of the file, and report this")
-        for item in seen.broken
-    ]
     if seen.left_out:
         names = ", ".join(seen.left_out[:3]) + (f" and {len(seen.left_out) - 3} more" if len(seen.left_out) > 3 else "")
         findings.append(

@@ -7,20 +7,22 @@ secrets without keeping them, and shakes hands with receivers by TLS, once a hos
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Final
 
 from reconciler.dispatch import diagnose
 from reconciler.dispatch.diagnose import Scene
+from reconciler.dispatch.ready import trouble_of, why_held
+from reconciler.egress.deliver import Deliverer
 from reconciler.egress.dial import Dialer
 from reconciler.egress.inspect import Inspection, inspect_hosts
 from reconciler.egress.secrets import SecretResolver
-from reconciler.errors import SecretError, Severity, StoreError
+from reconciler.errors import NotInStoreError, Severity, StoreError
 from reconciler.models.delivery import State
 from reconciler.models.diagnosis import Check, Diagnosis, Finding
+from reconciler.models.flow import Flow
 from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import Webhook, host_of
-from reconciler.request.sign import signers_of
 from reconciler.settings import EgressSettings
 from reconciler.store.audit import walked
 from reconciler.store.base import Store
@@ -41,14 +43,23 @@ class How:
 
 class Doctor:
     """Looks at one store. `resolver` None: whose secrets are bound where is the word of the daemon that serves the
-    store, if one does. `now` gives milliseconds since the epoch."""
+    store, if one does. `deliverer` is that of the daemon that looks, which knows what access tokens it lacks. `now`
+    gives milliseconds since the epoch."""
 
     def __init__(
-        self, store: Store, *, settings: EgressSettings, resolver: SecretResolver | None, now: Callable[[], int]
+        self,
+        store: Store,
+        *,
+        settings: EgressSettings,
+        resolver: SecretResolver | None,
+        now: Callable[[], int],
+        deliverer: Deliverer | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
-        self._resolver = resolver
+        self._given = resolver
+        self._resolver = resolver or SecretResolver.load(None)
+        self._given_deliverer = deliverer
         self._now = now
 
     async def diagnose(self, how: How = How()) -> Diagnosis:
@@ -57,17 +68,23 @@ class Doctor:
         try:
             examined = await self._store.examine(now=self._now(), is_full=how.is_full)
             scene = await self._scene(examined)
+            checks = await asyncio.to_thread(self._checks, scene)  # it reads secrets' files, and opens each webhook
         except StoreError as exc:
             return unreadable(exc, damage=diagnose.damage(examined) if examined is not None else ())
-        checks = await asyncio.to_thread(self._checks, scene)  # it reads secrets' files, and may open many webhooks
         if how.dials:
             checks.append(await self._receivers(scene))
         checks.append(diagnose.clock(scene))
         checks.append(await _guarded("audit", partial(self._audit, how)))
         return Diagnosis(tuple(checks))
 
+    @cached_property
+    def _deliverer(self) -> Deliverer:
+        """Judges credentials; nothing is sent through it here. Made when it is needed: it reads all authorities."""
+        return self._given_deliverer or Deliverer(self._settings, masker=self._resolver.masker)
+
     def _checks(self, scene: Scene) -> list[Check]:
-        told = self._is_told(scene)
+        found = {**self._held(scene), **self._tokenless(scene)}
+        problems = problems_of(self._given)
         return [
             diagnose.store(scene),
             diagnose.files(scene),
@@ -77,7 +94,7 @@ class Doctor:
             diagnose.halts(scene),
             diagnose.events(scene),
             diagnose.configuration(scene),
-            diagnose.secrets(scene, self._held(scene), is_told=told, problems=problems_of(self._resolver)),
+            diagnose.secrets(scene, found, is_told=self._is_told(scene), problems=problems),
         ]
 
     async def _scene(self, examined: Examination) -> Scene:
@@ -89,7 +106,7 @@ class Doctor:
 
         largest = sorted(state.webhooks, key=pending, reverse=True)[:FLOWS_MAX]
         waiting = [live for live in largest if pending(live)]
-        flows = {live.uid: (await store.flow(live.webhook.name)).expected(live.webhook) for live in waiting}
+        flows = {live.uid: found for live in waiting if (found := await self._flow(live)) is not None}
         now = self._now()
         return Scene(
             now=now,
@@ -103,20 +120,35 @@ class Doctor:
             names={live.uid: live.webhook.name for live in state.webhooks},
         )
 
+    async def _flow(self, live: LiveWebhook) -> Flow | None:
+        """A webhook's backlog; None where it has gone, or another name, since the state was read."""
+        try:
+            return (await self._store.flow(live.webhook.name)).expected(live.webhook)
+        except NotInStoreError:
+            return None
+
     def _is_told(self, scene: Scene) -> bool:
         """Whether the serving daemon's word on secrets counts, since nobody has given us a binding file."""
-        return self._resolver is None and scene.examined.holder is not None
+        return self._given is None and scene.examined.holder is not None
 
     def _held(self, scene: Scene) -> dict[str, str]:
         """Of active webhooks, by name, those that cannot be sent to for want of a secret or a key, and why."""
         if self._is_told(scene):
             notes = scene.examined.lanes
-            told = ((live.webhook, notes.get(live.uid)) for live in scene.state.webhooks if live.webhook.is_active)
-            return {webhook.name: note for webhook, note in told if note and not webhook.ineffective}
-        resolver = self._resolver or SecretResolver.load(None)
-        active = (live.webhook for live in scene.state.webhooks if live.webhook.is_active)
-        found = ((webhook.name, _why_unresolved(webhook, resolver, now=scene.now)) for webhook in active)
+            told = ((live, notes.get(live.uid)) for live in scene.state.webhooks)
+            names = {webhook.name for webhook in _sent(scene)}
+            return {live.webhook.name: note for live, note in told if note and live.webhook.name in names}
+        known = self._resolver, self._deliverer
+        found = ((webhook.name, why_held(webhook, *known, now=scene.now)) for webhook in _sent(scene))
         return {name: why for name, why in found if why is not None}
+
+    def _tokenless(self, scene: Scene) -> dict[str, str]:
+        """Of active webhooks those whose client gets no access token now, and why, as far as the deliverer knows."""
+        if self._is_told(scene):
+            return {}
+        known = self._resolver, self._deliverer
+        found = ((webhook.name, trouble_of(webhook, *known, now=scene.now)) for webhook in _sent(scene))
+        return {name: trouble.detail for name, trouble in found if trouble is not None}
 
     async def _receivers(self, scene: Scene) -> Check:
         hosts = list(await asyncio.to_thread(hosts_of, scene.state.webhooks))
@@ -147,14 +179,10 @@ def unreadable(exc: StoreError, *, damage: Sequence[Finding] = ()) -> Diagnosis:
     return Diagnosis((Check("store", "cannot be read", (*damage, finding)),))
 
 
-def _why_unresolved(webhook: Webhook, resolver: SecretResolver, *, now: int) -> str | None:
-    try:
-        secrets = resolver.values(webhook, idle=webhook.idle_secrets(now))
-        if webhook.spec.signing is not None:
-            signers_of(webhook.spec.signing, secrets, now=now)
-    except SecretError as exc:
-        return exc.message
-    return None
+def _sent(scene: Scene) -> list[Webhook]:
+    """The webhooks that are sent something once they can be; what has no effect yet is told of elsewhere."""
+    lives = (live.webhook for live in scene.state.webhooks)
+    return [webhook for webhook in lives if webhook.is_active and not webhook.ineffective]
 
 
 async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:

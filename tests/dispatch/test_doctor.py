@@ -16,7 +16,7 @@ import trustme
 from served import NOW, Room, event, open_room, publish, raw, webhook
 
 from reconciler.dispatch import diagnose
-from reconciler.dispatch.doctor import Doctor, How
+from reconciler.dispatch.doctor import Doctor, How, hosts_of
 from reconciler.egress.dial import Dialer
 from reconciler.egress.inspect import inspect_hosts
 from reconciler.egress.secrets import SecretResolver
@@ -27,8 +27,8 @@ from reconciler.models.diagnosis import Diagnosis, Finding, diagnosis_of
 from reconciler.models.event import EventId
 from reconciler.models.flow import Pause
 from reconciler.models.health import Health
-from reconciler.models.revision import Hold
-from reconciler.models.webhook import WebhookUid
+from reconciler.models.revision import ChangeSet, Hold
+from reconciler.models.webhook import Policy, WebhookUid
 from reconciler.settings import ConnectTo, EgressSettings
 from reconciler.store.base import Claimed, Finished, Lane, NewEvent
 from reconciler.store.examine import Answered
@@ -164,6 +164,8 @@ async def test_a_damaged_page_is_found(tmp_path: Path, is_full: bool) -> None:
         ("revisions", "UPDATE store SET live_revision = 0"),
         ("audited", "INSERT INTO revisions SELECT 3, 'p3', 0, 'x', NULL, '', 0, 0, 0, 0, NULL, NULL, '', 0, 0"),
         ("audited", "DELETE FROM audit_entries WHERE number = 2"),
+        ("rewritten", "UPDATE webhook_versions SET name = 'other' WHERE revision = 2"),
+        ("rewritten", "UPDATE webhook_versions SET digest = 'other' WHERE revision = 1"),
     ],
 )
 async def test_rows_that_break_a_rule_are_found(room: Room, code: str, statement: str) -> None:
@@ -176,6 +178,21 @@ async def test_rows_that_break_a_rule_are_found(room: Room, code: str, statement
     edit(room, statement)
 
     assert f"store.{code}" in codes(await look(room))
+
+
+async def test_every_kind_of_revision_is_what_the_audit_log_says(room: Room) -> None:
+    """Created, changed, deleted, released, with a policy, rolled back: none looks rewritten."""
+    await publish(room.store, webhook("flow", title="changed"), webhook("other"))
+    await publish(room.store, webhook("flow"))
+    state = await room.store.live_state()
+    empty = ChangeSet(state.lineage, state.revision, "p", NOW, "ann", None, "team", (), (), None, 0, 0, 0, 0, ())
+    await room.store.publish(replace(empty, policy=Policy(max_delete_percent=10)))
+    uids = tuple(live.uid for live in state.webhooks)
+    await room.store.publish(
+        replace(empty, base_revision=state.revision + 1, plan_id="q", released=uids, forgotten=1, restores=1)
+    )
+
+    assert codes(await look(room)) == []
 
 
 async def test_a_row_that_names_none_is_found(room: Room) -> None:
@@ -372,6 +389,31 @@ async def test_each_secret_that_cannot_be_resolved_is_told(tmp_path: Path, resol
     assert "the variable UNSET is not set" in found["unset"]
     assert "is not bound" in found["unbound"]
     assert "a-long-enough-secret" not in f"{diagnosis}"
+
+
+OAUTH = {
+    "token_url": "https://login.example.com/oauth2/v1/token",
+    "client_id": "c1",
+    "private_key": "${secret:good}",
+    "key_id": "k1",
+    "algorithm": "RS256",
+}
+
+
+async def test_a_key_of_no_use_is_told_and_the_host_of_tokens_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOD", "this-is-no-private-key")
+    (tmp_path / "secrets.yaml").write_text("good: {from: env:GOOD, hosts: [login.example.com]}")
+    (tmp_path / "secrets.yaml").chmod(0o600)
+    async with open_room(tmp_path, webhook("flow", auth={"oauth2": OAUTH})) as room:
+        diagnosis = await look(room, resolver=SecretResolver.load(tmp_path / "secrets.yaml"))
+        hosts = list(hosts_of((await room.store.live_state()).webhooks))
+
+    (found,) = findings(diagnosis)
+    assert (found.code, found.subject) == ("secret.unresolved", "flow")
+    assert "this-is-no-private-key" not in f"{diagnosis}"
+    assert hosts == [HOST, "login.example.com"]
 
 
 async def test_without_bindings_the_serving_daemons_word_counts(tmp_path: Path) -> None:

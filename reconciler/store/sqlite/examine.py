@@ -13,11 +13,13 @@ from typing import Any, Final
 
 import apsw
 
+from reconciler.models.revision import NOBODY
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.examine import Answered, Broken, Examination, LooseFile
 from reconciler.store.sqlite.connection import array, connect, row, rows, run, value
 from reconciler.store.sqlite.lock import holder_of
 from reconciler.store.sqlite.retention import load
+from reconciler.store.sqlite.revision import written_sha256
 from reconciler.store.sqlite.rule import RULES, Rule
 
 CHECK_SECONDS: Final = 5.0  # for one table, or one rule
@@ -25,6 +27,7 @@ ALL_SECONDS: Final = 30.0  # for all of them
 PROGRESS_STEPS: Final = 10_000  # of SQLite's machine between two looks at the clock; some 0.1 ms
 DAMAGE_MAX: Final = 20
 ANSWERED_MAX: Final = 200
+REVISIONS_MAX: Final = 100  # the newest, compared with what the audit log says was applied
 OTHERS: Final = 0o077
 
 _WAITING: Final = "SELECT min(wake_at) FROM paces WHERE wake_at IS NOT NULL"
@@ -39,6 +42,19 @@ SELECT result ->> '$.request.url', h.value, finished_at
 FROM (SELECT result, finished_at FROM attempts ORDER BY id DESC LIMIT :limit) a,
     json_each(a.result, '$.response.headers') h
 WHERE lower(h.key) = 'date' AND h.type = 'text' ORDER BY finished_at DESC
+"""
+
+_TOLD: Final = """
+SELECT json_group_array(json_array(body ->> '$.details.revision', body ->> '$.details.written_sha256')) FROM (
+    SELECT body FROM audit_entries WHERE json_valid(body) AND body ->> '$.action' IN ('apply', 'rollback')
+    ORDER BY number DESC LIMIT :limit)
+"""
+_WRITTEN: Final = """
+SELECT json_group_array(json_array(revision, uid, name, owner, digest, document_id IS NULL))
+FROM webhook_versions WHERE revision >= :first
+"""
+_POLICIES: Final = """
+SELECT json_group_array(json_array(revision, json(body))) FROM policies WHERE revision >= :first
 """
 
 
@@ -121,6 +137,34 @@ def _broken(db: apsw.Connection, watch: _Watch) -> Iterator[Broken]:
         if found is not None and found[0]:
             number, example = found
             yield Broken(rule.code, f"{rule.fact}: {number:,} do not, the first is {example}")
+    fact = "each revision is what the audit log says was applied"
+    rewritten = watch.run(fact, partial(_rewritten, db))
+    if rewritten:
+        yield Broken("rewritten", f"{fact}: {len(rewritten):,} are not, the newest is {max(rewritten)}")
+
+
+def _rewritten(db: apsw.Connection) -> list[int]:
+    """Of the newest revisions those whose rows are others than those that were written."""
+    told = dict(array(db, _TOLD, limit=REVISIONS_MAX))
+    first = min(told, default=0)
+    kinds: dict[int, tuple[list[list[str]], list[str], list[str]]] = {number: ([], [], []) for number in told}
+    for number, uid, name, owner, digest, is_deleted in array(db, _WRITTEN, first=first):
+        if number not in kinds:
+            continue
+        upserts, deletes, released = kinds[number]
+        # Three cases: deleted, released to nobody, or written.
+        if is_deleted:
+            deletes.append(uid)
+        elif owner == NOBODY:
+            released.append(uid)
+        else:
+            upserts.append([uid, name, digest])
+    policies = dict(array(db, _POLICIES, first=first))
+    return [
+        number
+        for number, (upserts, deletes, released) in kinds.items()
+        if told[number] != written_sha256(upserts, deletes=deletes, released=released, policy=policies.get(number))
+    ]
 
 
 def _breaches(db: apsw.Connection, rule: Rule) -> tuple[int, str]:

@@ -5,7 +5,7 @@ invisible and harmless. The flip writes small rows only, so a serving daemon har
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -262,9 +262,11 @@ def stage_changes(db: apsw.Connection, plan_id: str, portion: list[tuple[int, st
     )
 
 
-def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str], warrant: Warrant = UNKNOWN) -> Revision:
+def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str], deed: Deed | None = None) -> Revision:
     """Compare the base and set the new revision. `documents` are the SHA-256 of the upserts' documents, which have
-    been staged, as the changes have. Raises StalePlanError, and StoreError for two webhooks of one name."""
+    been staged, as the changes have; `deed` is that of `deed_of`, made before. Raises StalePlanError, and StoreError
+    for two webhooks of one name."""
+    told = deed or deed_of(change_set, UNKNOWN)
     made = Revision(
         number=check_base(db, change_set) + 1,
         applied_at=change_set.applied_at,
@@ -290,7 +292,7 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str], w
         (*columns, *counts, *origin, change_set.plan_id),
     )
     if change_set.hold is not None:
-        set_hold(db, change_set.owner, change_set.hold, warrant)
+        set_hold(db, change_set.owner, change_set.hold, told.warrant)
     _write_versions(db, change_set, made.number, documents)
     _write_released(db, change_set.released, made.number)
     if change_set.policy is not None:
@@ -300,29 +302,39 @@ def flip(db: apsw.Connection, change_set: ChangeSet, documents: Sequence[str], w
     doom(db, change_set.deletes, Reason.WEBHOOK_DELETED)
     inactive = [live.uid for live in change_set.upserts if not live.webhook.is_active]
     doom(db, inactive, Reason.WEBHOOK_INACTIVE)
-    append(db, _deed(change_set, made, warrant), at=made.applied_at)
+    facts = {key: value for key, value in made.to_json().items() if key not in ("applied_at", "reason", "owner")}
+    append(db, replace(told, details={**facts, **told.details}), at=made.applied_at)
     return made
 
 
-def _deed(change_set: ChangeSet, made: Revision, warrant: Warrant) -> Deed:
-    """What the audit log tells of a revision: its origin and counts, and the SHA-256 of what it wrote."""
-    written = {
-        "upserts": sorted([live.uid, live.webhook.name, live.digest] for live in change_set.upserts),
-        "deletes": sorted(change_set.deletes),
-        "released": sorted(change_set.released),
-        "policy": None if change_set.policy is None else change_set.policy.model_dump(mode="json"),
-    }
-    facts = {key: value for key, value in made.to_json().items() if key not in ("applied_at", "reason", "owner")}
+def deed_of(change_set: ChangeSet, warrant: Warrant) -> Deed:
+    """What the audit log tells of a revision, beside its numbers: its plan and the SHA-256 of what it writes. Made
+    before the transaction, for of ten thousand webhooks it takes a while."""
+    written = written_sha256(
+        ([live.uid, live.webhook.name, live.digest] for live in change_set.upserts),
+        deletes=change_set.deletes,
+        released=change_set.released,
+        policy=None if change_set.policy is None else change_set.policy.model_dump(mode="json"),
+    )
     return Deed(
-        AuditAction.APPLY if made.restores is None else AuditAction.ROLLBACK,
-        made.owner,
-        {**facts, "plan_id": change_set.plan_id, "written_sha256": _sha256(canonical(written))},
-        replace(warrant, reason=warrant.reason or made.reason),
+        AuditAction.APPLY if change_set.restores is None else AuditAction.ROLLBACK,
+        change_set.owner,
+        {"plan_id": change_set.plan_id, "written_sha256": written},
+        replace(warrant, reason=warrant.reason or change_set.reason),
     )
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def written_sha256(
+    upserts: Iterable[list[str]], *, deletes: Iterable[str], released: Iterable[str], policy: Any
+) -> str:
+    """The digest of what a revision writes, `upserts` as [uid, name, digest]; the order is of no matter."""
+    written = {
+        "upserts": sorted(upserts),
+        "deletes": sorted(deletes),
+        "released": sorted(released),
+        "policy": policy,
+    }
+    return hashlib.sha256(canonical(written).encode()).hexdigest()
 
 
 def _write_versions(db: apsw.Connection, change_set: ChangeSet, number: int, documents: Sequence[str]) -> None:

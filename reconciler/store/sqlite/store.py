@@ -103,7 +103,8 @@ class SqliteStore:
             await self._write(partial(revision.stage_documents, portion=portion))
         for changes in revision.change_portions(change_set.changes):
             await self._write(partial(revision.stage_changes, plan_id=change_set.plan_id, portion=changes))
-        published = await self._write(lambda db: revision.flip(db, change_set, documents, warrant))
+        deed = revision.deed_of(change_set, warrant)
+        published = await self._write(lambda db: revision.flip(db, change_set, documents, deed))
         with contextlib.suppress(StoreError):  # it is live, whatever comes now; a daemon goes on where this ends
             while await self.sweep():
                 pass
