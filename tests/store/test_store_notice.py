@@ -128,6 +128,18 @@ async def test_what_arrives_during_a_pause_is_no_recovery(served: Store) -> None
     assert await due(served, EVER) == [(PAUSED, "a", 1), (RECOVERED, "a", 1)]
 
 
+async def test_what_arrives_beside_what_led_to_a_pause_is_no_recovery(served: Store) -> None:
+    """Two attempts were under way; one was told that the destination is gone."""
+    await add(served, "a", "d1", "d2", at=0)
+    first, second = await claim(served, 0)
+
+    ended = [retried(first, EVER, at=2, health=Health.GONE), delivered(second, at=2, health=Health.WORKS)]
+    await served.finish(ended)
+
+    assert (await served.flow("a")).halt.pause is not None
+    assert await due(served, EVER) == [(PAUSED, "a", 1)]
+
+
 async def test_a_webhook_that_a_breaker_holds_back_is_failing_too(store: Store) -> None:
     """Those of the same host and path with something to send; their own attempts would never tell."""
     await publish(store, *(make_live(uid, uid) for uid in "abcd"))

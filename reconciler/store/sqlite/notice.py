@@ -94,18 +94,20 @@ def note(
     before: dict[int, Condition] = {}
     after: dict[int, Condition] = {}
     facts: list[Fact] = []
+    paused: set[int] = set()  # by one of these attempts: what was under way beside it is no recovery
     for item, about in told:
         if about.is_operational:
             continue
         lane = about.lane_id
         was = after.get(lane) or before.setdefault(lane, about.condition)
-        is_through = item.state is State.DELIVERED and not about.is_paused
+        is_through = item.state is State.DELIVERED and not about.is_paused and lane not in paused
         now = was.after(item.health, is_delivered=is_through, at=item.finished_at)
         is_failing = item.health in (Health.FAILED, Health.FAULT, Health.GONE) and now.failures >= FAILURES_MAX
         if is_failing and now.troubled_at is None:
             now = now.troubled(item.finished_at)
             facts.append(_failing(lane, item, now, _attempt(item, about)))
         if item.seq in pauses:
+            paused.add(lane)
             now = now.troubled(item.finished_at)
             facts.append(_paused(lane, item, now, _attempt(item, about), pauses[item.seq]))
         elif was.troubled_at is not None and now.troubled_at is None:
