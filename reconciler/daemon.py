@@ -134,7 +134,9 @@ class Daemon:
             status=lambda: {"in_flight": worker.in_flight, "intake_full": room.why_full},
             listen=url,
             security=door.security,
-            doctor=Doctor(self._store, settings=self._settings.egress, resolver=resolver, now=now_ms),
+            doctor=Doctor(
+                self._store, settings=self._settings.egress, resolver=resolver, deliverer=deliverer, now=now_ms
+            ),
             on_publish=worker.refresh_soon,
             on_operate=worker.wake,
         )
