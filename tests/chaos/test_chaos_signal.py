@@ -11,6 +11,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
 SLOW = '{"every": 3, "delay": 0.3}\n{"every": 7, "status": 500}\n'
 LEASE_SECONDS = 2
+LONG = '{"match": {"number": 3}, "delay": 16}\n' + SLOW  # one of each flow is in flight for longer than we are stopped
+STOPPED_SECONDS = (11, 4)  # longer than from one look for expired leases to the next; longer than a lease
 
 
 @pytest.mark.parametrize("transport", ["fast", "httpx"])
@@ -35,11 +37,11 @@ def test_sigterm_under_load_again_and_again(chaos, transport):
 
 def test_stopped_past_its_leases_a_daemon_goes_on(chaos, eventually):
     """Nobody else may take the store meanwhile; when it wakes, no attempt of its own is closed, nor made twice."""
-    chaos.prepare(script=SLOW)
+    chaos.prepare(script=LONG)
     daemon = chaos.start_scripted("--lease-seconds", str(LEASE_SECONDS))
 
     with chaos.sender() as sender:
-        for _ in range(3):
+        for seconds in STOPPED_SECONDS:
             before = states(chaos.store)["delivered"]
             eventually(lambda before=before: states(chaos.store)["delivered"] > before + 50, what="deliveries")
             eventually(lambda: states(chaos.store)["in_flight"], what="attempts in flight")
@@ -47,7 +49,7 @@ def test_stopped_past_its_leases_a_daemon_goes_on(chaos, eventually):
             began = time.monotonic()
             other = chaos.workshop.command("run", "--listen", "127.0.0.1:0", code=1)
             assert f"process {daemon.pid}" in other.stderr
-            threading.Event().wait(max(0, began + 2 * LEASE_SECONDS - time.monotonic()))
+            threading.Event().wait(max(0, began + seconds - time.monotonic()))
             daemon.send_signal(signal.SIGCONT)
     chaos.finish()
 

@@ -77,7 +77,7 @@ async def test_a_process_stopped_while_it_looks_at_its_clocks_sees_no_jump():
 
 
 class StoppedClock:
-    """Both clocks of a process that, in its first look, is stopped for ten seconds before the reading of that number."""
+    """Both clocks of a process that is stopped for ten seconds in its first look, before the reading of that number."""
 
     def __init__(self, stopped_at: int) -> None:
         self.at = START
