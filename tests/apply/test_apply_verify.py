@@ -186,7 +186,7 @@ def test_without_the_option_nothing_is_sent(folder: Folder, call: Call, okta: Ok
 def test_what_cannot_be_tested_is_not_verified_and_nobody_is_sent_anything(
     folder: Folder, call: Call, okta: Okta
 ) -> None:
-    """Credentials that this version does not send yet, a secret that is bound nowhere."""
+    """A secret that is bound nowhere, in a header or in `auth`."""
     auth = {"bearer": {"token": "${secret:token}"}}
     folder.write(
         hook("a"), hook("b", auth=auth), hook("c", headers={"x-api-client-token": "${secret:okta_token}"})
@@ -195,7 +195,8 @@ def test_what_cannot_be_tested_is_not_verified_and_nobody_is_sent_anything(
     done = call(*VERIFY)
 
     assert done.code == 1
-    assert "not verified: b: nothing is sent: spec.auth has no effect in this version yet" in done.out
+    assert "Test failed  b\n" in done.out
+    assert "secret `token` is not bound" in done.out
     assert "Test failed  c\n" in done.out
     assert "secret `okta_token` is not bound" in done.out
     assert "error: 2 of 3 webhooks are not verified; nothing was applied" in done.err

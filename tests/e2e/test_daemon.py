@@ -106,19 +106,6 @@ def test_an_unbound_secret_holds_deliveries_until_the_operator_binds_it(workshop
     assert "***" in shown
 
 
-def test_a_webhook_with_a_field_without_effect_sends_nothing(workshop, post, eventually):
-    workshop.write("manifests/a.yaml", manifest("with-auth", spec="  auth: {bearer: {token: '${secret:t}'}}\n"))
-    workshop.write("manifests/b.yaml", manifest("plain", alias="f" * 32))
-    workshop.start_sandbox()
-    applied = workshop.command("apply", "--auto-approve")
-    _, url = workshop.start_daemon()
-
-    post(url, event(1))
-
-    assert "no effect" in applied.stderr
-    eventually(workshop.record, what="the plain webhook's delivery")
-    assert [d["webhook"] for d in workshop.json("deliveries", "list")] == ["plain"]
-
 
 def test_events_of_a_file_end_the_daemon_when_it_is_idle(workshop):
     workshop.write("manifests/flow.yaml", manifest())
