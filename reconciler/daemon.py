@@ -32,6 +32,7 @@ from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import ReconcilerError
 from reconciler.observe.log import log, place_of
 from reconciler.settings import EgressSettings
+from reconciler.source.http import HttpLimits
 from reconciler.source.jsonl import check_readable, read_events
 from reconciler.store.base import Store
 from reconciler.web.app import Security, build_app
@@ -58,6 +59,7 @@ class DaemonSettings:
     tls: tuple[Path, Path] | None = None  # certificate and private key, PEM
     keep_ms: int | None = KEEP_MS  # how long events and what became of them are kept; None: for ever
     room: RoomLimits = field(default_factory=RoomLimits)
+    intake_rate: float | None = None  # requests a second of one sender; None: as many as it likes
 
 
 class Daemon:
@@ -132,6 +134,7 @@ class Daemon:
             live=live,
             intake=intake,
             status=lambda: {"in_flight": worker.in_flight, "intake_full": room.why_full},
+            limits=HttpLimits(per_second=self._settings.intake_rate),
             listen=url,
             security=door.security,
             doctor=Doctor(

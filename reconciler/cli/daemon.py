@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from reconciler.cli import view
-from reconciler.cli.limit_option import keep_ms, limit_options, room_limits
+from reconciler.cli.limit_option import intake_rate, keep_ms, limit_options, room_limits
 from reconciler.cli.option import egress_options, egress_settings, store_option, store_url, transport_option
 from reconciler.errors import EXIT_INTERRUPTED, EXIT_OK
 from reconciler.settings import DEFAULT_LISTEN, parse_listen
@@ -97,6 +97,7 @@ def run(
         tls=_tls(ctx, options["tls_cert"], options["tls_key"]),
         keep_ms=keep_ms(options),
         room=room_limits(options),
+        intake_rate=intake_rate(options),
     )
     log.configure("json" if log_format == "json" else "text", sys.stderr)
     log.capture_libraries()

@@ -15,12 +15,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 OFF: Final = "off"
 DEFAULT_RETENTION: Final = "30d"
+DEFAULT_INTAKE_RATE: Final = 1000
 _SIZE: Final = re.compile(r"(\d{1,12})([KMGT]?)")
 _UNITS: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def limit_options(command: Command) -> Command:
-    """`--retention`, `--max-pending` and `--min-free`; read them with `keep_ms` and `room_limits`."""
+    """`--retention`, `--max-pending`, `--intake-rate` and `--min-free`; read them with `keep_ms`, `room_limits` and
+    `intake_rate`."""
     command = click.option(
         "--min-free",
         metavar="SIZE|off",
@@ -29,6 +31,15 @@ def limit_options(command: Command) -> Command:
         show_envvar=True,
         help="Take no more events while the store's disk has less free, like 500M or 2G; what is taken needs room for "
         "its attempts.  [default: 256M, on a small disk 5 % of it]",
+    )(command)
+    command = click.option(
+        "--intake-rate",
+        metavar="NUMBER|off",
+        type=_read_number,
+        envvar="RECONCILER_INTAKE_RATE",
+        show_envvar=True,
+        help="Take so many requests a second from one sender, a token or else an address; more get 429 and "
+        f"Retry-After.  [default: {DEFAULT_INTAKE_RATE} with --tokens, else off]",
     )(command)
     command = click.option(
         "--max-pending",
@@ -56,6 +67,14 @@ def limit_options(command: Command) -> Command:
 def keep_ms(options: Mapping[str, Any]) -> int | None:
     """The value of `--retention` in milliseconds; None: for ever."""
     return None if options["retention"] == OFF else int(options["retention"])
+
+
+def intake_rate(options: Mapping[str, Any]) -> float | None:
+    """The value of `--intake-rate` in requests a second; None: no limit."""
+    given = options["intake_rate"]
+    if given is None:
+        return DEFAULT_INTAKE_RATE if options["tokens_file"] else None
+    return None if given == OFF else float(given)
 
 
 def room_limits(options: Mapping[str, Any]) -> "RoomLimits":

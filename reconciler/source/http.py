@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 import orjson
@@ -30,6 +30,7 @@ from reconciler.source.rate import Rate
 SOURCE: Final = "http"
 EVENTS_PATH: Final = "/v1/events"
 BUSY_RETRY_SECONDS: Final = 1  # intake drains in milliseconds
+CLAIM_KEY: Final = "reconciler.claim"  # in the ASGI scope: a Claim that the body has to prove
 SENDER_KEY: Final = "reconciler.sender"  # in the ASGI scope: who asks, where the daemon knows that
 AWAY_RETRY_SECONDS: Final = 5  # a store that failed, or a daemon that restarts
 CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so the connection cannot be used again
@@ -43,6 +44,17 @@ class HttpLimits:
     waiting_max_requests: int = 256  # read, and waiting for the store
     waiting_max_bytes: int = 64 * 1024 * 1024  # of bodies being read or waiting
     per_second: float | None = None  # requests of one sender; None: as many as it likes
+
+
+class Claim(Protocol):
+    """Says that the request under this id is one that somebody signed, which shows when its body is there."""
+
+    @property
+    def id(self) -> str:
+        """The same for every try of one message, and for no other."""
+
+    async def check(self, body: bytes) -> Response | None:
+        """None where it is true, else the answer."""
 
 
 class _RefusedError(Exception):
@@ -103,6 +115,8 @@ class HttpSource:
         head = _head_of(request)
         with self._account() as hold:
             content = await self._read(body, hold)
+            if head.claim is not None and (refusal := await head.claim.check(content)):
+                raise _RefusedError(refusal)
             return await self._store(content, head), len(content)
 
     @contextlib.contextmanager
@@ -181,6 +195,7 @@ class _Head:
     content_type: str | None
     idempotency_key: str | None
     ce_id: str | None
+    claim: Claim | None
 
 
 def _head_of(request: Request) -> _Head:
@@ -191,7 +206,9 @@ def _head_of(request: Request) -> _Head:
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > REQUEST_MAX_BYTES:
         raise _RefusedError(_too_large())
-    return _Head(request.headers.get("content-type"), _idempotency_key(request), _ce_id(request))
+    claim: Claim | None = request.scope.get(CLAIM_KEY)
+    key = _idempotency_key(request) or (claim.id if claim is not None else None)
+    return _Head(request.headers.get("content-type"), key, _ce_id(request), claim)
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -3,6 +3,7 @@
 Stands between `web.guard` and the application. What is not spelt out here wants the role that is hardest to get.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -12,8 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reconciler.observe.log import log
 from reconciler.source.body import Body
+from reconciler.source.http import CLAIM_KEY, SENDER_KEY
 from reconciler.source.problem import problem_response
 from reconciler.web.guard import SAFE_METHODS
+from reconciler.web.signature import claim_of, is_signed
 from reconciler.web.token import Role, Token, Tokens
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # what watches over the daemon has no token
@@ -38,11 +41,13 @@ CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3
 
 
 class Access:
-    """ASGI middleware: 401 without a known token, 403 without the role."""
+    """ASGI middleware: 401 without a known token, 403 without the role. Events may be signed instead; `now` gives
+    milliseconds since the epoch."""
 
-    def __init__(self, app: ASGIApp, *, tokens: Tokens) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Tokens, now: Callable[[], int]) -> None:
         self._app = app
         self._tokens = tokens
+        self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = role_for(scope["method"], scope["path"]) if scope["type"] == "http" else None
@@ -50,12 +55,21 @@ class Access:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        refusal = self._refusal(request, wanted)
+        signers = self._tokens.signers() if wanted is Role.INGEST and is_signed(request.headers) else ()
+        refusal = self._claim(request, signers) if signers else self._refusal(request, wanted)
         if refusal is None:
             await self._app(scope, receive, send)
             return
         await Body(request).discard()
         await refusal(scope, receive, send)
+
+    def _claim(self, request: Request, signers: Sequence[Token]) -> Response | None:
+        """The answer to a request whose signature cannot be right; else what it claims is added, to be proved."""
+        claim = claim_of(request, signers, token_key=TOKEN_KEY, now=self._now() // 1000)
+        if isinstance(claim, Response):
+            return claim
+        request.scope[CLAIM_KEY] = claim
+        return None
 
     def _refusal(self, request: Request, wanted: Role) -> Response | None:
         """The answer to a request that is refused; to one that is not, its token is added."""
@@ -63,6 +77,7 @@ class Access:
         token = None if presented is None else self._tokens.find(presented)
         if token is not None and wanted in token.roles:
             request.scope[TOKEN_KEY] = token
+            request.scope[SENDER_KEY] = token.name
             return None
         status = 401 if token is None else 403
         log(

@@ -97,7 +97,7 @@ def build_app(
             Exception: faults.on_bug,
         },
     )
-    inner = app if security.tokens is None else Access(app, tokens=security.tokens)
+    inner = app if security.tokens is None else Access(app, tokens=security.tokens, now=now)
     # around everything, so that even the answer to a bug carries its headers
     return Guard(inner, listen=listen, names=security.names)
 

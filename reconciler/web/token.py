@@ -2,8 +2,10 @@
 
     ci:      {token: "at least 32 characters", roles: [apply]}
     auditor: {sha256: 64 hex digits of the token's SHA-256, roles: [read]}
+    apono:   {signing_keys: ["whsec_…"], roles: [ingest]}
 
-A list of such mappings, each with its `name`, says the same. Of a token only its digest is kept.
+A list of such mappings, each with its `name`, says the same. Of a token only its digest is kept. Who signs what it
+sends (Standard Webhooks: `web.signature`) needs no token.
 """
 
 import hashlib
@@ -19,14 +21,19 @@ import yaml
 from reconciler.egress.operator_file import OperatorFile, is_text, shown, signature
 from reconciler.errors import ManifestError, Problem
 from reconciler.observe.log import log
+from reconciler.request.sign import PUBLIC_PREFIX, SECRET_PREFIX, KeyTextError
+from reconciler.request.verify import VerifyingKey, parse_verifying_key
 
 TOKEN_MIN_CHARACTERS: Final = 32  # beyond guessing even when every character is only a hex digit (128 bits)
 TOKEN_MAX_CHARACTERS: Final = 4096
+SIGNING_KEYS_MAX: Final = 8  # each is tried on each request that is signed
+_KEY_HINT: Final = "`reconciler signing keygen` makes one: whsec_ for both sides, or whpk_, the public half of a pair"
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
-_KEYS: Final = ("name", "token", "sha256", "roles")
+_PROOFS: Final = ("token", "sha256", "signing_keys")
+_KEYS: Final = ("name", *_PROOFS, "roles")
 
 
 class Role(StrEnum):
@@ -43,11 +50,13 @@ IMPLIED: Final = {Role.APPLY: Role.READ, Role.OPERATE: Role.READ}
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One entry: `digest` is the SHA-256 of the token, `roles` are those given and those they imply."""
+    """One entry: `digest` is the SHA-256 of the token, `roles` are those given and those they imply. One that signs has
+    `keys` and no digest."""
 
     name: str
     digest: bytes
     roles: frozenset[Role]
+    keys: tuple[VerifyingKey, ...] = ()
 
 
 class Tokens:
@@ -76,6 +85,11 @@ class Tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
         return found
+
+    def signers(self) -> tuple[Token, ...]:
+        """The entries that sign what they send."""
+        self._refresh()
+        return tuple(token for token in self._tokens if token.keys)
 
     def _refresh(self) -> None:
         """Take over a changed file; a broken one changes nothing and is logged once."""
@@ -135,11 +149,33 @@ class _Reading(OperatorFile):
             hint = "a name is 1 to 63 letters, digits and . _ @ -; it is what the history shows"
             self.add("tokens-name", f"bad name: {shown(name)}", path=path, mark=key.start_mark, hint=hint)
         fields = self._fields(node, path)
+        keys = self._signing_keys(fields["signing_keys"], f"{path}.signing_keys") if "signing_keys" in fields else ()
         digest = self._digest(fields, path, key)
         roles = self._roles(fields.get("roles"), f"{path}.roles" if path else "roles", key)
+        if keys and roles - {Role.INGEST}:
+            hint = "give it a token of its own for anything else"
+            self.add("tokens-roles", "who signs may send events only", path=path, mark=key.start_mark, hint=hint)
         if len(self.problems) > before or digest is None:
             return None
-        return Token(name, digest, roles)
+        return Token(name, digest, roles, keys)
+
+    def _signing_keys(self, node: yaml.Node, path: str) -> tuple[VerifyingKey, ...]:
+        """Keys of Standard Webhooks, several while one replaces another. What stands there is never quoted."""
+        if not isinstance(node, yaml.SequenceNode) or not 0 < len(node.value) <= SIGNING_KEYS_MAX:
+            fact = f"`signing_keys` must be a list of 1 to {SIGNING_KEYS_MAX} keys"
+            self.add("tokens-key", fact, path=path, mark=node.start_mark, hint=_KEY_HINT)
+            return ()
+        keys: list[VerifyingKey] = []
+        for index, item in enumerate(node.value):
+            text = item.value if is_text(item) else ""
+            try:
+                if not text.startswith((SECRET_PREFIX, PUBLIC_PREFIX)):
+                    raise KeyTextError("not a key")
+                keys.append(parse_verifying_key(f"{index}", text))
+            except KeyTextError:
+                where = f"{path}[{index}]"
+                self.add("tokens-key", "not a signing key", path=where, mark=item.start_mark, hint=_KEY_HINT)
+        return tuple(keys)
 
     def _fields(self, node: yaml.Node, path: str) -> dict[str, yaml.Node]:
         fields: dict[str, yaml.Node] = {}
@@ -147,18 +183,21 @@ class _Reading(OperatorFile):
             if name in _KEYS:
                 fields[name] = value
             else:
-                hint = "an entry has `token` or `sha256`, and `roles`"
+                hint = "an entry has `token`, `sha256` or `signing_keys`, and `roles`"
                 self.add("unknown-key", f"unknown key: {shown(name)}", path=path, mark=key.start_mark, hint=hint)
         return fields
 
     def _digest(self, fields: dict[str, yaml.Node], path: str, key: yaml.Node) -> bytes | None:
         """The token's digest. What stands there is never quoted."""
-        given = [name for name in ("token", "sha256") if name in fields]
+        given = [name for name in _PROOFS if name in fields]
         if len(given) != 1:
             hint = "give one of them; with `sha256` the file need not hold the token"
-            fact = "`token` and `sha256` stand both" if given else "`token` or `sha256` is missing"
+            both = " and ".join(f"`{name}`" for name in given)
+            fact = f"{both} stand both" if given else "`token`, `sha256` or `signing_keys` is missing"
             self.add("tokens-token", fact, path=path, mark=key.start_mark, hint=hint)
             return None
+        if given[0] == "signing_keys":
+            return b""
         node = fields[given[0]]
         where = f"{path}.{given[0]}" if path else given[0]
         text = node.value if isinstance(node, yaml.ScalarNode) else ""
@@ -199,7 +238,7 @@ class _Reading(OperatorFile):
         for node, token in found:
             if token.name in names:
                 self.add("duplicate-key", f"duplicate name: {token.name}", mark=node.start_mark)
-            elif token.digest in digests:
+            elif token.digest and token.digest in digests:
                 fact = f"`{token.name}` has the token of `{digests[token.digest]}`"
                 self.add("tokens-token", fact, mark=node.start_mark, hint="give each its own, so that one can be taken")
             names.add(token.name)

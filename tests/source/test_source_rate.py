@@ -1,9 +1,13 @@
 """How often one sender may ask."""
 
+import httpx
 from hypothesis import given
 from hypothesis import strategies as st
+from served import Room, event, running
 
+from reconciler.source.http import HttpLimits
 from reconciler.source.rate import BURST_SECONDS, SENDERS_MAX, Rate
+from reconciler.web.app import build_app
 
 
 @given(st.lists(st.floats(0, 2), max_size=200), st.integers(1, 20))
@@ -44,3 +48,18 @@ def test_what_is_remembered_is_bounded() -> None:
         rate.wait_seconds(f"{number}", now=0)
 
     assert len(rate._buckets) == SENDERS_MAX
+
+
+async def test_who_asks_too_often_is_429_with_retry_after(room: Room) -> None:
+    """Before a byte of the body is read, and nothing is stored."""
+    app = build_app(
+        store=room.store, live=room.live, intake=room.intake, status=dict, limits=HttpLimits(per_second=0.001)
+    )
+    async with running(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        first = await client.post("/v1/events", json=event(1))
+        second = await client.post("/v1/events", json=event(2))
+
+    assert (first.status_code, second.status_code) == (202, 429)
+    assert second.json()["code"] == "rate"
+    assert 1 <= int(second.headers["retry-after"]) <= 1000
+    assert len(await room.store.events()) == 1

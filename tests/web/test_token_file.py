@@ -14,6 +14,8 @@ from reconciler.web.token import Role, Tokens, read_tokens
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
+KEY = f"whsec_{OTHER}"
+PRIVATE = f"whsk_{OTHER}"
 SHA256 = hashlib.sha256(OTHER.encode()).hexdigest()
 FILE = f"""\
 ci: {{token: "{TOKEN}", roles: [apply, ingest]}}
@@ -84,7 +86,13 @@ def test_nothing_else_is_a_token(presented: str, tmp_path_factory: pytest.TempPa
         (f"ci: {{token: {TOKEN}, roles: []}}", "1:54", "`roles` must be a list of at least one role"),
         (f"ci: {{token: {TOKEN}, roles: [read, admin]}}", "1:61", "not a role: admin"),
         (f"ci: {{token: {TOKEN}, roles: [1]}}", "1:55", "a role must be text"),
-        ("ci: {roles: [read]}", "1:1", "`token` or `sha256` is missing"),
+        ("ci: {roles: [read]}", "1:1", "`token`, `sha256` or `signing_keys` is missing"),
+        (f"ci: {{signing_keys: [{KEY}], roles: [read]}}", "1:1", "who signs may send events only"),
+        (f"ci: {{signing_keys: [{KEY}], token: {TOKEN}, roles: [ingest]}}", "1:1", "`token` and `signing_keys` stand"),
+        (f"ci: {{signing_keys: {KEY}, roles: [ingest]}}", "1:20", "`signing_keys` must be a list of 1 to 8 keys"),
+        ("ci: {signing_keys: [], roles: [ingest]}", "1:20", "`signing_keys` must be a list of 1 to 8 keys"),
+        (f"ci: {{signing_keys: [{TOKEN}], roles: [ingest]}}", "1:21", "not a signing key"),
+        (f"ci: {{signing_keys: [{PRIVATE}], roles: [ingest]}}", "1:21", "not a signing key"),
         (f"ci: {{token: {TOKEN}, sha256: {SHA256}, roles: [read]}}", "1:1", "`token` and `sha256` stand both"),
         (f"ci: {{token: {TOKEN[1:]}, roles: [read]}}", "1:13", "`token` has 31 characters, fewer than 32"),
         (f"ci: {{token: '{TOKEN} {TOKEN}', roles: [read]}}", "1:13", "`token` holds characters that no bearer"),
