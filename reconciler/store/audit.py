@@ -36,12 +36,15 @@ async def walked(store: AuditLog, *, start: int = 1, expected: Iterable[str] = (
     """The log verified from the entry `start` to its end; `expected` are digests of entries, noted elsewhere. What is
     appended meanwhile is verified too."""
     chain = Chain(lineage=(await store.audit_head()).lineage, start=start, expected=expected)
+    before: AuditHead | None = None
     while True:
         rows = await store.audit_rows(after=chain.number, limit=WALK_ROWS)
         for row in rows:
             chain.add(row)
         head = await store.audit_head()
-        if not rows or head.number == chain.number:  # else there are more, or some were appended after they were read
+        # what was appended between the two is read next; what is missing is missing then too
+        if head.number == chain.number or (not rows and head == before):
             break
+        before = head
     chain.end(head)
     return chain

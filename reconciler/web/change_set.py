@@ -65,6 +65,11 @@ async def read_change_set(body: bytes, *, applied_at: int, token: str | None) ->
     return change_set_of(*await reading.read(), applied_at=applied_at, token=token)
 
 
+def said_by(body: bytes) -> str:
+    """Who the client says has applied a change set that was read, whatever its token says."""
+    return str(loads(body.split(b"\n", 1)[0])["applied_by"])
+
+
 class _Reading:
     """One pass over the lines; problems are collected, up to PROBLEMS_MAX."""
 

@@ -30,7 +30,7 @@ from reconciler.store.wire import (
     state_head,
 )
 from reconciler.web.api import BadQueryError
-from reconciler.web.change_set import ChangeSetError, Slices, read_change_set
+from reconciler.web.change_set import ChangeSetError, Slices, read_change_set, said_by
 from reconciler.web.content import CLOSE, content_of, token_name, too_large, warrant_of
 
 PIECE_BYTES: Final = 64 * 1024  # of a state, sent at a time
@@ -101,7 +101,7 @@ class StateApi:
     async def _publish(self, request: Request, content: bytes, began: float) -> Response:
         try:
             change_set = await read_change_set(content, applied_at=self._now(), token=token_name(request))
-            by = warrant_of(request, at=self._now(), behalf=change_set.applied_by, reason=change_set.reason)
+            by = warrant_of(request, at=self._now(), behalf=said_by(content), reason=change_set.reason)
             revision = await self._store.publish(change_set, warrant=by)
         except ChangeSetError as exc:
             return problem_response(422, exc.message, hint=exc.hint, code="invalid", problems=exc.problems)

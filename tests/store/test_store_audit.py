@@ -19,6 +19,7 @@ from reconciler.models.delivery import Action, Intervention
 from reconciler.models.flow import Pause
 from reconciler.models.health import Health
 from reconciler.models.revision import Hold
+from reconciler.store import audit as auditing
 from reconciler.store.audit import walked
 from reconciler.store.base import Store
 from reconciler.store.operate import Selection
@@ -152,6 +153,29 @@ async def test_the_head_is_that_of_the_last_entry_and_of_an_empty_log_made_of_th
     head = await store.audit_head()
     assert (head.number, head.digest) == (1, row.digest)
     assert row.digest == hashlib.sha256(row.body.encode()).hexdigest()
+
+
+async def test_a_log_is_verified_portion_by_portion(served: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditing, "WALK_ROWS", 2)
+    for number in range(6):
+        await served.pause("a", Pause(7 + number, "ann", f"reason {number}"), warrant=BY)
+
+    chain = await walked(served)
+
+    assert (chain.problems, chain.checked, chain.digest) == ([], 7, (await served.audit_head()).digest)
+
+
+async def test_a_log_that_grows_while_it_is_verified_is_whole(store: Store) -> None:
+    await publish(store, make_live("uid-a", "a"))
+
+    async def grow() -> None:
+        for number in range(60):
+            await store.pause("a", Pause(7 + number, "ann", "growing"), warrant=BY)
+
+    growing = asyncio.create_task(grow())
+    while not growing.done():
+        assert (await walked(store)).problems == []
+    await growing
 
 
 async def test_a_failed_deed_leaves_no_entry(served: Store) -> None:
