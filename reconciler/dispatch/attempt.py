@@ -7,27 +7,83 @@ from typing import Final
 
 from reconciler.dispatch import retry
 from reconciler.errors import TemplateError
+from reconciler.models.credential import Signing
 from reconciler.models.delivery import AttemptResult, Outcome, State, iso_time
 from reconciler.models.event import read_event
 from reconciler.models.health import Health
-from reconciler.models.webhook import Webhook
+from reconciler.models.webhook import Webhook, WebhookUid
 from reconciler.observe.log import log
-from reconciler.request.render import Prepared, blank_secrets, render_request
-from reconciler.request.sign import signed
+from reconciler.request.render import Prepared, blank_secrets, envelope_of, render_body, shows_secrets
+from reconciler.request.sign import Signer, next_change, signed_by, signers_of
 from reconciler.store.base import Claimed, Finished
 
+RECIPES_MAX: Final = 16_384  # more than one store has webhooks; above it all are made anew
+NEVER: Final = 2**63  # later than any time in milliseconds
 BLAME_CHARACTERS: Final = 200  # of what an attempt met, in the reason of a pause
 
 
 def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str], *, now: int) -> tuple[Prepared, Prepared]:
     """The request with its secrets, signed at `now`, and the same as people are shown it. Raises TemplateError and
     SecretError."""
-    payload, own = read_event(claimed.raw)
-    prepared = render_request(webhook, payload, own, secrets=secrets, delivery_id=claimed.delivery_id)
-    shown, blank = prepared, blank_secrets(webhook)
-    if blank:
-        shown = render_request(webhook, payload, own, secrets=blank, delivery_id=claimed.delivery_id)
-    return signed(prepared, shown, webhook.spec.signing, secrets=secrets, now=now)
+    return Recipe(webhook, secrets).prepare(claimed, now=now)
+
+
+class Recipes:
+    """The recipe of each webhook that was sent to lately; made anew where the webhook or a secret is another one."""
+
+    def __init__(self) -> None:
+        self._of: dict[WebhookUid, Recipe] = {}
+
+    def prepare(
+        self, webhook: Webhook, claimed: Claimed, secrets: dict[str, str], *, now: int
+    ) -> tuple[Prepared, Prepared]:
+        """`prepare`, without what an earlier attempt has found out already."""
+        recipe = self._of.get(claimed.webhook_uid)
+        if recipe is None or recipe.webhook is not webhook or recipe.secrets != secrets:
+            recipe = Recipe(webhook, secrets)
+            if len(self._of) >= RECIPES_MAX:
+                self._of.clear()
+            self._of[claimed.webhook_uid] = recipe
+        return recipe.prepare(claimed, now=now)
+
+
+class Recipe:
+    """What does not depend on the event: the envelope, as sent and as shown, and who signs. Raises as `prepare`."""
+
+    def __init__(self, webhook: Webhook, secrets: dict[str, str]) -> None:
+        self.webhook = webhook
+        self.secrets = secrets
+        self._sent = self._shown = envelope_of(webhook, secrets)
+        self._blank = blank_secrets(webhook)
+        if self._blank:
+            self._shown = envelope_of(webhook, self._blank)
+        self._is_body_shown_as_sent = not shows_secrets(webhook.spec)
+        self._signers: tuple[Signer, ...] = ()
+        self._signers_from, self._signers_until = 0, 0  # milliseconds since the epoch
+
+    def prepare(self, claimed: Claimed, *, now: int) -> tuple[Prepared, Prepared]:
+        """The request of one delivery, and the same as people are shown it."""
+        spec = self.webhook.spec
+        body = shown_body = None
+        if spec.method.has_body:
+            payload, own = read_event(claimed.raw)
+            body = shown_body = render_body(spec, payload, own, secrets=self.secrets)
+            if not self._is_body_shown_as_sent:
+                shown_body = render_body(spec, payload, own, secrets=self._blank)
+        prepared = shown = self._sent.around(body, claimed.delivery_id)
+        if self._blank:
+            shown = self._shown.around(shown_body, claimed.delivery_id)
+        if spec.signing is None:
+            return prepared, shown
+        return signed_by(self._signers_at(spec.signing, now), prepared, shown, now=now)
+
+    def _signers_at(self, signing: Signing, now: int) -> tuple[Signer, ...]:
+        """Those whose window is open; found anew where one opens or closes, or the clock was set back."""
+        if not self._signers_from <= now < self._signers_until:
+            self._signers = signers_of(signing, self.secrets, now=now)
+            changes_at = next_change(signing, now=now)
+            self._signers_from, self._signers_until = now, changes_at if changes_at is not None else NEVER
+        return self._signers
 
 
 def describe_fault(exc: TemplateError) -> str:

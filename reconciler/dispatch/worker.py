@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from reconciler.dispatch.attempt import conclude, describe_fault, prepare
+from reconciler.dispatch.attempt import Recipes, conclude, describe_fault
 from reconciler.dispatch.crowd import Crowd
 from reconciler.dispatch.halts import Halts
 from reconciler.dispatch.lanes import Lanes
@@ -90,6 +90,7 @@ class Worker:
             quick_max=settings.concurrency, total_max=settings.in_flight_max, bytes_max=settings.in_flight_bytes
         )
         self._gate = Gate()
+        self._recipes = Recipes()
         self._lanes = Lanes(
             store=store,
             live=live,
@@ -312,7 +313,7 @@ class Worker:
             now = self._clock.now()
             secrets = secrets_of(webhook, self._resolver, now=now)
             credentials = self._deliverer.credentials(webhook, secrets)
-            prepared, shown = prepare(webhook, claimed, secrets, now=now)
+            prepared, shown = self._recipes.prepare(webhook, claimed, secrets, now=now)
         except SecretError as exc:
             await self._hold(claimed, webhook, exc.message)
             return

@@ -214,12 +214,18 @@ class Deliverer:
 
     def shown(self, prepared: Prepared) -> SentRequest:
         """A request as people are shown it, with the headers that every request of ours has; masked."""
+        headers = complete_headers(prepared.headers)
+        body = (prepared.body or b"").decode("utf-8", "replace")
+        # one look at all of it, since nearly always there is nothing to hide
+        whole = "\n".join([prepared.url, *[f"{name}\n{value}" for name, value in headers], body])
+        if _is_utf8(whole) and self._masker.is_clean(whole):
+            return SentRequest(prepared.method, prepared.url, headers, body)
         hide = self._masker.mask_header
         return SentRequest(
             method=prepared.method,
             url=self._masker.mask(prepared.url.encode("utf-8", "replace").decode("utf-8")),
-            headers=tuple([hide(header) for header in complete_headers(prepared.headers)]),
-            body=self._masker.mask((prepared.body or b"").decode("utf-8", "replace")),
+            headers=tuple([hide(header) for header in headers]),
+            body=self._masker.mask(body),
         )
 
     async def _try(
@@ -244,6 +250,15 @@ class Deliverer:
                 return fault, f"{text} within {timeout_seconds:g} s"
             return _classify(exc, exchange)
         return None, ""
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text holds no lone surrogate, which no store takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def complete_headers(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

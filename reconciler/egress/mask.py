@@ -27,6 +27,8 @@ class Masker:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._forms: tuple[str, ...] = ()
+        self._telling: tuple[str, ...] = ()  # of the forms, those that hold no other: one of them is in every text
+        self._shortest = 0
         self._headers: dict[Header, tuple[str, str]] = {}
         self.longest = 0  # characters of the longest form
 
@@ -35,19 +37,30 @@ class Masker:
         if value in self._values or not value:
             return
         self._values.add(value)
-        self._forms = tuple(sorted({*self._forms, *forms_of(value)}, key=len, reverse=True))
-        self.longest = len(self._forms[0])
-        self._headers.clear()
+        self._take({*self._forms, *forms_of(value)})
 
     def remove(self, value: str) -> None:
         """Hide this value no more: for what expires by itself and is renewed all the time."""
         if value not in self._values:
             return
         self._values.discard(value)
-        forms = {form for kept in self._values for form in forms_of(kept)}
+        self._take({form for kept in self._values for form in forms_of(kept)})
+
+    def _take(self, forms: set[str]) -> None:
         self._forms = tuple(sorted(forms, key=len, reverse=True))
-        self.longest = len(self._forms[0]) if self._forms else 0
+        self._telling = tuple(
+            form for form in self._forms if not any(other in form for other in self._forms if other != form)
+        )
+        self.longest, self._shortest = (len(self._forms[0]), len(self._forms[-1])) if self._forms else (0, 0)
         self._headers.clear()
+
+    def is_clean(self, text: str) -> bool:
+        """Whether no secret is in the text."""
+        if len(text) >= self._shortest:
+            for form in self._telling:
+                if form in text:
+                    return False
+        return True
 
     def mask(self, text: str, *, limit: int | None = None) -> str:
         """The text with each secret replaced by `***`, where secrets overlap by one for all of them.
@@ -55,9 +68,8 @@ class Masker:
         With a limit only the first `limit` characters are kept, judged with what follows them: a secret that is cut
         by the limit is hidden as a whole, provided that the text goes on for `longest` characters.
         """
-        for form in self._forms:
-            if form in text:
-                return self._masked(text, limit)
+        if not self.is_clean(text):
+            return self._masked(text, limit)
         return text if limit is None else text[:limit]
 
     def mask_header(self, header: Header) -> tuple[str, str]:

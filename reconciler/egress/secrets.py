@@ -1,7 +1,7 @@
 """The operator's binding file and the values behind `${secret:name}`, read when a request is about to be sent.
 
 Called by the commands and the worker that send. A name is resolved only for the hosts it is bound to. No value is
-kept, logged or put into an error; the masker alone remembers what was read, to hide it.
+logged or put into an error; what was read is remembered for the masker, to hide it, and to know it again.
 """
 
 import functools
@@ -20,6 +20,7 @@ from reconciler.models.webhook import Webhook
 from reconciler.request.sign import PRIVATE_PREFIX, SECRET_PREFIX
 
 VALUE_MAX_BYTES: Final = 64 * 1024  # a private key in PEM is 3 KiB
+ALLOWED_MAX: Final = 4096  # sets of names and hosts whose judgement is remembered
 VALUE_MIN_CHARACTERS: Final = 8  # masking anything shorter would blot out ordinary words
 
 
@@ -31,6 +32,8 @@ class SecretResolver:
     ) -> None:
         self._path = path
         self._bindings = bindings
+        self._allowed: dict[tuple[tuple[str, str], ...], tuple[Binding, ...]] = {}
+        self._read_last: dict[str, str] = {}  # by name; what is here was judged, and is known to the masker
         self._seen = self._signatures()
         self.warnings = warnings
         self.masker = masker
@@ -51,10 +54,23 @@ class SecretResolver:
         Raises SecretError for the first that is unbound, bound to other hosts, or cannot be read; it names the secret,
         the host and the remedy.
         """
-        wanted = [(name, host) for name, host in webhook.secret_hosts() if name not in idle]
+        wanted = webhook.secret_hosts()
+        if idle:
+            wanted = tuple([pair for pair in wanted if pair[0] not in idle])
+        bindings = self._allowed.get(wanted)
+        if bindings is None:
+            bindings = self._judged(wanted)
+        return {binding.name: self._read(binding) for binding in bindings}
+
+    def _judged(self, wanted: tuple[tuple[str, str], ...]) -> tuple[Binding, ...]:
+        """The bindings of all the names, if their hosts may receive them; remembered until the file is another one."""
         for name, host in wanted:
             self._judge(name, host)
-        return {name: self._read(self._bindings[name]) for name in sorted({name for name, _ in wanted})}
+        if len(self._allowed) >= ALLOWED_MAX:
+            self._allowed.clear()
+        found = tuple(self._bindings[name] for name in sorted({name for name, _ in wanted}))
+        self._allowed[wanted] = found
+        return found
 
     def value(self, name: str) -> str:
         """The value of a bound name, for use on this machine alone. Raises SecretError."""
@@ -88,6 +104,7 @@ class SecretResolver:
             self._seen = seen
             return problems
         self._bindings, self.warnings = bindings, problems
+        self._allowed.clear()
         self._seen = self._signatures()
         return problems
 
@@ -106,12 +123,15 @@ class SecretResolver:
 
     def _read(self, binding: Binding) -> str:
         value = _read_variable(binding) if binding.source is SecretSource.ENV else _read_file(binding)
+        if self._read_last.get(binding.name) == value:
+            return value
         _judge_value(binding, value)
         self.masker.add(value)
         for prefix in (SECRET_PREFIX, PRIVATE_PREFIX):
             bare = value.removeprefix(prefix)
             if bare != value and len(bare) >= VALUE_MIN_CHARACTERS:  # receivers show keys without their prefix too
                 self.masker.add(bare)
+        self._read_last[binding.name] = value
         return value
 
     def _signatures(self) -> dict[str, Signature]:

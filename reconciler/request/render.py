@@ -13,7 +13,7 @@ from urllib.parse import quote
 from reconciler import VERSION, jsontext
 from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
-from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets
+from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets, secret_names
 from reconciler.request.authorize import HEADER, authorization
 from reconciler.request.size import check_size
 from reconciler.template import compile_body, is_json_type
@@ -38,6 +38,23 @@ class Prepared:
     body: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What all requests of a webhook have in common while its secrets keep their values: where they go, and their
+    headers before and after the one that names the delivery."""
+
+    method: str
+    url: str
+    before: tuple[tuple[str, str], ...]
+    after: tuple[tuple[str, str], ...]
+
+    def around(self, body: bytes | None, delivery_id: str) -> Prepared:
+        """The request of one delivery. Raises TemplateError for one that is too large."""
+        headers = (*self.before, ("webhook-id", delivery_id), *self.after)
+        check_size(self.url, headers, body)
+        return Prepared(self.method, self.url, headers, body)
+
+
 def render_request(
     webhook: Webhook,
     payload: JsonValue,
@@ -54,6 +71,14 @@ def render_request(
     Raises SecretError for a secret without a value and TemplateError where no valid request comes of it; neither
     carries a value.
     """
+    envelope = envelope_of(webhook, secrets, is_test=is_test)
+    spec = webhook.spec
+    body = render_body(spec, payload, raw, secrets=secrets) if spec.method.has_body else None
+    return envelope.around(body, delivery_id)
+
+
+def envelope_of(webhook: Webhook, secrets: Mapping[str, str], *, is_test: bool = False) -> Envelope:
+    """The envelope of a webhook's requests. Raises SecretError and TemplateError, neither of which carries a value."""
     spec = webhook.spec
     try:
         url = fill_url(spec.url, spec.query, secrets)
@@ -67,10 +92,13 @@ def render_request(
     if known_by is not None:
         declared = [item for item in declared if item[0].lower() != HEADER]
         declared.append((HEADER, _header(HEADER, known_by)))
-    body = render_body(spec, payload, raw, secrets=secrets) if spec.method.has_body else None
-    headers = _headers(declared, spec.content_type if body is not None else None, delivery_id, is_test=is_test)
-    check_size(url, headers, body)
-    return Prepared(spec.method.value, url, headers, body)
+    before, after = _headers(declared, spec.content_type if spec.method.has_body else None, is_test=is_test)
+    return Envelope(spec.method.value, url, before, after)
+
+
+def shows_secrets(spec: Spec) -> bool:
+    """Whether the body holds a secret, so that people are shown another one than is sent."""
+    return bool(secret_names([spec.body_template, spec.partials]))
 
 
 def blank_secrets(webhook: Webhook) -> dict[str, str]:
@@ -112,10 +140,10 @@ def _header(name: str, value: str) -> str:
 
 
 def _headers(
-    declared: list[tuple[str, str]], content_type: str | None, delivery_id: str, *, is_test: bool
-) -> tuple[tuple[str, str], ...]:
-    """The webhook's own headers, then ours; those that name the delivery and the encoding are ours alone."""
-    ours = {"webhook-id": delivery_id, "accept-encoding": "identity"}
+    declared: list[tuple[str, str]], content_type: str | None, *, is_test: bool
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    """The webhook's own headers, and ours; those that name the delivery and the encoding are ours alone."""
+    ours = {"accept-encoding": "identity"}
     if is_test:
         ours[TEST_HEADER] = "1"
     kept = [(name, value) for name, value in declared if name.lower() not in _RESERVED]
@@ -124,7 +152,7 @@ def _headers(
         ours["content-type"] = content_type
     if "user-agent" not in names:
         ours["user-agent"] = f"reconciler/{VERSION}"
-    return (*kept, *ours.items())
+    return tuple(kept), tuple(ours.items())
 
 
 def render_body(spec: Spec, payload: JsonValue, raw: bytes, *, secrets: Mapping[str, str]) -> bytes:

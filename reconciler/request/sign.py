@@ -8,7 +8,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import SecretError
@@ -79,11 +79,18 @@ def signed(
     """
     if signing is None:
         return prepared, shown
-    headers = signature_headers(signers_of(signing, secrets, now=now), prepared, now=now)
-    return (
-        replace(prepared, headers=(*prepared.headers, *headers)),
-        replace(shown, headers=(*shown.headers, *headers)),
-    )
+    return signed_by(signers_of(signing, secrets, now=now), prepared, shown, now=now)
+
+
+def signed_by(signers: Iterable[Signer], prepared: Prepared, shown: Prepared, *, now: int) -> tuple[Prepared, Prepared]:
+    """`signed` where the signers are known."""
+    headers = signature_headers(signers, prepared, now=now)
+    with_them = _with_headers(prepared, headers)
+    return with_them, with_them if shown is prepared else _with_headers(shown, headers)
+
+
+def _with_headers(request: Prepared, headers: tuple[tuple[str, str], ...]) -> Prepared:
+    return Prepared(request.method, request.url, request.headers + headers, request.body)
 
 
 def signature_headers(signers: Iterable[Signer], prepared: Prepared, *, now: int) -> tuple[tuple[str, str], ...]:
