@@ -18,7 +18,11 @@ HELD_MAX_CHARACTERS: Final = 4 * BATCH_CHARACTERS  # of them, above which a slow
 
 
 class Recorder:
-    """A queue of finished attempts before the store. `on_recorded` is called after each write."""
+    """A queue of finished attempts before the store. `on_recorded` is called when a write is under way, and after it.
+
+    When under way: a claim that is asked for then follows it closely, and a store that groups what waits does both with
+    one commit, the slots that end going to the deliveries that begin.
+    """
 
     def __init__(self, store: DeliveryStore, patience: Patience, *, on_recorded: Callable[[], None]) -> None:
         self._store = store
@@ -60,7 +64,9 @@ class Recorder:
             while len(batch) < BATCH_MAX and characters < BATCH_CHARACTERS and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
                 characters += _characters(batch[-1])
-            await self._write(batch)
+            writing = asyncio.create_task(self._write(batch))
+            self._on_recorded()  # whoever it wakes comes next after the write
+            await writing
             self._characters -= characters
             for finished in batch:
                 self._unrecorded.discard(finished.seq)

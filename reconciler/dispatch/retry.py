@@ -48,7 +48,7 @@ def judge(result: AttemptResult, retry: Retry | None = None) -> AttemptResult:
     if is_honoured and result.control is DeliveryControl.ABORT_MESSAGE and outcome is not Outcome.DELIVERED:
         detail = f"{result.detail}, and asked not to be sent this again (webhook-delivery: abort-message)"
         return replace(result, outcome=Outcome.PERMANENT, detail=detail)
-    return replace(result, outcome=outcome)
+    return result.judged(outcome)
 
 
 def destination_of(result: AttemptResult, retry: Retry) -> Destination:

@@ -235,22 +235,23 @@ class Worker:
             free = 0 if self._recorder.is_full else free
             snapshot = self._live.snapshot
             claimed: Sequence[Claimed] = ()
-            if free > 0:
+            limit = min(free, CLAIM_BATCH)
+            if limit > 0:
                 self._is_claiming = True
-                claimed = await self._patience("claim", partial(self._claim, free, snapshot))
+                claimed = await self._patience("claim", partial(self._claim, limit, snapshot))
                 self._begin(claimed, snapshot, group)
                 self._is_claiming = False
-            if not claimed:
+            if len(claimed) < max(1, limit):  # there was no more
                 await self._sleep(is_full=free == 0)
 
-    async def _claim(self, free: int, snapshot: Snapshot) -> Sequence[Claimed]:
+    async def _claim(self, limit: int, snapshot: Snapshot) -> Sequence[Claimed]:
         if self._draining:
             return ()
         now = self._clock.now()
         return await self._store.claim(
             now=now,
             lease_until=now + round(self._settings.lease_seconds * 1000),
-            limit=min(free, CLAIM_BATCH),
+            limit=limit,
             revision=snapshot.revision,
             commit=snapshot.commit,
         )

@@ -22,8 +22,8 @@ class Phase(StrEnum):
     EXCHANGE = "exchange"
 
 
-def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
+def _loop_clock() -> Callable[[], float]:
+    return asyncio.get_running_loop().time
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Exchange:
 
     before_write: Callable[[], Awaitable[None]] | None = None
     identity: "Identity | None" = None  # by whose TLS the connection is made, where not by the operator's alone
-    started_at: float = field(default_factory=_loop_time)
+    started_at: float = field(init=False)
     ends_at: float | None = None  # for all phases together
     connect_seconds: float | None = None  # for the way to a verified connection, beside the limits of `egress.dial`
     first_byte_seconds: float | None = None  # from the write to the first byte of the answer
@@ -53,27 +53,31 @@ class Exchange:
     connected_ms: float | None = None
     secured_ms: float | None = None
     first_byte_ms: float | None = None
+    clock: Callable[[], float] = field(default_factory=_loop_clock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.started_at = self.clock()
 
     def mark(self) -> float:
         """Milliseconds since the start."""
-        return (_loop_time() - self.started_at - self.held_seconds) * 1000
+        return (self.clock() - self.started_at - self.held_seconds) * 1000
 
     def earliest_end(self, seconds: float | None) -> float | None:
         """The moment at which to give up what may take `seconds` from now."""
         if seconds is None:
             return self.ends_at
-        until = _loop_time() + seconds
+        until = self.clock() + seconds
         return until if self.ends_at is None else min(until, self.ends_at)
 
     async def hold(self) -> float:
         """Await `before_write` with the deadline and the marks standing still; how many seconds it took."""
         if self.before_write is None:
             return 0.0
-        began_at = _loop_time()
+        began_at = self.clock()
         try:
             await self.before_write()
         finally:
-            held = _loop_time() - began_at
+            held = self.clock() - began_at
             self.held_seconds += held
             if self.ends_at is not None:
                 self.ends_at += held

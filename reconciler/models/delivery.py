@@ -6,10 +6,11 @@ in every field that ends in `_at`; durations name their unit.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NewType
+from operator import attrgetter
+from typing import Any, Final, NewType
 
 DeliveryId = NewType("DeliveryId", str)
 
@@ -167,6 +168,10 @@ class AttemptResult:
     is_attempt: bool = True
     checks: tuple[str, ...] = ()  # what a person should look at, where `fault` alone does not tell
 
+    def judged(self, outcome: Outcome) -> "AttemptResult":
+        """The same with its outcome; a third of what `dataclasses.replace` takes, for each attempt."""
+        return AttemptResult(outcome, *_ALL_BUT_OUTCOME(self))
+
     def to_json(self) -> dict[str, Any]:
         """The invocation data of `deliveries show`, `test` and the page."""
         return {
@@ -183,6 +188,9 @@ class AttemptResult:
             "connect_to": self.connect_to,
             "proxy": self.proxy,
         }
+
+
+_ALL_BUT_OUTCOME: Final = attrgetter(*[field.name for field in fields(AttemptResult) if field.name != "outcome"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ long-lived; until then nothing is written. Never the place for a secret or a who
 characters.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -23,21 +24,60 @@ _NUMBERS: Final = (int, float)
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII that needs no quotes: nearly all there is
 
 _write: Callable[[str, dict[str, Any]], None] | None = None
+_pen: "_Pen | None" = None
 
 
-def configure(format: Format, stream: TextIO, *, clock: Callable[[], int] = time.time_ns) -> None:
-    """Write from now on to `stream`, as JSON lines or as `time event key=value …`. `clock` gives nanoseconds."""
-    global _write
+class _Pen:
+    """Writes lines; where it `gathers`, those of one round of the event loop together, at the end of the round."""
+
+    def __init__(self, stream: TextIO, gathers: bool) -> None:
+        self._stream = stream
+        self._gathers = gathers
+        self._waiting: list[str] = []  # touched by the loop's thread alone
+
+    def write(self, line: str) -> None:
+        if self._gathers:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # another thread, or no loop
+                pass
+            else:
+                if not self._waiting:
+                    loop.call_soon(self.flush)
+                self._waiting.append(line)
+                return
+        self._put(line)
+
+    def flush(self) -> None:
+        text = "".join(self._waiting)
+        self._waiting.clear()
+        if text:
+            self._put(text)
+
+    def _put(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # a log that cannot be written must not stop deliveries
+            pass
+
+
+def configure(
+    format: Format, stream: TextIO, *, clock: Callable[[], int] = time.time_ns, gathers: bool = False
+) -> None:
+    """Write from now on to `stream`, as JSON lines or as `time event key=value …`. `clock` gives nanoseconds.
+
+    With `gathers` the lines of one round of the event loop are written at its end, in one call of the system;
+    `flush` writes what a loop that has ended left.
+    """
+    global _write, _pen
     render = _json_line if format == "json" else _text_line
+    _pen = pen = _Pen(stream, gathers)
 
     def write(event: str, facts: dict[str, Any]) -> None:
         seconds, milliseconds = divmod(clock() // 1_000_000, 1000)
         at = f"{_seconds_text(seconds)}.{milliseconds:03d}Z"
-        try:
-            stream.write(render(at, event, facts) + "\n")
-            stream.flush()
-        except (OSError, ValueError):  # a log that cannot be written must not stop deliveries
-            pass
+        pen.write(f"{render(at, event, facts)}\n")
 
     _write = write
 
@@ -47,10 +87,17 @@ def _seconds_text(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def flush() -> None:
+    """Write what was gathered."""
+    if _pen is not None:
+        _pen.flush()
+
+
 def silence() -> None:
     """Write nothing from now on."""
-    global _write
-    _write = None
+    global _write, _pen
+    flush()
+    _write = _pen = None
 
 
 def capture_libraries() -> None:
@@ -96,12 +143,18 @@ def _text_line(at: str, event: str, facts: dict[str, Any]) -> str:
     for key, value in facts.items():
         if value is None:
             continue
-        # Two cases quicker than the general one, and the same: short plain text; numbers that JSON readers take.
-        if (isinstance(value, str) and len(value) <= VALUE_MAX_CHARACTERS and _PLAIN.fullmatch(value)) or (type(value) in _NUMBERS and -NUMBER_LIMIT < value < NUMBER_LIMIT):
-            line += f" {key}={value}"
-        else:
-            line += f" {key}={_quoted(_scalar(value))}"
+        is_plain = _is_plain_text(value) if isinstance(value, str) else _is_plain_number(value)
+        line += f" {key}={value if is_plain else _quoted(_scalar(value))}"
     return line
+
+
+def _is_plain_text(value: str) -> bool:
+    """Whether it stands in a line as it is: a quicker way to the same."""
+    return len(value) <= VALUE_MAX_CHARACTERS and _PLAIN.fullmatch(value) is not None
+
+
+def _is_plain_number(value: Any) -> bool:
+    return type(value) in _NUMBERS and -NUMBER_LIMIT < value < NUMBER_LIMIT
 
 
 def _scalar(value: Any) -> str | int | float | bool | None:

@@ -19,7 +19,8 @@ SELECT json_group_array(d.seq) FROM jsonb_each(:leases) f CROSS JOIN deliveries 
 """
 _RECORD: Final = """
 INSERT INTO attempts (delivery_seq, number, started_at, finished_at, revision, git_commit, result)
-SELECT d.seq, d.attempts, d.started_at, f.value ->> 2, d.claim_revision, d.claim_commit, f.value ->> 3
+SELECT d.seq, d.attempts, d.started_at, f.value ->> 2, d.claim_revision, d.claim_commit,
+    CAST(substr(:results, f.value ->> 3, f.value ->> 4) AS TEXT)
 FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
 """
 _END_LEASE: Final = """token = NULL, lease_until = NULL, started_at = NULL, pace_id = NULL, claim_revision = NULL,
@@ -90,7 +91,7 @@ def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]
     kept = [item for item in finished if item.seq in held]
     if kept:
         seqs = pack([item.seq for item in kept])
-        run(db, _RECORD, finished=pack([[item.seq, None, item.finished_at, dump(item.result)] for item in kept]))
+        _record(db, kept)
         _block(db, kept)
         tell(db, kept)
         run(db, _FINISH, finished=pack([_columns(item) for item in kept]))
@@ -129,6 +130,20 @@ def next_wake_at(db: apsw.Connection) -> int | None:
         " SELECT min(hold_until) FROM deliveries WHERE state = 'pending' AND is_head = 0)",
     )
     return wake_at
+
+
+def _record(db: apsw.Connection, finished: Sequence[Finished]) -> None:
+    """Write the attempts. What they came to goes in as one blob of which each takes its slice: as JSON inside JSON it
+    would be spelt and read twice."""
+    rows: list[list[object]] = []
+    results: list[bytes] = []
+    start = 1  # substr counts from 1
+    for item in finished:
+        result = dump(item.result).encode()
+        rows.append([item.seq, None, item.finished_at, start, len(result)])
+        results.append(result)
+        start += len(result)
+    run(db, _RECORD, finished=pack(rows), results=b"".join(results))
 
 
 def _still_held(db: apsw.Connection, leases: Iterable[Finished | Claimed]) -> set[int]:
