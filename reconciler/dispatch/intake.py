@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, ParamSpec, TypeVar
 
+from reconciler.dispatch.gather import Gatherer
 from reconciler.dispatch.item import Item, parse_items
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.room import Room
@@ -134,6 +135,7 @@ class Intake:
         room: Room | None = None,
     ) -> None:
         self._store = store
+        self._gatherer = Gatherer(store)
         self._live = live
         self._now = now
         self._wake = wake
@@ -211,7 +213,10 @@ class Intake:
             snapshot = self._live.snapshot
             rows = await _run(is_large, fan_out, judged, snapshot=snapshot, now=now)
             try:
-                statuses = await self._store.accept(rows, revision=snapshot.revision, deed=deed)
+                if deed is not None:  # an operator's, written with what is kept of it
+                    statuses = await self._store.accept(rows, revision=snapshot.revision, deed=deed)
+                else:
+                    statuses = await self._gatherer.accept(rows, revision=snapshot.revision)
             except RevisionMovedError:
                 await self._live.refresh()
             else:
