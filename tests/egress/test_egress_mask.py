@@ -159,3 +159,16 @@ def test_what_is_remembered_is_bounded() -> None:
         assert masker.mask_header((b"date", b"%d" % number)) == ("date", str(number))
 
     assert len(masker._headers) <= REMEMBERED_MAX
+
+
+@given(st.lists(SECRETS, min_size=1, max_size=3), st.text(TEXT, max_size=80), st.booleans(), st.data())
+def test_a_text_is_clean_where_no_form_of_a_secret_is_in_it(
+    secrets: list[str], text: str, is_planted: bool, data: st.DataObject
+) -> None:
+    """Law: the quick look sees what the whole one sees."""
+    masker = masker_of(*secrets)
+    if is_planted:
+        text += data.draw(st.sampled_from(masker._forms)) + text
+
+    assert masker.is_clean(text) == (not any(form in text for form in masker._forms))
+    assert masker.is_clean(text) == (masker.mask(text) == text)

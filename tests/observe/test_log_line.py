@@ -1,5 +1,6 @@
 """The log: one line per fact, whatever the fact holds."""
 
+import asyncio
 import io
 import json
 from collections.abc import Iterator
@@ -102,3 +103,52 @@ def test_a_log_that_cannot_be_written_stops_nothing() -> None:
     stream.close()
 
     log("e", k="v")
+
+
+async def test_gathered_lines_are_written_once_a_round_of_the_loop_in_their_order() -> None:
+    """One call of the system for all attempts that end together."""
+    stream = Counting()
+    configure("text", stream, clock=lambda: 0, gathers=True)
+
+    log("one")
+    log("two")
+
+    assert stream.getvalue() == ""
+    await asyncio.sleep(0)
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["one", "two"]
+    assert stream.writes == 1
+
+
+async def test_a_thread_beside_the_loop_writes_at_once() -> None:
+    """It has no round to wait for."""
+    stream = Counting()
+    configure("text", stream, gathers=True)
+
+    await asyncio.to_thread(log, "e")
+
+    assert stream.writes == 1
+
+
+def test_what_a_loop_left_is_written_by_flush() -> None:
+    """The last lines of a daemon are the ones that matter."""
+    stream = Counting()
+    configure("text", stream, gathers=True)
+
+    async def last_words() -> None:
+        asyncio.get_running_loop().call_soon(log, "last")
+        log("e")
+
+    asyncio.run(last_words())
+    logging_room.flush()
+
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["e", "last"]
+
+
+class Counting(io.StringIO):
+    """Counts how often something is written."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)

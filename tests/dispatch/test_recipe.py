@@ -1,0 +1,118 @@
+"""What is found out once for a webhook is found out anew when it no longer holds."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from worker_room import START, flow
+
+from reconciler.dispatch.attempt import Recipes, prepare
+from reconciler.errors import SecretError, TemplateError
+from reconciler.models.delivery import DeliveryId
+from reconciler.models.event import EventId
+from reconciler.models.webhook import WebhookUid
+from reconciler.request.render import Prepared
+from reconciler.store.base import Claimed
+
+EVENT = {"event_type": "AccessRequestCreated", "event_time": 1, "data": {"id": "r1"}}
+KEYS = {name: "whsec_" + base64.b64encode(name.encode() * 24).decode() for name in ("a", "b")}
+
+
+def claimed(delivery: str = "dlv_1") -> Claimed:
+    return Claimed(
+        delivery_id=DeliveryId(delivery),
+        seq=1,
+        token=1,
+        number=1,
+        counted=0,
+        webhook_uid=WebhookUid("u1"),
+        pace_key="",
+        event_id=EventId("evt_1"),
+        raw=json.dumps(EVENT).encode(),
+        accepted_at=START,
+        started_at=START,
+        give_up_at=None,
+        revision=1,
+        commit=None,
+    )
+
+
+def both(recipes: Recipes, webhook: Any, secrets: dict[str, str], *, now: int = START) -> tuple[Prepared, Prepared]:
+    """By the recipe, which must make what is made without one."""
+    found = recipes.prepare(webhook, claimed(), secrets, now=now)
+    assert found == prepare(webhook, claimed(), secrets, now=now)
+    return found
+
+
+def test_a_rotated_secret_is_sent_with_the_next_attempt() -> None:
+    """In the URL, in a header and in the body; people are shown none of them."""
+    webhook = flow(
+        "w", headers={"x-api-client-token": "${secret:token}"}, query={"k": "${secret:token}"},
+        body_template='{"token": "${secret:token}", "type": "{{event_type}}"}',
+    )  # fmt: skip
+    recipes = Recipes()
+
+    for value in ("first-value", "second-value", "first-value"):
+        prepared, shown = both(recipes, webhook, {"token": value})
+        assert json.loads(prepared.body or b"") == {"token": value, "type": "AccessRequestCreated"}
+        assert dict(prepared.headers)["x-api-client-token"] == value and prepared.url.endswith(f"?k={value}")
+        assert json.loads(shown.body or b"")["token"] == "***"
+        assert value not in f"{shown}"
+
+
+def test_an_applied_change_is_sent_with_the_next_attempt() -> None:
+    """Another webhook under the same uid is another revision."""
+    recipes = Recipes()
+
+    for text in ("one", "two"):
+        prepared, _ = both(recipes, flow("w", body_template=f'{{"a": "{text}"}}'), {})
+        assert json.loads(prepared.body or b"") == {"a": text}
+
+
+def test_each_delivery_has_its_own_id_and_body() -> None:
+    """Only what they have in common is kept."""
+    recipes, webhook = Recipes(), flow("w")
+
+    one, _ = recipes.prepare(webhook, claimed("dlv_1"), {}, now=START)
+    two, _ = recipes.prepare(webhook, claimed("dlv_2"), {}, now=START)
+
+    assert dict(one.headers)["webhook-id"] == "dlv_1"
+    assert dict(two.headers)["webhook-id"] == "dlv_2"
+
+
+def test_keys_sign_in_their_windows_also_where_the_clock_is_set_back() -> None:
+    """`a` signs up to a moment and `b` from it."""
+    turn = "2026-11-23T10:00:00Z"
+    webhook = flow("w", signing={"keys": [
+        {"key": "${secret:a}", "not_after": turn}, {"key": "${secret:b}", "not_before": turn},
+    ]})  # fmt: skip
+    recipes, hour = Recipes(), 3_600_000
+
+    signatures = [
+        dict(both(recipes, webhook, KEYS, now=at)[0].headers)["webhook-signature"]
+        for at in (START, START + 2 * hour, START + 1, START + hour - 1, START + hour)
+    ]
+
+    assert len({signatures[0], signatures[2]}) == 1  # the timestamp has whole seconds
+    assert len(set(signatures)) == 4
+
+
+def test_a_key_whose_window_has_ended_is_used_no_more() -> None:
+    """What no key signs now is not sent, however many attempts came before."""
+    webhook = flow("w", signing={"keys": [{"key": "${secret:a}", "not_after": "2026-11-23T10:00:00Z"}]})
+    recipes = Recipes()
+    both(recipes, webhook, KEYS)
+
+    with pytest.raises(SecretError, match="the last signing key ended"):
+        recipes.prepare(webhook, claimed(), KEYS, now=START + 3_600_000)
+
+
+def test_a_request_that_is_too_large_is_refused_each_time() -> None:
+    """A recipe holds no judgement of a body."""
+    recipes = Recipes()
+    webhook = flow("w", headers={"x-long": "${secret:long}"})
+
+    for _ in range(2):
+        with pytest.raises(TemplateError, match="the header x-long has"):
+            recipes.prepare(webhook, claimed(), {"long": "x" * 100_000}, now=START)
