@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,12 +61,14 @@ NGINX: Final = """
 daemon off; master_process on; worker_processes 2; pid {folder}/pid; error_log {folder}/error.log crit;
 events {{ worker_connections 4096; }}
 http {{
+  {settings}
   access_log off; keepalive_requests 1000000000; keepalive_timeout 300s;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} ssl backlog=1024; server_name {host};
     ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key;
+    {locations}
     location / {{ return 200 "ok"; }}
   }}
 }}
@@ -93,21 +95,33 @@ class Sink(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\nok")
 
 
-def prepare(folder: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is posted where, and what nginx is told beside it: settings of all, and locations that answer otherwise."""
+
+    host: str = HOST
+    body: bytes = BODY
+    headers: tuple[tuple[str, str], ...] = HEADERS
+    settings: str = ""
+    locations: str = ""
+
+
+def prepare(folder: Path, scene: Scene = Scene()) -> int:
     """Certificates, the body and wrk's script; a free port."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    certificate = authority.issue_cert(HOST)
+    certificate = authority.issue_cert(*sorted({scene.host, HOST}))
     certificate.private_key_pem.write_to_path(str(folder / "server.key"))
     for pem in certificate.cert_chain_pems:
         pem.write_to_path(str(folder / "server.pem"), append=True)
-    (folder / "body.json").write_bytes(BODY)
-    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in HEADERS)
-    (folder / "post.lua").write_text(LUA.format(folder=folder, host=HOST, headers=headers))
+    (folder / "body.json").write_bytes(scene.body)
+    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in scene.headers)
+    (folder / "post.lua").write_text(LUA.format(folder=folder, host=scene.host, headers=headers))
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, host=HOST))
+    told = {"settings": scene.settings, "locations": scene.locations}
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, host=scene.host, **told))
     return port
 
 
