@@ -17,6 +17,10 @@ from reconciler.store.sqlite import event
 from reconciler.store.sqlite.connection import array, pack, rows, run
 from reconciler.store.sqlite.text import dump, load
 
+HELD_MAX: Final = (
+    500  # webhooks told of as held back in one transaction, to keep it short; more share no path in earnest
+)
+
 _NOTICES: Final = """
 SELECT n.id, n.trigger, l.webhook_uid, coalesce(
     (SELECT name FROM webhook_versions WHERE uid = l.webhook_uid ORDER BY revision DESC LIMIT 1), l.webhook_uid),
@@ -50,9 +54,10 @@ FROM jsonb_each(:conditions) c WHERE lanes.id = c.value ->> 0
 """
 # Webhooks that a breaker holds back with the one that opened it: none of their own attempts will tell.
 _HELD_BACK: Final = """
-SELECT json_group_array(json_array(id, failures, failing_since)) FROM lanes
-WHERE pace_id = :pace AND troubled_at IS NULL
-    AND (failures > 0 OR pending + in_flight > doomed)
+SELECT json_group_array(json_array(id, at, failures, failing_since)) FROM (
+    SELECT l.id, p.value ->> 1 AS at, l.failures, l.failing_since
+    FROM jsonb_each(:paces) p CROSS JOIN lanes l INDEXED BY lanes_pace ON l.pace_id = p.value ->> 0
+    WHERE l.troubled_at IS NULL AND (l.failures > 0 OR l.pending + l.in_flight > l.doomed) LIMIT :limit)
 """
 _CONDITION: Final = """
 SELECT json_group_array(json_array(id, failures, failing_since, troubled_at)) FROM lanes WHERE id = :lane
@@ -117,9 +122,7 @@ def note(
         after[lane] = now
     _set_conditions(db, {lane: now for lane, now in after.items() if now != before[lane]})
     openers = {item.seq: item.finished_at for item, about in told if not about.is_operational}
-    for pace, seq in opened.items():
-        if seq in openers:
-            facts += _held_back(db, pace, at=openers[seq])
+    facts += _held_back(db, {pace: openers[seq] for pace, seq in opened.items() if seq in openers})
     _put(db, facts)
 
 
@@ -188,13 +191,16 @@ def _attempt(item: Finished, about: Facts) -> dict[str, Any]:
     }
 
 
-def _held_back(db: apsw.Connection, pace: int, *, at: int) -> list[Fact]:
-    held = array(db, _HELD_BACK, pace=pace)
-    _set_conditions(db, {lane: Condition(failures, since, at) for lane, failures, since in held})
+def _held_back(db: apsw.Connection, paces: Mapping[int, int]) -> list[Fact]:
+    """By the pace whose breaker opened, and when."""
+    if not paces:
+        return []
+    held = array(db, _HELD_BACK, paces=pack(list(paces.items())), limit=HELD_MAX)
+    _set_conditions(db, {lane: Condition(failures, since, at) for lane, at, failures, since in held})
     reason = "the breaker of its host and path is open: too many attempts in a row failed"
     return [
         Fact(lane, Trigger.WEBHOOK_FAILING, at, since or at, {"reason": reason, "failures": failures})
-        for lane, failures, since in held
+        for lane, at, failures, since in held
     ]
 
 
