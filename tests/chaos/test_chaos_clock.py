@@ -55,7 +55,7 @@ def test_a_clock_that_jumps_forward_and_back(chaos, eventually, set_clock, rate)
             before = states(chaos.store)["delivered"]
             eventually(
                 lambda before=before: states(chaos.store)["delivered"] > before + 30,
-                timeout=20,
+                timeout=30,
                 what=f"work after {jump}",
             )
     chaos.finish()
