@@ -35,6 +35,4 @@ def _notes(webhook: Webhook, event: Event) -> tuple[str, ...]:
     notes = [_note(condition) for condition in judge_match(webhook, event) if not condition.held]
     if webhook.spec.signing is not None:
         notes.append(f"webhook-timestamp and webhook-signature are added when it is sent: {webhook.spec.signing.fact}")
-    if webhook.ineffective:
-        notes.append(f"nothing is sent in this version: {', '.join(webhook.ineffective)} has no effect yet")
     return tuple(notes)

@@ -43,7 +43,6 @@ class Explained:
                 }
                 for condition in self.conditions
             ],
-            "no_effect": list(self.webhook.ineffective),
         }
 
 
@@ -88,8 +87,6 @@ def _webhook_lines(item: Explained) -> Iterator[str]:
         actual = view.visible(condition.actual)
         said = f"error: {actual}" if condition.is_error else f"is {actual}"
         yield f"  {click.style(mark, fg=colour)} {name}  wants {_padded(wish, width)}  {said}"
-    if item.webhook.ineffective:
-        yield f"  nothing is sent in this version: {', '.join(item.webhook.ineffective)} has no effect yet"
 
 
 def _sum(explained: Sequence[Explained]) -> str:

@@ -206,9 +206,6 @@ def _configured(live: LiveWebhook, now: int) -> list[Finding]:
         found.append(_error("webhook.edited", "its stored document is not what was applied", webhook.name, mend))
     if not webhook.is_active:
         return found
-    if webhook.ineffective:
-        fact = f"nothing is sent: {', '.join(webhook.ineffective)} has no effect in this version yet"
-        found.append(_error("webhook.ineffective", fact, webhook.name, "leave the field out, or upgrade"))
     keys = webhook.spec.signing.keys if webhook.spec.signing is not None else ()
     ends = [key.closes_at for key in keys if key.is_open(now)]
     if ends and all(at is not None for at in ends):

@@ -182,7 +182,7 @@ def unreadable(exc: StoreError, *, damage: Sequence[Finding] = ()) -> Diagnosis:
 def _sent(scene: Scene) -> list[Webhook]:
     """The webhooks that are sent something once they can be; what has no effect yet is told of elsewhere."""
     lives = (live.webhook for live in scene.state.webhooks)
-    return [webhook for webhook in lives if webhook.is_active and not webhook.ineffective]
+    return [webhook for webhook in lives if webhook.is_active]
 
 
 async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:

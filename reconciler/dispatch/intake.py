@@ -316,8 +316,6 @@ def matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEve
     deliveries: list[NewDelivery] = []
     errors: list[NewMatchError] = []
     for live, verdict in snapshot.judge(event):
-        if live.webhook.ineffective:
-            continue
         if verdict.state is MatchState.ERROR:
             errors.append(NewMatchError(live.uid, verdict.error))
         else:

@@ -80,9 +80,6 @@ async def _send(
     now: int,
     before_write: Callable[[], Awaitable[None]] | None,
 ) -> AttemptResult:
-    if webhook.ineffective:
-        fields = ", ".join(webhook.ineffective)
-        return AttemptResult(fault=Fault.RENDER, detail=f"nothing is sent: {fields} has no effect in this version yet")
     try:
         shown = _prepare(webhook, payload, sent_as, blank_secrets(webhook))
         secrets = secrets_of(webhook, resolver, now=now)

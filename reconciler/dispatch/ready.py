@@ -22,8 +22,6 @@ def secrets_of(webhook: Webhook, resolver: SecretResolver, *, now: int) -> dict[
 
 def why_held(webhook: Webhook, resolver: SecretResolver, deliverer: Deliverer, *, now: int) -> str | None:
     """Why nothing can be sent at `now`, as one line for people, or None."""
-    if webhook.ineffective:
-        return f"nothing is sent: {', '.join(webhook.ineffective)} has no effect in this version yet"
     try:
         secrets = secrets_of(webhook, resolver, now=now)
         if webhook.spec.signing is not None:

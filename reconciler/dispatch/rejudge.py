@@ -123,8 +123,6 @@ def _judge(error: MatchError, event: Event | None, snapshot: Snapshot) -> Verdic
         return Verdict(MatchState.NO)
     if event is None:
         return Verdict(MatchState.ERROR, "the event cannot be read")
-    if webhook.webhook.ineffective:
-        return Verdict(MatchState.ERROR, f"nothing is sent for it: {', '.join(webhook.webhook.ineffective)}")
     return compile_match(webhook.webhook).judge(facts_of(event))
 
 

@@ -95,9 +95,6 @@ def manual_webhook(live: Live, name: str) -> LiveWebhook:
         raise TriggerError(f"the webhook has not the trigger Manual: {name}", hint=hint)
     if not found.webhook.is_active:
         raise TriggerError(f"the webhook is inactive: {name}", hint="apply it with `status: active` first")
-    if found.webhook.ineffective:
-        fields = ", ".join(found.webhook.ineffective)
-        raise TriggerError(f"nothing is sent for {name}: {fields} has no effect in this version yet")
     return found
 
 

@@ -28,14 +28,9 @@ class Verification:
     webhook: Webhook
     report: ProbeReport
 
-    @property
-    def not_verified(self) -> str | None:
-        """Why this version cannot test the webhook at all, or None."""
-        return self.report.result.detail if self.webhook.ineffective else None
-
     def to_json(self) -> dict[str, Any]:
-        """The shape of `test --format json`, and why nothing could be tested."""
-        return {**self.report.to_json(), "not_verified": self.not_verified}
+        """The shape of `test --format json`."""
+        return self.report.to_json()
 
 
 async def verify(
@@ -49,8 +44,8 @@ async def verify(
     """Test each of `webhooks`; returned in their order. `beside` are others whose rate limits hold for the same pace
     keys. `clock` gives seconds since the epoch.
 
-    If the test of some must fail before anything is sent (a field without effect yet, a secret that cannot be
-    resolved, no signing key that is valid), only these are returned and nobody is sent anything.
+    If the test of some must fail before anything is sent (a secret that cannot be resolved, a key that is none,
+    no signing key that is valid), only these are returned and nobody is sent anything.
     """
     now = round(clock() * 1000)
     hopeless = [webhook for webhook in webhooks if why_held(webhook, resolver, deliverer, now=now) is not None]

@@ -115,10 +115,7 @@ def _result(test: ManifestTest, outcome: Outcome) -> CheckResult:
 
 
 def _notes(webhook: Webhook) -> tuple[str, ...]:
-    notes = [] if webhook.is_active else ["the webhook is inactive: nothing is sent"]
-    if webhook.ineffective:
-        notes.append(f"nothing is sent in this version: {', '.join(webhook.ineffective)} has no effect yet")
-    return tuple(notes)
+    return () if webhook.is_active else ("the webhook is inactive: nothing is sent",)
 
 
 # Places

@@ -49,7 +49,6 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "field.name": "a name is 1 to 63 of a-z, 0-9 and inner hyphens",
         "field.duration": "a duration is a number and s, m or h, longer than 0s",
         "field.value": "the value has the form its field asks for",
-        "no_effect_yet": "a field that a later version gives its effect is checked and kept; nothing is sent meanwhile",
         # the set
         "set.empty": "the PATHs hold manifests",
         "set.duplicate_name": "a name stands once in all manifests",

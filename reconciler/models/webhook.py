@@ -357,12 +357,6 @@ class Webhook(Model):
         """Whether events are matched against it."""
         return self.spec.status is Status.ACTIVE
 
-    @cached_property
-    def ineffective(self) -> tuple[str, ...]:
-        """The paths of fields that are kept but have no effect in this version, sorted. While there is one, nothing is
-        sent: a request without its signature, condition or credentials would be worse than none."""
-        return ()
-
     @property
     def host(self) -> str:
         """The receiver's host in lower case, without a trailing dot."""

@@ -222,16 +222,15 @@ class _Side:
     webhook: Webhook
     matcher: Matcher
     secrets: dict[str, str]
-    is_idle: bool  # it is sent nothing in this version, as in the dispatcher's fan-out
     url: str | None = None
 
     @classmethod
     def of(cls, webhook: Webhook) -> Self:
-        return cls(webhook, compile_match(webhook), blank_secrets(webhook), bool(webhook.ineffective))
+        return cls(webhook, compile_match(webhook), blank_secrets(webhook))
 
     def judge(self, facts: Facts) -> MatchState:
         """Whether the dispatcher would make a delivery, or a match error."""
-        return MatchState.NO if self.is_idle else self.matcher.judge(facts).state
+        return self.matcher.judge(facts).state
 
     @property
     def body_source(self) -> object:

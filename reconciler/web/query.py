@@ -34,9 +34,7 @@ async def waiting_notes(
     notes: dict[WebhookUid, str] = {}
     waiting: list[LiveWebhook] = []
     for live in lives:
-        if live.webhook.ineffective:
-            notes[live.uid] = f"nothing is sent: {', '.join(live.webhook.ineffective)} has no effect yet"
-        elif (held := halts.get(live.uid, NO_HALT).fact) is not None:
+        if (held := halts.get(live.uid, NO_HALT).fact) is not None:
             notes[live.uid] = held
         elif counts.get(live.uid, {}).get(State.PENDING):
             waiting.append(live)

@@ -31,7 +31,6 @@ QUESTIONS: dict[str, Callable[[Webhook], Any]] = {
     "dump": lambda hook: hook.model_dump(mode="json", exclude_defaults=True),
     "copy": lambda hook: hook.model_copy(update={"spec": hook.spec.model_copy(update={"max_concurrency": 7})}),
     "repr": lambda hook: repr(hook.spec.url) in repr(hook),
-    "ineffective": lambda hook: hook.ineffective,
     "equal": lambda hook: hook == Webhook.from_document(hook.canonical()),
 }
 

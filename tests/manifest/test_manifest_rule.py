@@ -282,13 +282,6 @@ def test_rules_pass_over_what_is_of_another_type() -> None:
             list(check_spec({"url": "https://hooks.example.com/in", field: value}))
 
 
-def test_a_plain_webhook_is_effective(load: Load) -> None:
-    """Paths, helpers and blocks in a body have effect."""
-    body = """body_template: '{"a": "{{upper data.id}}", "b": [{{#each data.approvals}}1,{{/each}}0]}'"""
-
-    assert load(manifest(body)).webhooks[0].ineffective == ()
-
-
 @pytest.mark.parametrize(
     "spec",
     [

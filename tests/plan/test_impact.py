@@ -149,13 +149,6 @@ def test_a_new_name_alone_is_not_judged() -> None:
     assert measured(hook("audit"), renamed).webhooks == ()
 
 
-def test_a_webhook_that_is_sent_nothing_yet_has_no_deliveries() -> None:
-    """As in the dispatcher's fan-out."""
-    wanted = hook("audit", auth={"bearer": {"token": "${secret:t}"}})
-
-    assert counts(only(measured(hook("audit"), wanted))) == {"lost": 2}
-
-
 def test_a_condition_chooses_as_in_the_fan_out() -> None:
     """Of two created events one is lost; the granted one was never wanted."""
     wanted = hook("audit", when="data.requester.email == 'ann@example.com'")
