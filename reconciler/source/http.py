@@ -207,7 +207,9 @@ def _head_of(request: Request) -> _Head:
     if length.isascii() and length.isdigit() and int(length[:20]) > REQUEST_MAX_BYTES:
         raise _RefusedError(_too_large())
     claim: Claim | None = request.scope.get(CLAIM_KEY)
-    key = _idempotency_key(request) or (claim.id if claim is not None else None)
+    key = _idempotency_key(request)
+    if key is None and claim is not None:
+        key = claim.id
     return _Head(request.headers.get("content-type"), key, _ce_id(request), claim)
 
 
