@@ -75,28 +75,53 @@ def fill_up(file: Path) -> None:
                     pass
 
 
-def a_full_tmpfs(chaos, eventually):
-    """The kernel's refusals, the write-ahead log's included; `--min-free off`, or intake would refuse before."""
+@contextlib.contextmanager
+def on_small_disk(chaos: Chaos) -> Iterator[Path]:
+    """The store on a disk of its own; `--min-free off`, or intake would refuse events before the disk is full."""
     with small_disk(chaos.workshop.folder / "disk") as disk:
-        chaos.workshop = replace(
-            chaos.workshop, env={**chaos.workshop.env, "RECONCILER_STORE": f"sqlite:///{disk}/reconciler.db"}
-        )
+        env = {**chaos.workshop.env, "RECONCILER_STORE": f"sqlite:///{disk}/reconciler.db"}
+        chaos.workshop = replace(chaos.workshop, env=env)
         chaos.store_file = disk / "reconciler.db"
         chaos.options = ("--min-free", "off")
         chaos.prepare(script='{"every": 7, "status": 500}\n')
-        daemon = chaos.start()
+        chaos.start()
         try:
-            fill_and_free(
-                chaos,
-                eventually,
-                fill=lambda: fill_up(disk / "filler"),
-                free=(disk / "filler").unlink,
-            )
-            daemon.send_signal(signal.SIGTERM)
-            assert daemon.wait() == 0
+            yield disk / "filler"
         finally:
-            daemon.kill()
+            for process in chaos.workshop.processes:
+                process.kill()
 
 
-if os.geteuid() == 0:
-    test_a_full_tmpfs = a_full_tmpfs
+def full_tmpfs(chaos, eventually):
+    """The kernel's refusals, the write-ahead log's included."""
+    with on_small_disk(chaos) as filler:
+        fill_and_free(chaos, eventually, fill=lambda: fill_up(filler), free=filler.unlink)
+
+        chaos.daemon.send_signal(signal.SIGTERM)
+        assert chaos.daemon.wait() == 0
+
+
+def kill_on_a_full_tmpfs(chaos, eventually):
+    """kill -9 while nothing can be written, and a start that is as hopeless: nothing is worse for it afterwards."""
+    with on_small_disk(chaos) as filler:
+        with chaos.sender(batch=20) as sender:
+            eventually(lambda: states(chaos.store)["delivered"] > 40, what="deliveries")
+            fill_up(filler)
+            eventually(lambda: sender.refused, what="a refusal")
+            chaos.daemon.kill()
+            started = chaos.workshop.start("run", "--listen", "127.0.0.1:0", *chaos.workshop.egress())
+            eventually(
+                lambda: not started.is_alive() or "ready: " in "".join(started.lines), what="its end, or its start"
+            )
+            started.kill()
+            filler.unlink()
+            chaos.start()
+        chaos.finish()
+
+        chaos.check(sender)
+        assert "Traceback" not in "\n".join(started.lines)
+
+
+if os.geteuid() == 0:  # only root can mount; whoever else runs the suite has the limit of pages
+    test_a_full_tmpfs = full_tmpfs
+    test_a_kill_on_a_full_tmpfs = kill_on_a_full_tmpfs
