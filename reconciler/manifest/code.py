@@ -74,6 +74,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "url.port": "a URL names no port",
         "url.user_info": "a URL holds no user name or password",
         "url.fragment": "a URL has no fragment",
+        "url.homograph": "a host name is read as what it is",
         "url.length": "a URL is as long as every receiver takes",
         "url.character": "a URL holds only characters of RFC 3986",
         "okta.method": "Okta Workflows takes GET and POST only",

@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 from reconciler.address import judge_host
 from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
+from reconciler.models.homograph import judge_homograph
 from reconciler.models.size import URL_MAX
 from reconciler.models.webhook import SECRET_REFERENCE, host_of, is_okta_host, secret_names
 
@@ -77,6 +78,9 @@ def _check_authority(path: Path, authority: str) -> Faults:
     if reason := judge_host(host):
         hint = "name a public host; a receiver inside is reached by the operator's --connect-to"
         yield Fault("url.host", path, reason.replace("the host", f"the host of {field}", 1), hint)
+    elif reason := judge_homograph(host):
+        hint = "look at the name in a browser; is it the one that is meant?"
+        yield Fault("url.homograph", path, f"the host of {field} has {reason}", hint, Severity.WARNING)
 
 
 def _check_url_parameters(path: Path, query: str) -> Faults:
