@@ -593,10 +593,24 @@ async def test_the_dates_of_recorded_attempts_are_found(room: Room) -> None:
     assert "10 min ahead of theirs" in found[0].fact
 
 
-async def test_an_audit_log_that_was_tampered_with_is_an_error(room: Room) -> None:
-    edit(room, "UPDATE audit_entries SET body = replace(body, 'dana', 'hugo')")
+@pytest.mark.parametrize(
+    "body",
+    [
+        "replace(body, 'dana', 'hugo')",
+        "json_set(body, '$.details.revision', json('[1]'))",
+        "json_set(body, '$.details', NULL)",
+        "'no JSON'",
+        "'[]'",
+    ],
+)
+async def test_an_audit_log_that_was_tampered_with_is_an_error(room: Room, body: str) -> None:
+    """Whatever stands there now, it ends no other check."""
+    edit(room, f"UPDATE audit_entries SET body = {body}")
 
-    assert "audit.broken" in codes(await look(room))
+    diagnosis = await look(room)
+
+    assert "audit.broken" in codes(diagnosis)
+    assert len(diagnosis.checks) == 11
 
 
 def test_sizes_are_told_as_people_say_them() -> None:

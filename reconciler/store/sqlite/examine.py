@@ -125,8 +125,9 @@ def _damage(db: apsw.Connection, watch: _Watch, is_full: bool) -> Iterator[str]:
         found += [str(line).replace("\n", " ") for (line,) in told or () if line != "ok"]
         if len(found) >= DAMAGE_MAX:
             break
-    keys = watch.run("references between tables", partial(rows, db, "PRAGMA foreign_key_check"))
-    found += [f"a row of {child} names a row of {parent} that is not there" for child, _, parent, _ in keys or ()]
+    if not found:  # else it would meet the damage again
+        keys = watch.run("references between tables", partial(rows, db, "PRAGMA foreign_key_check"))
+        found = [f"a row of {child} names a row of {parent} that is not there" for child, _, parent, _ in keys or ()]
     yield from list(dict.fromkeys(found))[:DAMAGE_MAX]
 
 
@@ -145,7 +146,7 @@ def _broken(db: apsw.Connection, watch: _Watch) -> Iterator[Broken]:
 
 def _rewritten(db: apsw.Connection) -> list[int]:
     """Of the newest revisions those whose rows are others than those that were written."""
-    told = dict(array(db, _TOLD, limit=REVISIONS_MAX))
+    told = {number: digest for number, digest in array(db, _TOLD, limit=REVISIONS_MAX) if isinstance(number, int)}
     first = min(told, default=0)
     kinds: dict[int, tuple[list[list[str]], list[str], list[str]]] = {number: ([], [], []) for number in told}
     for number, uid, name, owner, digest, is_deleted in array(db, _WRITTEN, first=first):
