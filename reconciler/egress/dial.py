@@ -87,9 +87,9 @@ class Dialer:
         target = self._targets.get((host, port))
         proxy = None if target else self._settings.proxy
         exchange.phase = Phase.RESOLVE
+        self._judge_name(host, is_judged=target is None)
         exchange.connect_to = str(target) if target else None
         exchange.proxy = str(proxy) if proxy else None
-        self._judge_name(host, is_judged=target is None)
         # Three cases: the operator's target, his proxy, or the name's own judged addresses.
         if target:
             addresses, dialled_port = await self._addresses_of(target.address, target.target_port), target.target_port

@@ -178,6 +178,7 @@ async def test_a_proxy_is_not_asked_for_what_no_webhook_may_reach(
     result = await post(settings, host)
 
     assert result.fault in (Fault.REFUSED_ADDRESS, Fault.RENDER)
+    assert result.proxy is None
     assert proxy.heads == []
 
 
