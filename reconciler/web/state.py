@@ -5,6 +5,7 @@ applied is said by the token, where there is one, and when by the daemon's clock
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -14,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from reconciler.dispatch.garbage import set_apart
 from reconciler.errors import NotInStoreError, RefusedError, StalePlanError
 from reconciler.models.revision import LiveState
 from reconciler.observe.log import log
@@ -35,6 +37,7 @@ from reconciler.web.content import CLOSE, content_of, token_name, too_large, war
 
 PIECE_BYTES: Final = 64 * 1024  # of a state, sent at a time
 PUBLISHING_MAX: Final = 2  # change sets held at once: each may be CHANGE_SET_MAX_BYTES, and several times that parsed
+LARGE_BYTES: Final = 1024 * 1024  # of a change set, of which some million objects are made
 HOLD_MAX_BYTES: Final = 16 * 1024
 NUMBER_MAX_DIGITS: Final = 18
 SMALLER: Final = "apply a part of it first, with `--target`"
@@ -96,7 +99,10 @@ class StateApi:
         began = time.monotonic()
         async with self._room:
             content = await content_of(body, max_bytes=CHANGE_SET_MAX_BYTES, hint=SMALLER)
-            return content if isinstance(content, Response) else await self._publish(request, content, began)
+            if isinstance(content, Response):
+                return content
+            with set_apart() if len(content) >= LARGE_BYTES else contextlib.nullcontext():
+                return await self._publish(request, content, began)
 
     async def _publish(self, request: Request, content: bytes, began: float) -> Response:
         try:
