@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from reconciler.web.token import Tokens
 
 DRAIN_SECONDS: Final = 20.0
 IDLE_CHECK_SECONDS: Final = 0.05
+SWITCH_SECONDS: Final = 0.0005  # a thread at work gives way to the loop after so long; by default ten times that
 KEEP_MS: Final = 30 * 86_400_000  # thirty days
 
 
@@ -88,6 +90,7 @@ class Daemon:
         security, tls = self._security()
         self._store.take_daemon_lock()
         raise_open_files()
+        sys.setswitchinterval(SWITCH_SECONDS)
         with self._signals(), contextlib.closing(_listen(self._settings)) as listener:
             resolver = SecretResolver.load(self._settings.egress.secrets_file)
             for problem in resolver.warnings:
