@@ -4,18 +4,24 @@ Used by intake (who wants this event?) and by the worker (what is sent now?).
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
-from typing import Self
+from typing import Final, Protocol, Self
 
+from reconciler.dispatch.garbage import set_apart
 from reconciler.models.event import Event
-from reconciler.models.revision import LiveState, LiveWebhook
+from reconciler.models.revision import NOBODY, LiveState, LiveWebhook
 from reconciler.models.webhook import WebhookUid
 from reconciler.request.condition import Verdict
 from reconciler.request.fact import facts_of
 from reconciler.request.index import Entry, MatchIndex
 from reconciler.store.base import RevisionStore
+from reconciler.store.proposal import Proposal, ProposalStore, Stage
+
+MANY: Final = 500  # webhooks, of which a snapshot is made of more objects than should be looked at again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +60,84 @@ class Snapshot:
         return tuple(self.index.judge(facts_of(event)))
 
 
-class Live:
-    """The current snapshot; `refresh` replaces it when the store has moved on."""
+class LiveStore(RevisionStore, ProposalStore, Protocol):
+    """What the live revision is read from."""
 
-    def __init__(self, store: RevisionStore) -> None:
+
+class Live:
+    """The current snapshot; `refresh` replaces it when the store has moved on, `prepare` makes ready for that."""
+
+    def __init__(self, store: LiveStore) -> None:
         self._store = store
         self.snapshot = Snapshot(0, None, MappingProxyType({}))
         self._loading = asyncio.Lock()
+        self._prepared: tuple[str, Snapshot] | None = None  # by the id of the proposal
 
     async def refresh(self) -> bool:
         """Load the live revision if it is another one; True if this call did. Several may call it at once: one loads,
-        the others wait for it."""
+        the others wait for it. What has been prepared need not be loaded."""
         async with self._loading:
-            if await self._store.live_revision() == self.snapshot.revision:
+            number = await self._store.live_revision()
+            if number == self.snapshot.revision:
                 return False
-            state = await self._store.live_state()
-            # half a second for 10,000 webhooks that are all new
-            snapshot = await asyncio.to_thread(Snapshot.of, state, previous=self.snapshot)
+            snapshot = await self._as_prepared(number) or await self._load()
             if snapshot.revision > self.snapshot.revision:
                 self.snapshot = snapshot
+            self._prepared = None
             return True
+
+    async def prepare(self) -> bool:
+        """Build the snapshot of what is about to be applied, if anything is; True if there was something.
+
+        The apply waits meanwhile, and nobody else does. Who has not seen the proposal's base yet leaves it for later.
+        """
+        proposed = await self._store.proposed()
+        if proposed is None or proposed.base_revision != self.snapshot.revision:
+            return False
+        await self._store.answer(proposed.id, Stage.TAKEN)
+        try:
+            proposal = await self._store.proposal(proposed.id)
+            if proposal is not None:
+                # a second or two for 10,000 webhooks that are all new
+                snapshot = await asyncio.to_thread(_built, partial(successor, self.snapshot, proposal), MANY)
+                self._prepared = proposed.id, snapshot
+        finally:
+            await self._store.answer(proposed.id, Stage.DONE)
+        return True
+
+    async def _as_prepared(self, number: int) -> Snapshot | None:
+        """The prepared snapshot, if it is that of the revision."""
+        if self._prepared is None or self._prepared[1].revision != number:
+            return None
+        proposal_id, snapshot = self._prepared
+        return snapshot if await self._store.proposal_of(number) == proposal_id else None
+
+    async def _load(self) -> Snapshot:
+        state = await self._store.live_state()
+        # half a second for 10,000 webhooks that are all known
+        build = partial(Snapshot.of, state, previous=self.snapshot)
+        return await asyncio.to_thread(_built, build, len(state.webhooks))
+
+
+def _built(build: Callable[[], Snapshot], webhooks: int) -> Snapshot:
+    """A snapshot, with what it is made of set apart where that is much."""
+    with set_apart() if webhooks >= MANY else contextlib.nullcontext():
+        return build()
+
+
+def successor(base: Snapshot, proposal: Proposal) -> Snapshot:
+    """The snapshot of the revision that a proposal upon this one will be. Pure."""
+    revision = proposal.base_revision + 1
+    webhooks = dict(base.webhooks)
+    for uid in proposal.deletes:
+        webhooks.pop(uid, None)
+    for uid in proposal.released:
+        webhooks[uid] = replace(webhooks[uid], owner=NOBODY, revision=revision)
+    webhooks.update((live.uid, live) for live in proposal.upserts)
+    state = LiveState(
+        lineage="",
+        revision=revision,
+        commit=proposal.commit,
+        webhooks=tuple(sorted(webhooks.values(), key=lambda live: live.webhook.name)),
+    )
+    return Snapshot.of(state, previous=base)

@@ -34,6 +34,8 @@ from reconciler.store.base import Claimed, Finished, Store
 
 CLAIM_BATCH: Final = 256
 REFRESH_SECONDS: Final = 0.5  # how often the live revision and the binding file are looked at
+PREPARE_SECONDS: Final = 0.1  # how often it is looked whether an apply waits for us
+SWEEP_REST_SECONDS: Final = 1.0  # at most, between two steps of writing what a revision has cancelled
 EXPIRE_SECONDS: Final = 10.0  # how often leases of vanished workers are looked for
 SLEEP_MAX_SECONDS: Final = 10.0  # a clock that was set forward makes deliveries due sooner than reckoned
 GIVE_BACK_MS: Final = 1_000  # a delivery that cannot be attempted now comes again after this; its lane is closed sooner
@@ -103,6 +105,7 @@ class Worker:
         self._rewinder = Rewinder(store, now=clock.now, monotonic=clock.monotonic)
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
+        self._revised = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._unwritten: dict[int, Claimed] = {}
         self._given_back: list[Claimed] = []
@@ -150,7 +153,7 @@ class Worker:
         """Work until `drain` is called. An unexpected error propagates, and so does a store that stays away."""
         async with asyncio.TaskGroup() as group:
             recorder = group.create_task(self._recorder.run())
-            forever = (self._refresh_forever, self._expire_forever)
+            forever = (self._refresh_forever, self._prepare_forever, self._sweep_forever, self._expire_forever)
             keepers = [group.create_task(keep()) for keep in forever]
             try:
                 await self._claim_forever(group)
@@ -196,6 +199,14 @@ class Worker:
             is_moved = await self._lanes.refresh(self._patience)
             if await self._halts.refresh(self._patience) or is_moved or is_due or is_set_back:
                 self.wake()
+            if is_moved:
+                self._revised.set()
+
+    async def _prepare_forever(self) -> None:
+        """Make ready for what applies propose, which wait for it."""
+        while True:
+            await self._patience("prepare", self._live.prepare)
+            await asyncio.sleep(PREPARE_SECONDS)
 
     async def _is_due(self) -> bool:
         """Whether something waits to be claimed: another process may have made it due on our file."""
@@ -218,10 +229,18 @@ class Worker:
 
     async def _expire_forever(self) -> None:
         while True:
-            while await self._patience("sweep", self._store.sweep):  # what an apply that was killed had cancelled
-                pass
             await asyncio.sleep(EXPIRE_SECONDS)
             await self._patience("expired", self.close_expired)
+
+    async def _sweep_forever(self) -> None:
+        """Write what revisions have cancelled, resting for as long as each step took: all others write too."""
+        while True:
+            self._revised.clear()
+            began = self._clock.monotonic()
+            while await self._patience("sweep", self._store.sweep):
+                await asyncio.sleep(min(self._clock.monotonic() - began, SWEEP_REST_SECONDS))
+                began = self._clock.monotonic()
+            await self._revised.wait()
 
     # Claims
 

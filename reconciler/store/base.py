@@ -27,6 +27,7 @@ from reconciler.store.flow import FlowStore
 from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
 from reconciler.store.notice import NoticeStore
 from reconciler.store.operate import OperatorStore
+from reconciler.store.proposal import ProposalStore
 from reconciler.store.retention import RetentionStore
 
 
@@ -246,7 +247,8 @@ class RevisionStore(Protocol):
         Raises StalePlanError, with nothing changed, if the lineage or revision moved or the plan was used, and
         NotInStoreError if two webhooks would have one name. Pending deliveries of webhooks deleted or made inactive
         are cancelled by it: from then on they read so and none is claimed, while the store writes them one by one
-        (`DeliveryStore.sweep`); those in flight are cancelled when they come back undelivered.
+        (`DeliveryStore.sweep`), or leaves that to the daemon if there is one; those in flight are cancelled when they
+        come back undelivered. Of many webhooks, the daemon is shown first what will be live (`ProposalStore`).
         """
         ...
 
@@ -331,7 +333,8 @@ class DeliveryStore(DeliveryLog, Protocol):
 
     async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
         """Set the lanes of all live, active webhooks. A revision older than the last one set is ignored; the same one
-        may be set again (a secret was bound). Webhooks without a lane are not claimed from."""
+        may be set again (a secret was bound). Webhooks without a lane are not claimed from. Many lanes are set in
+        several transactions, those that are gone being closed by the first."""
         ...
 
     async def claim(
@@ -401,6 +404,7 @@ class Store(
     ExamineStore,
     NoticeStore,
     RetentionStore,
+    ProposalStore,
     Protocol,
 ):
     """One engine. An async context manager; `daemon_lock` is held by at most one daemon where the engine serves one."""

@@ -27,8 +27,8 @@ from reconciler.errors import StoreError
 from reconciler.models.delivery import Reason, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
-from reconciler.store.sqlite import revision
 from reconciler.store.sqlite.flow import CANCEL_ROWS
+from reconciler.store.sqlite.publish import Staging, flip
 from reconciler.store.sqlite.store import SqliteStore
 
 MANY = 2 * CANCEL_ROWS + 100
@@ -57,11 +57,9 @@ async def flip_only(store: SqliteStore, *, deletes: tuple[str, ...] = (), inacti
     live = await store.live_state()
     upserts = [make_live(uid, uid, status="inactive") for uid in inactive]
     change_set = make_change_set(live.revision, upserts, deletes=deletes, lineage=live.lineage)
-    documents: list[str] = []
-    for portion in revision.document_portions(change_set.upserts):
-        documents += (sha256 for sha256, _ in portion)
-        await store._write(lambda db, portion=portion: revision.stage_documents(db, portion))
-    await store._write(lambda db: revision.flip(db, change_set, documents))
+    staging = Staging.of(change_set)
+    await store._stage(staging)
+    await store._write(lambda db: flip(db, staging))
 
 
 async def seen(store: SqliteStore, uid: str) -> tuple[int, int]:

@@ -1,15 +1,14 @@
 """SQLite's errors in words for people: the file, the fact, the way out."""
 
-from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
-from store_make import make_lane, make_live, publish
+from store_make import make_change_set, make_lane, make_live, publish
 
 from reconciler.errors import StoreBusyError, StoreError
-from reconciler.store.sqlite import revision
 from reconciler.store.sqlite.fault import store_error
+from reconciler.store.sqlite.publish import Staging
 from reconciler.store.sqlite.store import SqliteStore
 
 
@@ -72,8 +71,7 @@ async def test_what_is_staged_without_a_flip_is_nothing(tmp_path: Path) -> None:
     given = [make_live(f"u{number}", f"w{number}", title="new") for number in range(1_100)]
     async with SqliteStore(tmp_path / "store.db") as store:
         await publish(store, make_live("u0", "w0", title="old"))
-        for portion in revision.document_portions(given):
-            await store._write(partial(revision.stage_documents, portion=portion))
+        await store._stage(Staging.of(make_change_set(1, given)))
 
     async with SqliteStore(tmp_path / "store.db") as store:
         live = await store.live_state()

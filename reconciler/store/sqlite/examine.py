@@ -18,8 +18,8 @@ from reconciler.models.webhook import WebhookUid
 from reconciler.store.examine import Answered, Broken, Examination, LooseFile
 from reconciler.store.sqlite.connection import array, connect, row, rows, run, value
 from reconciler.store.sqlite.lock import holder_of
+from reconciler.store.sqlite.publish import written_sha256
 from reconciler.store.sqlite.retention import load
-from reconciler.store.sqlite.revision import written_sha256
 from reconciler.store.sqlite.rule import RULES, Rule
 
 CHECK_SECONDS: Final = 5.0  # for one table, or one rule

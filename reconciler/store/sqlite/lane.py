@@ -5,19 +5,20 @@ any of its lanes. Whatever changes a due time, a counter or a pace ends with `re
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 import apsw
 
 from reconciler.store.base import Lane
-from reconciler.store.sqlite.connection import pack, run, value
+from reconciler.store.sqlite.connection import array, pack, run, value
 from reconciler.store.sqlite.text import storable, storable_or_none
 
 MICROSECONDS: Final = 1_000_000
 INTERVAL_MAX_US: Final = 10**12  # 11 days a token; with BURST_MAX tokens still within 64 bits
 BURST_MAX: Final = 10**6
+PORTION: Final = 500  # lanes set in one transaction: some 5 ms
 
 # The head that is due first: of the only rank there is, or the first of those of each rank.
 _DUE_AT: Final = """SELECT due_at FROM deliveries WHERE lane_id = lanes.id AND state = 'pending' AND is_head = 1
@@ -62,9 +63,16 @@ ON CONFLICT (webhook_uid) DO UPDATE SET pace_id = excluded.pace_id, max_concurre
 WHERE (pace_id, max_concurrency, is_open, note)
     IS NOT (excluded.pace_id, excluded.max_concurrency, excluded.is_open, excluded.note)
 """
+_GONE_LANES: Final = """
+SELECT json_group_array(json_array(id, pace_id)) FROM lanes
+WHERE pace_id IS NOT NULL AND webhook_uid NOT IN (SELECT value FROM json_each(:uids))
+"""
 _UNSET_LANES: Final = """
 UPDATE lanes SET pace_id = NULL, is_open = 0, note = NULL, wake_at = NULL
-WHERE pace_id IS NOT NULL AND webhook_uid NOT IN (SELECT value ->> 0 FROM jsonb_each(:lanes))
+WHERE id IN (SELECT value FROM json_each(:lanes))
+"""
+_IDS: Final = """
+SELECT json_group_array(l.id) FROM jsonb_each(:lanes) j CROSS JOIN lanes l ON l.webhook_uid = j.value ->> 0
 """
 
 
@@ -74,6 +82,15 @@ class PackedLanes:
 
     lanes: str
     paces: str
+
+    @classmethod
+    def portions(cls, lanes: Sequence[Lane]) -> Iterator[Self]:
+        """The parameters for all lanes, in portions for `set_portion`; a pace is the strictest of all."""
+        paces = {pace[0]: pace for pace in _paces(lanes)}
+        for start in range(0, len(lanes), PORTION):
+            portion = lanes[start : start + PORTION]
+            keys = dict.fromkeys(storable(lane.pace_key) for lane in portion)
+            yield cls(cls.of(portion).lanes, pack([paces[key] for key in keys]))
 
     @classmethod
     def of(cls, lanes: Sequence[Lane]) -> Self:
@@ -91,16 +108,25 @@ class PackedLanes:
         return cls(pack(rows), pack(_paces(lanes)))
 
 
-def configure(db: apsw.Connection, revision: int, packed: PackedLanes) -> None:
-    """Set the lanes of all live, active webhooks; ignored if a newer revision has set them."""
+def configure(db: apsw.Connection, revision: int, uids: str) -> bool:
+    """Begin to set the lanes of all live, active webhooks, whose uids are given: close all others. False, and nothing
+    done, if a newer revision has set them. `set_portion` goes on."""
     if value(db, "SELECT lanes_revision FROM store") > revision:
-        return
+        return False
     run(db, "UPDATE store SET lanes_revision = :revision", revision=revision)
-    run(db, _SET_PACES, paces=packed.paces)
-    run(db, _UNSET_LANES, lanes=packed.lanes)
-    run(db, _SET_LANES, lanes=packed.lanes)
-    run(db, _REFRESH_LANES, lanes=value(db, "SELECT json_group_array(id) FROM lanes WHERE pace_id IS NOT NULL"))
-    run(db, _REFRESH_PACES, paces=value(db, "SELECT json_group_array(id) FROM paces"))
+    gone = array(db, _GONE_LANES, uids=uids)
+    run(db, _UNSET_LANES, lanes=pack([lane for lane, _ in gone]))
+    refresh_paces(db, {pace for _, pace in gone})
+    return True
+
+
+def set_portion(db: apsw.Connection, revision: int, packed: PackedLanes) -> bool:
+    """Set these lanes, and refresh them whether they have changed or not; False if a newer revision sets them."""
+    if value(db, "SELECT lanes_revision FROM store") > revision:
+        return False
+    put(db, packed)
+    refresh(db, array(db, _IDS, lanes=packed.lanes))
+    return True
 
 
 def put(db: apsw.Connection, packed: PackedLanes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from reconciler.store.examine import Examination
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.notice import Told
 from reconciler.store.operate import Portion, Selection, Terms
+from reconciler.store.proposal import Proposal, Proposed, Stage
 from reconciler.store.retention import Load, Pruned
 from reconciler.store.sqlite import (
     audit,
@@ -37,21 +39,27 @@ from reconciler.store.sqlite import (
     match_error,
     notice,
     operate,
+    proposal,
+    publish,
     retention,
     revision,
     schema,
 )
-from reconciler.store.sqlite.connection import connect, run
+from reconciler.store.sqlite.connection import connect, pack, run
 from reconciler.store.sqlite.fault import store_error
 from reconciler.store.sqlite.flow import CANCEL_ROWS, Walk
 from reconciler.store.sqlite.lane import PackedLanes
-from reconciler.store.sqlite.lock import DaemonLock
+from reconciler.store.sqlite.lock import DaemonLock, holder_of
+from reconciler.store.sqlite.publish import Staging
 from reconciler.store.sqlite.thread import ConnectionThread, Function, ReadThread, T, WriteThread
 
 NEWEST: Final = Page()
 ANY: Final = DeliveryFilter()
 AT_ONCE: Final = Terms()
 ANY_MATCH_ERROR: Final = MatchErrorFilter()
+ANSWER_SECONDS: Final = 2.0  # a daemon that has not taken a proposal by then is busy, or another version
+READY_SECONDS: Final = 30.0  # it is ready for ten thousand webhooks in three; an apply must not depend on it
+ASK_SECONDS: Final = 0.02
 
 
 class SqliteStore:
@@ -96,19 +104,28 @@ class SqliteStore:
         return await self._read(lambda db: revision.live_state(db, number))
 
     async def publish(self, change_set: ChangeSet, *, warrant: Warrant = UNKNOWN) -> Revision:
-        await self._read(lambda db: revision.check_base(db, change_set))  # a stale plan need not be staged
-        documents: list[str] = []
-        for portion in revision.document_portions(change_set.upserts):
-            documents += (sha256 for sha256, _ in portion)
-            await self._write(partial(revision.stage_documents, portion=portion))
-        for changes in revision.change_portions(change_set.changes):
-            await self._write(partial(revision.stage_changes, plan_id=change_set.plan_id, portion=changes))
-        deed = revision.deed_of(change_set, warrant)
-        published = await self._write(lambda db: revision.flip(db, change_set, documents, deed))
-        with contextlib.suppress(StoreError):  # it is live, whatever comes now; a daemon goes on where this ends
-            while await self.sweep():
-                pass
+        await self._read(lambda db: publish.check_base(db, change_set))  # a stale plan need not be staged
+        staging = Staging.of(change_set, warrant)
+        try:
+            await self._stage(staging)
+            await self._propose(staging)
+            published = await self._write(lambda db: publish.flip(db, staging))
+        except BaseException:
+            with contextlib.suppress(StoreError):  # the next apply forgets it
+                await self._write(lambda db: publish.withdraw(db, staging))
+            raise
+        if not self._is_served():  # a daemon does it beside what it has to do
+            with contextlib.suppress(StoreError):  # it is live, whatever comes now; a daemon goes on where this ends
+                while await self.sweep():
+                    pass
         return published
+
+    async def _stage(self, staging: Staging) -> None:
+        change_set = staging.change_set
+        for portion in publish.portions(change_set.upserts):
+            await self._write(partial(publish.stage, staging=staging, portion=portion))
+        for changes in publish.change_portions(change_set.changes):
+            await self._write(partial(publish.stage_changes, plan_id=change_set.plan_id, portion=changes))
 
     async def revisions(self, page: Page = NEWEST) -> tuple[Revision, ...]:
         return await self._read(lambda db: revision.revisions(db, page))
@@ -124,6 +141,37 @@ class SqliteStore:
 
     async def set_hold(self, owner: str, hold: Hold | None, *, warrant: Warrant = UNKNOWN) -> None:
         await self._write(lambda db: revision.set_hold(db, owner, hold, warrant))
+
+    # Proposals
+
+    async def _propose(self, staging: Staging) -> None:
+        """Wait until the daemon, if there is one, is ready for what is staged; not for ever."""
+        is_large = await self._read(lambda db: proposal.is_large(db, staging.change_set))
+        if not (is_large and self._is_served()):
+            return
+        await self.answer(staging.id, Stage.MADE)
+        began = time.monotonic()
+        limits = {Stage.MADE: ANSWER_SECONDS, Stage.TAKEN: READY_SECONDS}
+        while (stage := await self._read(lambda db: proposal.stage_of(db, staging.id))) in limits:
+            if time.monotonic() - began > limits[stage] or not self._is_served():
+                return
+            await asyncio.sleep(ASK_SECONDS)
+
+    def _is_served(self) -> bool:
+        """Whether a daemon serves the file, this process or another."""
+        return holder_of(self._path) is not None
+
+    async def proposed(self) -> Proposed | None:
+        return await self._read(proposal.proposed)
+
+    async def proposal(self, proposal_id: str) -> Proposal | None:
+        return await self._read(lambda db: proposal.proposal(db, proposal_id))
+
+    async def answer(self, proposal_id: str, stage: Stage) -> None:
+        await self._write(lambda db: proposal.set_stage(db, proposal_id, stage))
+
+    async def proposal_of(self, number: int) -> str | None:
+        return await self._read(lambda db: proposal.proposal_of(db, number))
 
     # Events
 
@@ -155,8 +203,12 @@ class SqliteStore:
     # Deliveries
 
     async def configure(self, revision: int, lanes: Sequence[Lane]) -> None:
-        packed = lane.PackedLanes.of(lanes)
-        await self._write(lambda db: lane.configure(db, revision, packed))
+        uids = pack([one.webhook_uid for one in lanes])
+        if not await self._write(lambda db: lane.configure(db, revision, uids)):
+            return
+        for packed in PackedLanes.portions(lanes):
+            if not await self._write(partial(lane.set_portion, revision=revision, packed=packed)):
+                return
 
     async def claim(
         self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
