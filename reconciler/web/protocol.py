@@ -7,13 +7,15 @@ of connections. What is wrong is told as problem details.
 
 import asyncio
 import resource
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from reconciler.observe.log import log
 from reconciler.source.problem import PROBLEM_TYPE, problem_response
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 HEAD_SECONDS: Final = 10.0  # for request line and headers, from their first byte; also from connect to the first byte
 REST_SECONDS: Final = 10.0  # for what is left of a request that is answered already
@@ -43,6 +45,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._room = HEAD_MAX
         self._fields = FIELDS_MAX
         self._has_begun = False  # a head, with the bytes that are being read
+        self._has_body = False  # the bytes that are being read hold some of a body
+        self._framing = 0  # bytes since there was any of the body
         self._is_refused = False
         self._active: RequestResponseCycle | None = None  # the request that is being answered, or was last
 
@@ -63,9 +67,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused or self.transport.is_closing():
             return
-        self._has_begun = False
+        self._has_begun = self._has_body = False
         super().data_received(data)
-        if self._is_refused or not self._is_in_head:
+        if self._is_refused:
+            return
+        if not self._is_in_head:
+            self._count_framing(data)
             return
         is_idle = self._active is None or self._active.response_complete
         if self._timer is None and (self._is_in_message or is_idle):
@@ -109,12 +116,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        self._framing = 0
         self._room, self._fields = HEAD_MAX, FIELDS_MAX  # for the trailers
         self._stop()
         if not self._is_refused:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._has_body = True
         if not self._is_refused:
             super().on_body(body)
 
@@ -129,7 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_in_message:
             self._wait(REST_SECONDS)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._active = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -138,6 +147,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls for what is not HTTP; its words are the parser's and not for strangers."""
         self._refuse(400, "this is not HTTP/1.1 as it is written down in RFC 9112")
+
+    def _count_framing(self, data: bytes) -> None:
+        """Chunk extensions and trailers without end, which the parser would keep or pass over for ever."""
+        self._framing = 0 if self._has_body else self._framing + len(data)
+        if self._framing > HEAD_MAX:
+            self._refuse(431, f"the body is framed by more than {HEAD_MAX} bytes")
 
     def _count(self, size: int) -> None:
         self._room -= size

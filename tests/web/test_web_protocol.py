@@ -182,11 +182,16 @@ async def test_a_trailer_is_no_header(url: str, room: Room) -> None:
     assert json.loads(answer)["events"][0]["id"] != "mine"
 
 
-async def test_endless_trailers_end(url: str) -> None:
-    """As much as a head, and no more."""
-    start = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+@pytest.mark.parametrize(
+    "framing",
+    [b"0\r\n" + b"x: y\r\n" * 10_000, b"0\r\nx: " + b"y" * 600_000, b"1;x=" + b"y" * 600_000, b"0" * 600_000],
+)
+async def test_endless_framing_ends(url: str, framing: bytes) -> None:
+    """Trailers, a trailer, an extension of a chunk, its size: as much as a head, and no more."""
+    start = b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
     async with line(url) as client:
-        await client.say(start + b"x: y\r\n" * 10_000)
+        await client.say(start)
+        await client.say(framing)
         answer = await client.rest()
 
     assert answer.startswith(b"HTTP/1.1 431 ")
