@@ -98,6 +98,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "filter.glob": "a negative glob names what it excludes",
         "filter.operational": "filters ask about access requests only",
         "triggers.mixed": "operational events and access requests go to webhooks of their own",
+        "okta.oauth": "flows take tokens of the org's authorization server, had by a private key for their scope",
         "auth.bearer": "a bearer token stands alone, without the word Bearer",
         "auth.scope": "scopes are a list, each without spaces (RFC 6749, section 3.3)",
         "tls.ca": "an authority is the operator's, named by one ${secret:NAME}",

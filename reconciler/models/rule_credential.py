@@ -6,10 +6,15 @@ Called by `models.rule`. What the secrets hold is judged where they are read, by
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+from reconciler.errors import Severity
 from reconciler.models.fault import Fault, Faults, Path, show
 from reconciler.models.url import check_url, mapping_at, plain_secret
-from reconciler.models.webhook import SECRET_REFERENCE, secret_names
+from reconciler.models.webhook import SECRET_REFERENCE, host_of, is_okta_host, secret_names
+
+OKTA_SCOPE: Final = "okta.workflows.invoke.manage"
+OKTA_TOKEN_PATH: Final = "/oauth2/v1/token"
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
 
@@ -31,6 +36,7 @@ def check_auth(spec: Mapping[str, Any]) -> Faults:
         yield Fault("auth.basic", ("spec", "auth", "basic", "username"), message)
     if isinstance(auth.get("oauth2"), Mapping):
         yield from _check_oauth2(auth["oauth2"])
+        yield from _check_okta(spec, auth["oauth2"])
     header = next((name for name in mapping_at(spec, "headers") if name.lower() == "authorization"), None)
     if header is not None and any(kind != "mtls" for kind in kinds):
         message = f"`{show(('spec', 'headers', header))}` is set by `auth` too"
@@ -68,6 +74,26 @@ def _check_oauth2(oauth2: Mapping[str, Any]) -> Faults:
             yield Fault("auth.scope", (*path, "scopes", index), message, "write each scope as an item of its own")
     for field in ("client_secret", "private_key"):
         yield from _check_credential((*path, field), oauth2.get(field))
+
+
+def _check_okta(spec: Mapping[str, Any], oauth2: Mapping[str, Any]) -> Faults:
+    """Warnings on what Okta's help says against tokens for flows: they come from the org's own authorization server, to
+    a private key, for one scope."""
+    url, token_url = spec.get("url"), oauth2.get("token_url")
+    if not isinstance(url, str) or not is_okta_host(host_of(url)):
+        return
+    path = ("spec", "auth", "oauth2")
+    if oauth2.get("client_secret") is not None:
+        message, hint = "Okta gives no token for its own scopes to a client secret", "use a private key"
+        yield Fault("okta.oauth", (*path, "client_secret"), message, hint, Severity.WARNING, on_key=True)
+    scopes = oauth2.get("scopes")
+    if OKTA_SCOPE not in (scopes if isinstance(scopes, list | tuple) else ()):
+        message = f"`auth.oauth2` does not ask for the scope that flows want: {OKTA_SCOPE}"
+        yield Fault("okta.oauth", path, message, "add it to `scopes`", Severity.WARNING, on_key=True)
+    if isinstance(token_url, str) and host_of(token_url) and urlsplit(token_url).path != OKTA_TOKEN_PATH:
+        message = "`auth.oauth2.token_url` is not that of Okta's org authorization server"
+        hint = f"write https://ORG.okta.com{OKTA_TOKEN_PATH}; tokens of others do not open flows"
+        yield Fault("okta.oauth", (*path, "token_url"), message, hint, Severity.WARNING)
 
 
 def _check_credential(path: Path, value: object) -> Faults:

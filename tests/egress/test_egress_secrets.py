@@ -54,6 +54,20 @@ def test_a_bound_secret_is_resolved_for_its_host(tmp_path: Path, token: str) -> 
     assert resolver.unresolved(webhook(x_api_client_token="${secret:okta}")) is None
 
 
+def test_a_jwk_may_have_lines_and_other_values_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As editors and `jq` write it; anything else that has them would split a header."""
+    path = bind(tmp_path, "okta: {from: env:OKTA_TOKEN, hosts: [acme.workflows.okta.com]}")
+    hook = webhook(x_api_client_token="${secret:okta}")
+    jwk = '{\n\t"kty": "EC",\n  "d": "abc"\n}'
+
+    monkeypatch.setenv("OKTA_TOKEN", jwk)
+    assert SecretResolver.load(path).values(hook) == {"okta": jwk}
+
+    monkeypatch.setenv("OKTA_TOKEN", f"{VALUE}\n{VALUE}")
+    with pytest.raises(SecretError, match="control characters"):
+        SecretResolver.load(path).values(hook)
+
+
 def test_a_file_is_read_beside_the_binding_file_and_its_last_line_end_dropped(tmp_path: Path) -> None:
     """Editors end files with a line end; only one is theirs."""
     (tmp_path / "token").write_text(f"{VALUE}\n")

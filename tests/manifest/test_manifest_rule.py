@@ -232,6 +232,33 @@ def test_oauth2_in_both_forms_passes() -> None:
     assert codes(auth={"oauth2": {**base, **key, "scopes": ["okta.workflows.invoke.manage"]}}) == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "warnings"),
+    [
+        ({}, 0),
+        ({"scopes": ["okta.users.read"]}, 1),
+        ({"scopes": None}, 1),
+        ({"token_url": "https://acme.okta.com/oauth2/default/v1/token"}, 1),
+        ({"private_key": None, "key_id": None, "algorithm": None, "client_secret": "${secret:s}"}, 1),
+    ],
+)
+def test_tokens_that_no_flow_takes_are_warned_of(changed: dict[str, Any], warnings: int) -> None:
+    """What Okta's help says; another receiver may want just that."""
+    sound = {
+        "token_url": "https://acme.okta.com/oauth2/v1/token",
+        "client_id": "0oa1",
+        "scopes": ["okta.workflows.invoke.manage"],
+        "private_key": "${secret:k}",
+        "key_id": "k1",
+        "algorithm": "RS256",
+    }
+    oauth2 = {name: value for name, value in {**sound, **changed}.items() if value is not None}
+    okta = f"https://acme.workflows.okta.com/api/flo/{'0' * 32}/invoke"
+
+    assert codes(url=okta, auth={"oauth2": oauth2}) == ["okta.oauth"] * warnings
+    assert codes(url="https://hooks.example.com/in", auth={"oauth2": oauth2}) == []
+
+
 def test_auth_and_an_authorization_header_exclude_each_other() -> None:
     """mTLS does not use the header and may stand beside it."""
     headers = {"Authorization": "${secret:a}"}
