@@ -432,10 +432,11 @@ def _without_empty(value: dict[str, Any], *, kept: str | None = None) -> dict[st
 def canonical_document(document: Mapping[str, Any]) -> bytes:
     """Sorted, compact JSON; what stands under `spec.body_template` keeps its order. The order of lists is kept."""
     body = document.get("spec", {}).get("body_template")
-    if not isinstance(body, Mapping):
-        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
-    spec = {**document["spec"], "body_template": orjson.Fragment(orjson.dumps(body))}
-    return orjson.dumps({**document, "spec": spec}, option=orjson.OPT_SORT_KEYS)
+    if isinstance(body, Mapping):
+        spec = {**document["spec"], "body_template": orjson.Fragment(orjson.dumps(body))}
+        document = {**document, "spec": spec}
+    written = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    return memoryview(written).tobytes()  # orjson's own keep the room that it wrote in: 8 KB for a document of 2
 
 
 def host_of(url: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -113,3 +114,17 @@ def test_protection_and_activity_are_told_without_opening_a_webhook(said: dict[s
     assert unopened.protect == webhook.protect
     assert unopened.is_active == webhook.is_active
     assert type(unopened) is not Webhook
+
+
+def test_a_canonical_document_takes_no_more_memory_than_it_is_long() -> None:
+    """A plan holds ten thousand of them. Python's own counting is told, not the length again."""
+    webhook = hook("one", body_template="x" * 1000)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        documents = [webhook.canonical() for _ in range(100)]
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert after - before < 1.2 * sum(map(len, documents))
