@@ -5,11 +5,12 @@ or by a form or script of another site. So a request must name us by a loopback 
 of our certificate, and nothing that changes anything is taken from a browser. A client of another API is told so.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +32,12 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+API_HEADER_BYTES: Final = API_HEADER.lower().encode("latin-1")
+ADDED: Final = tuple(
+    (name.encode("latin-1"), value.encode("latin-1"))
+    for name, value in {**SECURITY_HEADERS, "cache-control": "no-store"}.items()
+)
+HOST_MAX: Final = 512  # characters: a name has 253 at most (RFC 1035, section 3.1), and a port
 
 
 class Guard:
@@ -48,11 +55,7 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers[API_HEADER] = API_NUMBER
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-store")
+                message["headers"] = with_ours(message.get("headers", ()))
             await send(message)
 
         await (self._refusal(scope) or self._app)(scope, receive, send_guarded)
@@ -76,12 +79,30 @@ class Guard:
     def _is_ours(self, hosts: list[str], server: tuple[str, int | None] | None) -> bool:
         """Whether the one Host names loopback, the address that the connection came in on, or one of our names; the
         port may be that of a tunnel."""
-        host = _host_of(hosts[0]) if len(hosts) == 1 else ""
+        if len(hosts) != 1 or len(hosts[0]) > HOST_MAX:
+            return False
+        host, is_ours = _judged_host(hosts[0])
         if not host or "*" in host:
             return False
         _, _, domain = host.partition(".")
         is_named = host in self._names or f"*.{domain}" in self._names
-        return is_loopback(host) or is_named or (server is not None and host == server[0].removeprefix(MAPPED))
+        return is_ours or is_named or (server is not None and host == server[0].removeprefix(MAPPED))
+
+
+def with_ours(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, those that it lacks added; the API's number is ours alone."""
+    kept = [(name.lower(), value) for name, value in headers]
+    names = {name for name, _ in kept}
+    if API_HEADER_BYTES in names:
+        kept = [item for item in kept if item[0] != API_HEADER_BYTES]
+    return [*kept, (API_HEADER_BYTES, API_NUMBER.encode("latin-1")), *[item for item in ADDED if item[0] not in names]]
+
+
+@lru_cache(maxsize=256)  # asked for each request, nearly always with the same
+def _judged_host(text: str) -> tuple[str, bool]:
+    """The host of a Host header, and whether it is loopback."""
+    host = _host_of(text)
+    return host, is_loopback(host)
 
 
 def _host_of(text: str) -> str:
