@@ -52,6 +52,7 @@ FLOW_RATE: Final = 9
 FLOW_LOAD: Final = 0.95  # of it; at the whole of it a flow never makes up for its first second
 TROUBLED: Final = 5  # webhooks that hang, and as many that answer 429
 WAIT_SECONDS: Final = 600.0
+EXIT_TERMINATED: Final = 143
 
 
 @dataclass
@@ -386,6 +387,7 @@ def main() -> int:
     parser.add_argument("--folder", help="where store and all else lie meanwhile; default: the system's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))  # so that nothing of it is left running
     if unknown := set(args.modes) - set(MODES):
         parser.error(f"no such mode: {', '.join(sorted(unknown))}")
     for tool in ("nginx", "wrk"):
