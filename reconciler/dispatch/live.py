@@ -91,15 +91,15 @@ class Live:
 
         The apply waits meanwhile, and nobody else does. Who has not seen the proposal's base yet leaves it for later.
         """
-        proposed = await self._store.proposed()
-        if proposed is None or proposed.base_revision != self.snapshot.revision:
+        proposed, base = await self._store.proposed(), self.snapshot
+        if proposed is None or proposed.base_revision != base.revision:
             return False
         await self._store.answer(proposed.id, Stage.TAKEN)
         try:
             proposal = await self._store.proposal(proposed.id)
             if proposal is not None:
                 # a second or two for 10,000 webhooks that are all new
-                snapshot = await asyncio.to_thread(_built, partial(successor, self.snapshot, proposal), MANY)
+                snapshot = await asyncio.to_thread(_built, partial(successor, base, proposal), MANY)
                 self._prepared = proposed.id, snapshot
         finally:
             await self._store.answer(proposed.id, Stage.DONE)

@@ -187,6 +187,35 @@ async def test_what_killed_and_beaten_applies_have_staged_is_forgotten(tmp_path:
         assert {live.webhook.name for live in (await store.live_state()).webhooks} == {"b", "d"}
 
 
+async def test_a_revision_that_comes_while_another_is_prepared_disturbs_neither(tmp_path: Path) -> None:
+    """The loser releases what the winner deletes, and was taken before."""
+    async with serving(tmp_path, is_answering=False) as (store, live):
+        await store._stage(first := Staging.of(change(0, held("a"))))
+        await store._write(lambda db: engine.publish.flip(db, first))
+        await live.refresh()
+        lineage = (await store.live_state()).lineage
+        loser = Staging.of(change(1, lineage=lineage, released=("u-a",), plan_id="loser"))
+        winner = Staging.of(change(1, held("b"), lineage=lineage, deletes=("u-a",), plan_id="winner"))
+        await store._stage(loser)
+        await store.answer(loser.id, Stage.MADE)
+        await store._stage(winner)
+        answer = store.answer
+
+        async def beaten(proposal_id: str, stage: Stage) -> None:
+            await answer(proposal_id, stage)
+            if stage is Stage.TAKEN:
+                await store._write(lambda db: engine.publish.flip(db, winner))
+                await live.refresh()
+
+        store.answer = beaten  # type: ignore[method-assign]
+
+        assert await live.prepare()
+
+        assert not await live.refresh()
+        assert list(live.snapshot.webhooks) == ["u-b"]
+        assert said(live.snapshot) == said(await loaded(store))
+
+
 @st.composite
 def applies(draw: st.DrawFn) -> list[dict[str, Any]]:
     """What some applies in a row write: webhooks of any name under any uid, so that there are renames and swaps."""
