@@ -9,7 +9,7 @@ import hashlib
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 from urllib.parse import quote_plus, urlencode
 
@@ -105,7 +105,7 @@ class _Client:
     token: Token | None = None
     trouble: Trouble | None = None
     failures: int = 0
-    fetching: "asyncio.Task[None] | None" = None
+    fetching: "asyncio.Task[Token | Trouble] | None" = None
     old: "deque[Token]" = field(default_factory=deque)
     last: Answered | None = None
 
@@ -137,18 +137,14 @@ class Tokens:
         if refused is not None and state.token is not None and state.token.value == refused.value:
             state.old.append(state.token)
             state.token = None
-        is_first = self._begin(client, state)
-        token = state.token
-        if token is not None and self._now() < token.ends_at:
-            return token
-        before = state.trouble
-        if state.fetching is not None:
-            await asyncio.shield(state.fetching)
-        if state.token is not None and state.token is not token:
+        now = self._now()
+        is_first = self._begin(client, state, now)
+        if state.token is not None and now < state.token.ends_at:
             return state.token
-        trouble = state.trouble or before
-        assert trouble is not None
-        return Trouble(trouble.cause, trouble.detail, trouble.retry_at, is_first=is_first)
+        # what the fetch came to, not what the state is by then: it may have moved on before we are woken
+        found = state.trouble if state.fetching is None else await asyncio.shield(state.fetching)
+        assert found is not None, "without a fetch there is a token that serves, or trouble"
+        return found if isinstance(found, Token) else replace(found, is_first=is_first)
 
     def trouble(self, client: OAuthClient) -> Trouble | None:
         """Why nothing can be sent for the client for a while; None where it may be tried."""
@@ -185,9 +181,8 @@ class Tokens:
             if state.fetching is None and not is_of_use:
                 del self._clients[key]
 
-    def _begin(self, client: OAuthClient, state: _Client) -> bool:
+    def _begin(self, client: OAuthClient, state: _Client, now: float) -> bool:
         """Ask for a token if it is time to and nobody does; whether this call did."""
-        now = self._now()
         is_fresh = state.token is not None and now < state.token.refresh_at
         is_held = state.trouble is not None and now < state.trouble.retry_at
         if is_fresh or is_held or state.fetching is not None:
@@ -195,14 +190,14 @@ class Tokens:
         state.fetching = asyncio.create_task(self._fetch(client, state))
         return True
 
-    async def _fetch(self, client: OAuthClient, state: _Client) -> None:
+    async def _fetch(self, client: OAuthClient, state: _Client) -> Token | Trouble:
         try:
             found, state.last = await self._obtain(client)
         finally:
             state.fetching = None
         if isinstance(found, Token):
             self._keep(state, found)
-            return
+            return found
         state.failures += 1
         asked = state.last.retry_after_seconds if state.last is not None else None
         retry_at = self._now() + _wait_seconds(found.cause, state.failures, asked)
@@ -212,6 +207,7 @@ class Tokens:
         if found.cause is Cause.KEY:
             detail = f"no access token: {found.fact}"
         state.trouble = Trouble(found.cause, detail, retry_at)
+        return state.trouble
 
     def _keep(self, state: _Client, token: Token) -> None:
         self._masker.add(token.value)

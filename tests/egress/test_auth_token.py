@@ -144,6 +144,18 @@ async def test_after_a_401_the_request_is_sent_once_more_with_a_new_token(tmp_pa
         assert all("new access token" in result.detail for result in results)
 
 
+async def test_an_endpoint_may_give_the_same_token_again(tmp_path: Path) -> None:
+    """Some do while it holds. Those who wait for it are served, though others refuse it at the same moment."""
+    async with oauth_room(tmp_path) as room:
+        body = {"token_type": "Bearer", "expires_in": 3600, "access_token": "the-same-token-each-time"}
+        room.sandbox.add_script(line(status=200, body=body, times=200))
+
+        results = await asyncio.gather(*(room.send() for _ in range(30)))
+
+        assert {(result.fault, result.status) for result in results} == {(Fault.STATUS, 401)}
+        assert room.invocations == [401] * 60
+
+
 async def test_a_second_401_is_the_destinations(tmp_path: Path) -> None:
     """Once per attempt, and no more."""
     async with oauth_room(tmp_path) as room:
