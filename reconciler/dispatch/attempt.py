@@ -66,7 +66,7 @@ class Recipe:
         spec = self.webhook.spec
         body = shown_body = None
         if spec.method.has_body:
-            payload, own = read_event(claimed.raw)
+            payload, own = read_event(claimed.raw, is_stored=True)
             body = shown_body = render_body(spec, payload, own, secrets=self.secrets)
             if not self._is_body_shown_as_sent:
                 shown_body = render_body(spec, payload, own, secrets=self._blank)

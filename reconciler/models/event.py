@@ -268,12 +268,12 @@ def payload_of(value: JsonValue) -> JsonValue:
     return {"event_type": value.get("type"), "event_time": value.get("time"), "data": data}
 
 
-def read_event(raw: bytes) -> tuple[JsonValue, bytes]:
+def read_event(raw: bytes, *, is_stored: bool = False) -> tuple[JsonValue, bytes]:
     """The event in received bytes, and its own bytes: those received, or of a CloudEvents envelope what it wraps.
 
-    Numbers keep their digits. Raises ValueError for what is not JSON.
+    Numbers keep their digits. `is_stored`: intake has judged these bytes. Raises ValueError for what is not JSON.
     """
-    value = jsontext.loads(raw)
+    value = jsontext.loads_again(raw) if is_stored else jsontext.loads(raw)
     payload = payload_of(value)
     return payload, raw if payload is value else jsontext.dumps(payload).encode("utf-8")
 
