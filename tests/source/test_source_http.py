@@ -12,7 +12,7 @@ import pytest
 from served import NOW, Room, event, exchange, raw, running
 from starlette.applications import Starlette
 
-from reconciler.dispatch.intake import Intake
+from reconciler.dispatch.intake import Intake, IntakeAnswer
 from reconciler.dispatch.item import EVENT_MAX_BYTES, REQUEST_MAX_BYTES
 from reconciler.errors import StoreError
 from reconciler.source.http import HttpLimits, HttpSource
@@ -204,12 +204,10 @@ class Held:
 
     def __init__(self, room: Room) -> None:
         self._store = room.store
-        self.entered = asyncio.Semaphore(0)
         self.go = asyncio.Event()
         self.failure: StoreError | None = None
 
     async def accept(self, events: Sequence[NewEvent], *, revision: int, **facts: Any) -> tuple[EventStatus, ...]:
-        self.entered.release()
         await self.go.wait()
         if self.failure:
             raise self.failure
@@ -222,20 +220,33 @@ class Held:
         return await self._store.event(event_id)
 
 
-def intake_over(held: Held, room: Room) -> Intake:
-    return Intake(held, room.live, now=lambda: NOW, wake=lambda: None)
+class Watched(Intake):
+    """Tells of each request that has come so far; the store may be given several at once."""
+
+    entered: asyncio.Semaphore
+
+    async def take(self, body: bytes, **facts: Any) -> IntakeAnswer:
+        self.entered.release()
+        return await super().take(body, **facts)
+
+
+def intake_over(held: Held, room: Room) -> Watched:
+    intake = Watched(held, room.live, now=lambda: NOW, wake=lambda: None)
+    intake.entered = asyncio.Semaphore(0)
+    return intake
 
 
 async def test_too_many_waiting_requests_are_429(room: Room) -> None:
     """With Retry-After; those that wait are answered all the same, and there is room again afterwards."""
     held = Held(room)
+    intake = intake_over(held, room)
     async with (
-        running(app_of(room, intake=intake_over(held, room), waiting_max_requests=2)) as url,
+        running(app_of(room, intake=intake, waiting_max_requests=2)) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         waiting = [asyncio.create_task(client.post("/v1/events", json=event(number))) for number in (1, 2)]
         for _ in waiting:
-            await asyncio.wait_for(held.entered.acquire(), 5)
+            await asyncio.wait_for(intake.entered.acquire(), 5)
 
         refused = await client.post("/v1/events", json=event(3))
         held.go.set()
@@ -249,16 +260,17 @@ async def test_too_many_waiting_requests_are_429(room: Room) -> None:
 async def test_too_many_waiting_bytes_are_429(room: Room) -> None:
     """All bodies together are bounded, not only each."""
     held = Held(room)
+    intake = intake_over(held, room)
     async with (
-        running(app_of(room, intake=intake_over(held, room), waiting_max_bytes=10_000)) as url,
+        running(app_of(room, intake=intake, waiting_max_bytes=10_000)) as url,
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         waiting = asyncio.create_task(client.post("/v1/events", json=event(1, justification="x" * 8000)))
-        await asyncio.wait_for(held.entered.acquire(), 5)
+        await asyncio.wait_for(intake.entered.acquire(), 5)
 
         refused = await client.post("/v1/events", json=event(2, justification="x" * 8000))
         small = asyncio.create_task(client.post("/v1/events", json=event(3)))
-        await asyncio.wait_for(held.entered.acquire(), 5)
+        await asyncio.wait_for(intake.entered.acquire(), 5)
         held.go.set()
 
         assert (refused.status_code, (await waiting).status_code, (await small).status_code) == (429, 202, 202)
