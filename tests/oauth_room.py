@@ -141,9 +141,8 @@ async def oauth_room(
     clock = Clock()
     given = SandboxSettings(
         hosts=(HOST, DEFAULT_ORG),
-        flows=(Flow(ALIAS, is_oauth=True),),
         rate=None,
-        **{"oauth_clients": clients(folder), **settings},
+        **{"flows": (Flow(ALIAS, is_oauth=True),), "oauth_clients": clients(folder), **settings},
     )
     async with OktaSandbox(given, epoch=clock) as sandbox:
         ca_file = folder / "ca.pem"

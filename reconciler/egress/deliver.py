@@ -18,7 +18,7 @@ from reconciler.egress.client import DeliveryClient
 from reconciler.egress.dial import RefusedAddressError, ResolveError, TlsError
 from reconciler.egress.exchange import Exchange, Phase
 from reconciler.egress.identity import Identities, Identity
-from reconciler.egress.mask import Masker
+from reconciler.egress.mask import MASK, Masker
 from reconciler.egress.received import Received, one_line
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.retry_after import retry_after_seconds
@@ -26,7 +26,7 @@ from reconciler.egress.transport import make_transport
 from reconciler.models.delivery import AttemptResult, Fault, SentRequest, Timings
 from reconciler.models.webhook import ResponseValidator, Webhook
 from reconciler.request.answer import ANSWER_MAX_BYTES
-from reconciler.request.authorize import HEADER, with_access_token
+from reconciler.request.authorize import HEADER, authorization, with_access_token
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
 
@@ -97,10 +97,11 @@ class Deliverer:
         await self._client.aclose()
 
     def credentials(self, webhook: Webhook, secrets: Mapping[str, str]) -> Credentials:
-        """What the webhook's requests are sent with. Raises SecretError for a key or a certificate of no use."""
+        """What the webhook's requests are sent with. Raises SecretError for a key, certificate or name of no use."""
         spec = webhook.spec
         if spec.auth is None and spec.tls is None:
             return ANONYMOUS
+        authorization(spec.auth, secrets, mask=MASK)  # so that whoever asks beforehand learns what sending would
         oauth2 = spec.auth.oauth2 if spec.auth is not None else None
         client = client_of(oauth2, secrets) if oauth2 is not None else None
         return Credentials(client, self._identities.of(webhook, secrets))
@@ -126,7 +127,8 @@ class Deliverer:
         client, identity = credentials.client, credentials.identity
         send = partial(self._send, shown=shown, identity=identity, validators=validators, before_write=before_write)
         if client is None:
-            self._hide_credential(prepared)
+            if credentials is not ANONYMOUS:
+                self._hide_credential(prepared)
             return await send(prepared, timeout_seconds=timeout_seconds)
         token = await self.tokens.token(client)
         if isinstance(token, Trouble):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import orjson
 import pytest
 from oauth_room import (
+    ALIAS,
     CLIENT,
     SECRET,
     TOKEN_URL,
@@ -22,6 +23,7 @@ from oauth_room import (
 
 from reconciler.errors import SecretError
 from reconciler.models.delivery import AttemptResult, Fault
+from reconciler.sandbox.flow import Flow
 from reconciler.sandbox.script import Line
 from reconciler.settings import TransportKind
 
@@ -233,6 +235,27 @@ async def test_a_key_that_cannot_sign_is_told_without_it(tmp_path: Path) -> None
         assert "okta_key" in caught.value.message
         assert "AAAABBBB" not in f"{caught.value.message} {caught.value.hint}"
         assert room.sandbox.requests == []
+
+
+async def test_a_user_name_of_no_use_is_told_beforehand(tmp_path: Path) -> None:
+    """The lanes ask before anything is claimed: its deliveries wait and say why."""
+    hook = webhook(auth={"basic": {"username": "${secret:user}", "password": "${secret:okta_key}"}})
+    async with oauth_room(tmp_path) as room:
+        with pytest.raises(SecretError, match="colon"):
+            room.deliverer.credentials(hook, {"user": "ann:bob-carol", "okta_key": "12345678"})
+
+
+async def test_a_basic_credential_is_masked_in_what_echoes_it(tmp_path: Path) -> None:
+    """Its Base64 is no spelling of a secret alone."""
+    hook = webhook(auth={"basic": {"username": "ann", "password": "${secret:client_secret}"}})
+    credential = base64.b64encode(f"ann:{SECRET}".encode()).decode()
+    async with oauth_room(tmp_path, flows=(Flow(ALIAS),)) as room:
+        room.sandbox.add_script(Line(status=400, body={"you sent": f"Basic {credential}"}))
+
+        result = await room.send(hook)
+
+        assert result.status == 400
+        assert credential not in text_of(result)
 
 
 @pytest.mark.parametrize(
