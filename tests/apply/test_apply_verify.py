@@ -188,9 +188,7 @@ def test_what_cannot_be_tested_is_not_verified_and_nobody_is_sent_anything(
 ) -> None:
     """A secret that is bound nowhere, in a header or in `auth`."""
     auth = {"bearer": {"token": "${secret:token}"}}
-    folder.write(
-        hook("a"), hook("b", auth=auth), hook("c", headers={"x-api-client-token": "${secret:okta_token}"})
-    )
+    folder.write(hook("a"), hook("b", auth=auth), hook("c", headers={"x-api-client-token": "${secret:okta_token}"}))
 
     done = call(*VERIFY)
 

@@ -106,7 +106,6 @@ def test_an_unbound_secret_holds_deliveries_until_the_operator_binds_it(workshop
     assert "***" in shown
 
 
-
 def test_events_of_a_file_end_the_daemon_when_it_is_idle(workshop):
     workshop.write("manifests/flow.yaml", manifest())
     workshop.write("events.jsonl", "\n".join(event(n).decode() for n in range(5)) + "\nnot json\n")
