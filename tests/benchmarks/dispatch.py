@@ -19,12 +19,10 @@ run it with nothing beside. `--folder /dev/shm` takes the disk out of it.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -34,9 +32,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from stage import CONCURRENCY, HOST, SIGNING_KEY, TOKEN, Daemon, Flow, Stage, Use, event, flows, stage
+from celery_peer import measure_celery, missing_for_celery
+from stage import Daemon, Flow, Stage, Use, flows, stage
 from transport import measure_apart, measure_wrk, say
 
 from reconciler.models.delivery import delivery_id
@@ -212,7 +211,12 @@ class Bench:
             self._stage.port,
         )
         yield Row("stock httpx, POST alone", {"requests/s": found["rate"], "CPU s/1,000": found["cpu"]})
-        yield from _celery(self._stage, max(200, self._number // 10))
+        missing = missing_for_celery()
+        if missing:
+            say(f"Celery: not measured, since it is missing: {', '.join(missing)}")
+            return
+        rate, cpu = measure_celery(self._stage, max(200, self._number // 10))
+        yield Row("Celery and Redis", {"deliveries/s": rate, "CPU s/1,000 with its start": cpu})
 
     # How it is measured
 
@@ -297,79 +301,6 @@ class Bench:
 def _quantile(values: list[float], share: float) -> float:
     """The value that so many of all do not exceed; infinite where there is none."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else float("inf")
-
-
-def _celery(stage: Stage, number: int) -> Iterator[Row]:
-    missing = [] if shutil.which("redis-server") else ["redis-server"]
-    try:
-        import celery  # noqa: F401  asked for only
-    except ImportError:
-        missing.append("celery (extra `bench`)")
-    if missing:
-        say(f"Celery: not measured, since it is missing: {', '.join(missing)}")
-        return
-    with _redis(stage.folder) as url:
-        env = {
-            **stage.env,
-            "BENCH_REDIS": url,
-            "BENCH_PORT": str(stage.port),
-            "BENCH_HOST": HOST,
-            "BENCH_CA": str(stage.folder / "ca.pem"),
-            "PYTHONPATH": str(Path(__file__).parent),
-        }
-        os.environ.update(BENCH_REDIS=url, BENCH_OKTA_TOKEN=TOKEN, BENCH_SIGNING_KEY=SIGNING_KEY)
-        import redis
-        from celery_job import ATTEMPTS, deliver
-
-        for index in range(number):
-            deliver.delay(event(index, "flow-0"))
-        command = [sys.executable, "-m", "celery", "-A", "celery_job", "worker", "-P", "threads"]
-        command += [
-            "-c",
-            str(CONCURRENCY),
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            "-l",
-            "ERROR",
-        ]
-        before = os.times()
-        log: Any = redis.Redis.from_url(url)
-        with (
-            (stage.folder / "celery.log").open("wb") as said,
-            subprocess.Popen(command, cwd=stage.folder, env=env, stdout=said, stderr=said) as worker,
-        ):
-            until = time.monotonic() + WAIT_SECONDS
-            while log.llen(ATTEMPTS) < number and time.monotonic() < until and worker.poll() is None:
-                time.sleep(0.05)
-            worker.send_signal(signal.SIGTERM)
-        after = os.times()
-        lines = [json.loads(line) for line in log.lrange(ATTEMPTS, 0, -1)]
-    took = max(line["finished_at"] for line in lines) - min(line["started_at"] for line in lines)
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    yield Row(
-        "Celery and Redis", {"deliveries/s": len(lines) / took, "CPU s/1,000 with its start": cpu / len(lines) * 1000}
-    )
-
-
-@contextlib.contextmanager
-def _redis(folder: Path) -> Iterator[str]:
-    """A Redis that syncs each write, on a free port, in the folder."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    command += ["--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            until = time.monotonic() + 10
-            while time.monotonic() < until:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                time.sleep(0.02)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.send_signal(signal.SIGTERM)
 
 
 MODES: Final = ("backlog", "intake", "latency", "memory", "flows", "flatness", "isolation", "peers")
