@@ -169,7 +169,7 @@ class AttemptResult:
     checks: tuple[str, ...] = ()  # what a person should look at, where `fault` alone does not tell
 
     def judged(self, outcome: Outcome) -> "AttemptResult":
-        """The same with its outcome; a third of what `dataclasses.replace` takes, for each attempt."""
+        """The same with its outcome; half of what `dataclasses.replace` takes, for each attempt."""
         return AttemptResult(outcome, *_ALL_BUT_OUTCOME(self))
 
     def to_json(self) -> dict[str, Any]:
