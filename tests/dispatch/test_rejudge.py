@@ -9,6 +9,7 @@ from served import Room, event, open_room, publish, raw, webhook
 
 from reconciler.dispatch import rejudge as module
 from reconciler.dispatch.rejudge import Rejudged, rejudge
+from reconciler.models.audit import Deed
 from reconciler.models.delivery import State
 from reconciler.models.webhook import Webhook
 from reconciler.store.base import RevisionMovedError
@@ -154,12 +155,12 @@ class MovingStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._room.store, name)
 
-    async def settle(self, settled: Any, *, revision: int, now: int) -> int:
+    async def settle(self, settled: Any, *, revision: int, now: int, deed: Deed | None = None) -> int:
         if not self._has_moved:
             self._has_moved = True
             await publish(self._room.store, *hooks(one="false", two="false"))
             raise RevisionMovedError(revision + 1)
-        return await self._room.store.settle(settled, revision=revision, now=now)
+        return await self._room.store.settle(settled, revision=revision, now=now, deed=deed)
 
 
 async def test_a_revision_that_comes_in_between_is_judged_with(room: Room) -> None:
