@@ -80,23 +80,24 @@ Render = Callable[[], str]
 
 
 def main() -> int:
-    """Measure, write the table, and say whether the target is met."""
+    """Measure, write the table, and say whether the target is met, or that nothing was there to measure it against."""
     event = jsontext.dumps(dict(corpus(Trigger.REQUEST_APPROVED))["complete"])
     templates = {"okta": OKTA, "two nested #each": NESTED}
     javascript = _javascript(templates, event)
     _say(f"{'template':<18} {'engine':<24} {'µs':>9} {'times ours':>11}")
-    is_met = True
+    ratios = []
     for name, text in templates.items():
         engines = _engines(text, event)
         for render in engines.values():
             json.loads(render())  # whatever is measured gives JSON for this event
         times = _measure(engines)
         ours = times["reconciler"]
-        peers = [time for engine, time in times.items() if engine != "reconciler"]
-        is_met = is_met and (not peers or min(peers) / ours >= TARGET)
+        ratios += [microseconds / ours for engine, microseconds in times.items() if engine != "reconciler"]
         for engine, microseconds in {**times, **_if_there("handlebars (node)", javascript.get(name))}.items():
             _say(f"{name:<18} {engine:<24} {microseconds:>9.2f} {microseconds / ours:>11.1f}")
-    _say(f"target: at least {TARGET:g} times the fastest engine in pure Python: {'met' if is_met else 'missed'}")
+    is_met = all(ratio >= TARGET for ratio in ratios)
+    verdict = "not measured" if not ratios else "met" if is_met else "missed"
+    _say(f"target: at least {TARGET:g} times the fastest engine in pure Python: {verdict}")
     return 0 if is_met else 1
 
 
