@@ -207,10 +207,10 @@ def _head_of(request: Request) -> _Head:
     if length.isascii() and length.isdigit() and int(length[:20]) > REQUEST_MAX_BYTES:
         raise _RefusedError(_too_large())
     claim: Claim | None = request.scope.get(CLAIM_KEY)
-    key = _idempotency_key(request)
-    if key is None and claim is not None:
-        key = claim.id
-    return _Head(request.headers.get("content-type"), key, _ce_id(request), claim)
+    key, ce_id = _idempotency_key(request), _ce_id(request)
+    if claim is not None:
+        key, ce_id = claim.id, None  # the one name that is signed: with another, a captured request would be new
+    return _Head(request.headers.get("content-type"), key, ce_id, claim)
 
 
 def _idempotency_key(request: Request) -> str | None:

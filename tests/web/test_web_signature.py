@@ -167,6 +167,18 @@ async def test_a_request_that_is_sent_again_is_a_duplicate(client: httpx.AsyncCl
     assert [(answer["accepted"], answer["duplicates"]) for answer in answers] == [(1, 0), (0, 1), (2, 0), (0, 2)]
 
 
+@pytest.mark.parametrize("other", [{"idempotency-key": "another"}, {"ce-id": "another"}])
+async def test_a_captured_request_is_new_under_no_other_name(
+    client: httpx.AsyncClient, room: Room, other: dict[str, str]
+) -> None:
+    """Only `webhook-id` is signed: who sends the request again may write what he likes into the other headers."""
+    await post(client, headers(room))
+
+    again = (await post(client, {**headers(room), **other})).json()
+
+    assert (again["accepted"], again["duplicates"]) == (0, 1)
+
+
 async def test_another_event_under_the_same_id_is_a_conflict(client: httpx.AsyncClient, room: Room) -> None:
     """A message's id is that of one message."""
     await post(client, headers(room))
