@@ -47,7 +47,7 @@ class Lanes:
         self._limits: dict[WebhookUid, int] = {}
         self._paces: dict[str, Pace] = {}
         self._open: frozenset[WebhookUid] = frozenset()
-        self._waiting: set[WebhookUid] = set()
+        self._waiting: frozenset[WebhookUid] = frozenset()
         self._configured_revision: int | None = None
         self._must_configure = False
         self._rounds = 0
@@ -102,8 +102,8 @@ class Lanes:
 
     async def _configure(self) -> None:
         snapshot, limits, now = self._live.snapshot, self._binding_limits(), self._now()
-        lanes, paces = await asyncio.to_thread(self._lanes_of, snapshot, limits, now)  # it reads secrets' files
-        self._limits, self._paces = limits, paces
+        lanes, paces, waiting = await asyncio.to_thread(self._lanes_of, snapshot, limits, now)  # reads secrets' files
+        self._limits, self._paces, self._waiting = limits, paces, waiting
         turns = (turns_at((live.webhook for live in snapshot.webhooks.values()), now=now), self._token_turns_at())
         self._turns_at = min((at for at in turns if at is not None), default=None)
         self._open = frozenset(lane.webhook_uid for lane in lanes if lane.is_open)
@@ -118,20 +118,29 @@ class Lanes:
 
     def _lanes_of(
         self, snapshot: Snapshot, limits: Mapping[WebhookUid, int], now: int
-    ) -> tuple[list[Lane], dict[str, Pace]]:
+    ) -> tuple[list[Lane], dict[str, Pace], frozenset[WebhookUid]]:
+        """Also how fast each pace key is, and which webhooks wait. In a thread: what the loop reads is set there."""
         active = [live for live in snapshot.webhooks.values() if live.webhook.is_active]
         paces = paces_of(live.webhook for live in active)
-        self._waiting = set()
-        return [self._lane(live, paces, limits, now) for live in active], paces
+        lanes, waiting = [], set()
+        for live in active:
+            note, is_waiting = self._held(live.webhook, now)
+            lanes.append(self._lane(live, paces, limits, note))
+            if is_waiting:
+                waiting.add(live.uid)
+        return lanes, paces, frozenset(waiting)
 
-    def _lane(self, live: LiveWebhook, paces: Mapping[str, Pace], limits: Mapping[WebhookUid, int], now: int) -> Lane:
-        webhook = live.webhook
+    def _held(self, webhook: Webhook, now: int) -> tuple[str | None, bool]:
+        """Why the webhook is not claimed from, and whether it will be before long without anybody's doing."""
         note = why_held(webhook, self._resolver, self._deliverer, now=now)
-        if note is None and (trouble := trouble_of(webhook, self._resolver, self._deliverer, now=now)) is not None:
-            note = trouble.detail
-            if not trouble.is_lasting:
-                self._waiting.add(live.uid)
-        pace_key = webhook.pace_key
+        if note is not None:
+            return note, False
+        trouble = trouble_of(webhook, self._resolver, self._deliverer, now=now)
+        return (None, False) if trouble is None else (trouble.detail, not trouble.is_lasting)
+
+    @staticmethod
+    def _lane(live: LiveWebhook, paces: Mapping[str, Pace], limits: Mapping[WebhookUid, int], note: str | None) -> Lane:
+        webhook, pace_key = live.webhook, live.webhook.pace_key
         return Lane(
             webhook_uid=live.uid,
             pace_key=pace_key,
