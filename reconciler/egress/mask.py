@@ -1,14 +1,15 @@
 """Hides secrets in what people see: raw, and in the forms in which receivers give them back.
 
-Fed by `egress.secrets` with every value that is read, used by `egress.deliver` on each text it hands out. It keeps
-a value that was rotated away; only access tokens that have expired are taken out again.
+Fed by `egress.secrets` with every value that is read, and by `egress.auth` and `egress.deliver` with what they make or
+receive; used by `egress.deliver` on each text it hands out. It keeps a value that was rotated away; only what ends by
+itself, access tokens and signatures of assertions, is taken out again.
 """
 
 import base64
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -37,20 +38,20 @@ class Masker:
         if value in self._values or not value:
             return
         self._values.add(value)
-        self._take({*self._forms, *forms_of(value)})
+        new = forms_of(value)
+        self._take({*self._forms, *new}, _telling(self._telling, new))
 
     def remove(self, value: str) -> None:
         """Hide this value no more: for what expires by itself and is renewed all the time."""
         if value not in self._values:
             return
         self._values.discard(value)
-        self._take({form for kept in self._values for form in forms_of(kept)})
+        gone, forms = forms_of(value), {form for kept in self._values for form in forms_of(kept)}
+        still = tuple(form for form in self._telling if form in forms)
+        self._take(forms, _telling(still, {form for form in forms if any(item in form for item in gone)}))
 
-    def _take(self, forms: set[str]) -> None:
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
-        self._telling = tuple(
-            form for form in self._forms if not any(other in form for other in self._forms if other != form)
-        )
+    def _take(self, forms: set[str], telling: tuple[str, ...]) -> None:
+        self._forms, self._telling = tuple(sorted(forms, key=len, reverse=True)), telling
         self.longest, self._shortest = (len(self._forms[0]), len(self._forms[-1])) if self._forms else (0, 0)
         self._headers.clear()
 
@@ -112,6 +113,14 @@ def _text(text: str | bytes) -> str:
     if isinstance(text, bytes):
         return text.decode("utf-8", "replace")
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _telling(known: tuple[str, ...], new: Collection[str]) -> tuple[str, ...]:
+    """Of forms that hold none of each other, and new ones: those that hold no other. Each new one is compared with all,
+    never all with all: a token comes and goes while thousands of forms stay."""
+    kept = tuple(form for form in known if not any(item in form for item in new if item != form))
+    others = {*kept, *new}
+    return tuple(dict.fromkeys((*kept, *(f for f in new if not any(item in f for item in others if item != f)))))
 
 
 def forms_of(value: str) -> frozenset[str]:

@@ -172,3 +172,24 @@ def test_a_text_is_clean_where_no_form_of_a_secret_is_in_it(
 
     assert masker.is_clean(text) == (not any(form in text for form in masker._forms))
     assert masker.is_clean(text) == (masker.mask(text) == text)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.text("ab", min_size=8, max_size=12)), max_size=12), st.text("ab", max_size=40)
+)
+def test_secrets_that_come_and_go_leave_what_those_that_stayed_make(steps: list[tuple[bool, str]], text: str) -> None:
+    """Whatever the order in which values that hold each other are added and removed."""
+    masker, stayed = Masker(), dict[str, None]()
+    for is_added, value in steps:
+        if is_added:
+            masker.add(value)
+            stayed[value] = None
+        else:
+            masker.remove(value)
+            stayed.pop(value, None)
+    fresh = Masker()
+    for value in stayed:
+        fresh.add(value)
+
+    assert masker.mask(text) == fresh.mask(text)
+    assert masker.is_clean(text) == fresh.is_clean(text)
