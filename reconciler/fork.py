@@ -40,7 +40,10 @@ class Part:
         memory = os.memfd_create("part")
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no process or memory is left for it: a part that has failed
+            return cls(0, memory, is_over=True)
         if pid == 0:
             _serve(work, memory)
         return cls(pid, memory)
@@ -48,6 +51,8 @@ class Part:
     def result(self) -> BinaryIO | None:
         """Wait for the process; what it wrote, for the caller to close. None where it failed, whatever the reason; it
         may also have ended well, and early."""
+        if self.is_over:
+            return None
         _, status = os.waitpid(self.pid, 0)
         self.is_over = True
         if status != 0:

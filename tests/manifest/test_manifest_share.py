@@ -103,3 +103,15 @@ def test_small_sets_are_judged_by_one_process(monkeypatch: pytest.MonkeyPatch) -
     assert sum(len(raw) for _, raw in FILES) < SHARE_MIN_BYTES
 
     assert len(judge_files(FileJudge(Ground({})), FILES)) == len(FILES)
+
+
+def test_where_no_process_can_be_forked_one_judges_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on processes is no reason to fail."""
+    alone = load_manifests([folder], workers=1)
+
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+
+    assert told(load_manifests([folder], workers=3)) == told(alone)
