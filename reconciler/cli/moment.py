@@ -19,7 +19,7 @@ def read_moment(text: str) -> int:
     """
     ago = read_duration(text)
     if ago is not None:
-        return -ago
+        return -max(ago, 1)  # a sign tells it from a time, and 0 has none
     try:
         at = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
     except ValueError:

@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli import view
 from reconciler.cli.approval import question, require_terminal, says_yes
-from reconciler.cli.moment import read_moment
+from reconciler.cli.moment import read_duration, read_moment
 from reconciler.cli.option import format_option, store_option, store_url, warrant_options
 from reconciler.cli.state import reading
 from reconciler.errors import EXIT_FAILED, EXIT_OK
@@ -28,11 +28,11 @@ def _until(ctx: click.Context, param: click.Parameter, value: str | None) -> int
         return None
     now = time.time_ns() // 1_000_000
     try:
-        moment = read_moment(value)
+        ahead = read_duration(value)
+        at = read_moment(value) if ahead is None else now + ahead
     except click.BadParameter:
         fact = f"neither a duration like 2h nor a time like 2026-11-24T12:00:00Z: {value}"
         raise click.BadParameter(fact, ctx, param) from None
-    at = now - moment if moment < 0 else moment  # a duration, which is told as one that has passed
     if at <= now:
         raise click.BadParameter(f"this time is past: {value}", ctx, param)
     return at

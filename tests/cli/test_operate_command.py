@@ -193,6 +193,8 @@ def test_times_are_points_or_durations_ago(desk: Desk) -> None:
     assert meant("--state", "dead", "--until", "2026-11-23") == 0
     assert meant("--state", "dead", "--since", "99999d") == 3
     assert meant("--state", "dead", "--since", "1s") == 0
+    assert meant("--state", "dead", "--since", "0s") == 0
+    assert meant("--state", "dead", "--until", "0s") == 3
     desk("replay", "--since", "yesterday", code=64)
     assert "yesterday is neither a time like" in desk.said
 

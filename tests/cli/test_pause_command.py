@@ -132,7 +132,7 @@ def test_json_tells_the_backlog_and_what_holds_it_back(room: Path, capfd: pytest
     assert listed["paused"] == shown["paused"]
 
 
-@pytest.mark.parametrize("until", ["yesterday", "2020-01-01T00:00:00Z", "5"])
+@pytest.mark.parametrize("until", ["yesterday", "2020-01-01T00:00:00Z", "5", "0s"])
 def test_a_pause_that_would_be_over_or_cannot_be_read_is_refused(
     room: Path, capfd: pytest.CaptureFixture[str], until: str
 ) -> None:
