@@ -62,11 +62,12 @@ def told_at_a_glance(text: str, schema: Schema, *, is_json: bool, is_leaf: bool)
         return None
     source = Source(text)
     doubtful = {field for field, found in faults.items() if found}
-    return [
+    moved = (
         _moved(fault, *source.locate(offset + fault.column - len("{{") - 1))
         for field, offset in places_of(text, doubtful)
         for fault in faults[field]
-    ]
+    )
+    return list(islice(moved, FAULTS_MAX))
 
 
 def _moved(fault: TemplateFault, line: int, column: int) -> TemplateFault:

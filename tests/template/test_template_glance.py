@@ -11,6 +11,7 @@ from reconciler.models.event import event_schema
 from reconciler.template import check_body
 from reconciler.template.body import is_json_type, outline
 from reconciler.template.check import read_text, told_at_a_glance
+from reconciler.template.fault import FAULTS_MAX
 
 FIELDS = (
     "event_type",
@@ -107,3 +108,13 @@ def test_an_unknown_field_is_reported_whatever_stands_around_it(field: str) -> N
 
 def test_templates_of_vendors_have_no_fault() -> None:
     assert all(check_body(text, content_type=JSON, schema=event_schema()) == () for text in TEMPLATES.values())
+
+
+def test_no_more_is_told_at_a_glance_than_by_reading() -> None:
+    """A long template is not answered by a thousand warnings."""
+    text = "{{data.grantee.id}} " * 150
+
+    told = told_at_a_glance(text, event_schema(), is_json=False, is_leaf=False)
+
+    assert told is not None
+    assert len(told) == FAULTS_MAX
