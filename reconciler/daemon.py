@@ -141,7 +141,12 @@ class Daemon:
             listen=url,
             security=door.security,
             doctor=Doctor(
-                self._store, settings=self._settings.egress, resolver=resolver, deliverer=deliverer, now=now_ms
+                self._store,
+                settings=self._settings.egress,
+                resolver=resolver,
+                deliverer=deliverer,
+                room=self._settings.room,
+                now=now_ms,
             ),
             on_publish=worker.refresh_soon,
             on_operate=worker.wake,

@@ -5,7 +5,7 @@ An error is what deliveries or the store suffer from now; a warning what they wi
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from statistics import median
 from typing import Final
@@ -71,7 +71,7 @@ def damage(seen: Examination) -> list[Finding]:
     return damaged + [_error(f"store.{item.code}", item.fact, mend=mend) for item in seen.broken]
 
 
-def store(scene: Scene) -> Check:
+def store(scene: Scene, room: RoomLimits) -> Check:
     """The file's integrity, the rules of its rows, the room on its disk."""
     seen = scene.examined
     findings = damage(seen)
@@ -81,7 +81,7 @@ def store(scene: Scene) -> Check:
             _warning("store.unchecked", f"too large to check in a few seconds: {names}", mend="run `doctor --full`")
         )
     load = Load(0, seen.free_bytes, seen.total_bytes)
-    if (full := RoomLimits(max_unfinished=None).full(load)) is not None:
+    if (full := replace(room, max_unfinished=None).full(load)) is not None:
         findings.append(_error("store.full", full[1], mend="free space: no event is taken until then"))
     elif seen.free_bytes is not None and seen.total_bytes and seen.free_bytes < seen.total_bytes // 10:
         free = f"the store's disk is nearly full: {size(seen.free_bytes)} of {size(seen.total_bytes)} are free"

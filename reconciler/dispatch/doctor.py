@@ -13,6 +13,7 @@ from typing import Final
 from reconciler.dispatch import diagnose
 from reconciler.dispatch.diagnose import Scene
 from reconciler.dispatch.ready import trouble_of, why_held
+from reconciler.dispatch.room import RoomLimits
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.dial import Dialer
 from reconciler.egress.inspect import Inspection, inspect_hosts
@@ -43,8 +44,8 @@ class How:
 
 class Doctor:
     """Looks at one store. `resolver` None: whose secrets are bound where is the word of the daemon that serves the
-    store, if one does. `deliverer` is that of the daemon that looks, which knows what access tokens it lacks. `now`
-    gives milliseconds since the epoch."""
+    store, if one does. `deliverer` is that of the daemon that looks, which knows what access tokens it lacks, and
+    `room` is when its intake is full. `now` gives milliseconds since the epoch."""
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class Doctor:
         resolver: SecretResolver | None,
         now: Callable[[], int],
         deliverer: Deliverer | None = None,
+        room: RoomLimits | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._given = resolver
         self._resolver = resolver or SecretResolver.load(None)
         self._given_deliverer = deliverer
+        self._room = room or RoomLimits()
         self._now = now
 
     async def diagnose(self, how: How = How()) -> Diagnosis:
@@ -86,7 +89,7 @@ class Doctor:
         found = {**self._held(scene), **self._tokenless(scene)}
         problems = problems_of(self._given)
         return [
-            diagnose.store(scene),
+            diagnose.store(scene, self._room),
             diagnose.files(scene),
             diagnose.daemon(scene),
             diagnose.queue(scene),
@@ -180,7 +183,7 @@ def unreadable(exc: StoreError, *, damage: Sequence[Finding] = ()) -> Diagnosis:
 
 
 def _sent(scene: Scene) -> list[Webhook]:
-    """The webhooks that are sent something once they can be; what has no effect yet is told of elsewhere."""
+    """The webhooks that are sent something once they can be."""
     lives = (live.webhook for live in scene.state.webhooks)
     return [webhook for webhook in lives if webhook.is_active]
 

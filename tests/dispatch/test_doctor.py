@@ -17,6 +17,7 @@ from served import NOW, Room, event, open_room, publish, raw, webhook
 
 from reconciler.dispatch import diagnose
 from reconciler.dispatch.doctor import Doctor, How, hosts_of
+from reconciler.dispatch.room import RoomLimits
 from reconciler.egress.dial import Dialer
 from reconciler.egress.inspect import inspect_hosts
 from reconciler.egress.secrets import SecretResolver
@@ -227,13 +228,15 @@ async def test_a_disk_without_room_is_an_error_and_one_that_fills_a_warning(room
     doctor = Doctor(room.store, settings=EgressSettings(), resolver=None, now=lambda: NOW)
     scene = await doctor._scene(await room.store.examine(now=NOW))
 
-    def code(free: int, total: int) -> list[str]:
-        seen = replace(scene.examined, free_bytes=free, total_bytes=total)
-        return [finding.code for finding in diagnose.store(replace(scene, examined=seen)).findings]
+    def code(free: int, total: int, min_free: int | None = None) -> list[str]:
+        seen, room = replace(scene.examined, free_bytes=free, total_bytes=total), RoomLimits(min_free_bytes=min_free)
+        return [finding.code for finding in diagnose.store(replace(scene, examined=seen), room).findings]
 
     assert code(1 << 20, 1 << 40) == ["store.full"]
     assert code(1 << 35, 1 << 40) == ["store.space"]
     assert code(1 << 39, 1 << 40) == []
+    assert code(1 << 39, 1 << 40, 1 << 40) == ["store.full"], "by the daemon's own limit"
+    assert code(1 << 20, 1 << 40, 0) == ["store.space"]
 
 
 async def test_a_store_that_cannot_be_examined_is_said(room: Room) -> None:
