@@ -178,7 +178,8 @@ class Tokens:
         now = self._now()
         for key, state in list(self._clients.items()):
             is_of_use = state.token is not None and now < state.token.ends_at
-            if state.fetching is None and not is_of_use:
+            is_held = state.trouble is not None and now < state.trouble.retry_at  # forgotten, it would be asked at once
+            if state.fetching is None and not is_of_use and not is_held:
                 del self._clients[key]
 
     def _begin(self, client: OAuthClient, state: _Client, now: float) -> bool:

@@ -184,8 +184,8 @@ class Deliverer:
         exchange = Exchange()
         exchange.ends_at = exchange.started_at + timeout_seconds
         response = Received(self._masker, judged_max=ANSWER_MAX_BYTES)
-        _, detail = await self._try(prepared, exchange, response, timeout_seconds)
-        is_whole = not detail
+        fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
+        is_whole = fault is None
         return Answered(
             status=response.status if is_whole else None,
             reason_phrase=response.reason_phrase,
