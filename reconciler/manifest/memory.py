@@ -47,8 +47,9 @@ class Memory:
     @classmethod
     def of(cls, cache: Cache, paths: Sequence[Path], ground: Ground, files: Mapping[str, bytes]) -> Self | None:
         """The memory of the set that `paths` lead to, `ground` being known but for its project. None where it is not
-        worth it, where the operator's bindings are asked about, or where the program cannot tell its own version."""
-        if ground.bindings is not None or sum(map(len, files.values())) < MIN_BYTES:
+        worth it, where the operator's bindings or the time are asked about, or where the program cannot tell its own
+        version."""
+        if ground.bindings is not None or ground.now is not None or sum(map(len, files.values())) < MIN_BYTES:
             return None
         program = _program()
         if program is None:
