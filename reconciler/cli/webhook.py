@@ -278,9 +278,8 @@ async def _live(url: str, name: str | None = None) -> tuple[LiveState, Counts, N
     async with reading(url) as store:
         state, counts = await store.live_state(), await store.counts()
         lives = [live for live in state.webhooks if name in (None, live.webhook.name)]
-        halts = await current_halts(store)
-        notes = await waiting_notes(store, lives, counts, halts)
-        return state, counts, notes, await store.match_error_counts(), halts
+        halts, errors = await current_halts(store), await store.match_error_counts()
+        return state, counts, await waiting_notes(store, lives, counts, halts, errors), errors, halts
 
 
 async def _flow(url: str, name: str) -> Flow:

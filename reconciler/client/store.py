@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from reconciler.dispatch.trigger import Fired
 
 PUBLISH_SECONDS: Final = 600.0  # ten thousand webhooks are judged and stored in some; a loaded daemon may need more
-STEER_SECONDS: Final = 600.0  # to cancel a million deliveries, a thousand at a time
+STEER_SECONDS: Final = 600.0  # to cancel a million deliveries, some hundreds at a time
 DOCTOR_SECONDS: Final = 180.0  # it reads a large store for a while, and dials every receiver
 PAGE_MAX: Final = 1000  # the most that the API lists at once
 EVENTS_PAGE_MAX: Final = 100  # each comes with what was received, up to 256 KiB

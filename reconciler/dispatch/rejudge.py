@@ -89,7 +89,7 @@ async def rejudge(
 async def _portion(
     store: RejudgeStore, live: Live, found: tuple[MatchError, ...], now: Callable[[], int], deed: Deed | None
 ) -> Rejudged:
-    events = {error.event_id: await _event(store, error.event_id) for error in found}
+    events = {event_id: await _event(store, event_id) for event_id in dict.fromkeys(error.event_id for error in found)}
     for _ in range(MATCH_TRIES):
         await live.refresh()
         snapshot, at = live.snapshot, now()

@@ -1,4 +1,4 @@
-"""What the kernel knows of a socket before the loop does; called by both transports on idle connections."""
+"""What the kernel knows of a socket before the loop does; called by the stock transport on idle connections."""
 
 import select
 import socket

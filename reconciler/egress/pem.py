@@ -1,6 +1,6 @@
 """PEM as it comes out of variables and files: made whole again, and told apart by its labels (RFC 7468). Pure.
 
-Called by `egress.identity` and `egress.assertion`. No message quotes what is inside.
+Called by `egress.identity`, `egress.assertion` and `egress.certificate`. No message quotes what is inside.
 """
 
 import re

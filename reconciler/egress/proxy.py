@@ -5,11 +5,11 @@ Which address the receiver has is the proxy's to resolve and to judge.
 """
 
 import asyncio
-import base64
 import re
 import socket
 from typing import Final
 
+from reconciler.request.authorize import basic
 from reconciler.settings import Proxy
 
 HEAD_MAX: Final = 16 * 1024  # bytes of the proxy's answer
@@ -43,8 +43,7 @@ async def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int) -
 def _request(proxy: Proxy, host: str, port: int) -> bytes:
     lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
     if proxy.credentials is not None:
-        pair = ":".join(proxy.credentials).encode("utf-8")
-        lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair).decode('ascii')}")
+        lines.append(f"Proxy-Authorization: Basic {basic(*proxy.credentials)}")
     return "\r\n".join((*lines, "", "")).encode("ascii")
 
 

@@ -15,8 +15,6 @@ from reconciler.models.webhook import Spec, Trigger, Webhook
 from reconciler.request.render import blank_secrets, render_body
 from reconciler.template.body import leaves_of
 
-RENDER = "template.render"
-
 
 class Rehearsal:
     """Rehearses webhooks, each different body once."""

@@ -33,7 +33,7 @@ def check_signing(spec: Mapping[str, Any]) -> Faults:
 def check_signing_now(spec: Mapping[str, Any], now: datetime) -> Faults:
     """Warnings on signing keys that have ended at `now`, and where none signs; the latter says more than the warning
     that some day none will."""
-    windows = _windows(spec)
+    windows = [] if any(_key_faults(spec)) else _windows(spec)
     ended = [window for window in windows if window[1] <= now]
     if windows and not any(begin <= now < end for begin, end, _, _ in windows):
         begins = [(begin, key) for begin, _, _, key in windows if begin > now]
@@ -71,9 +71,7 @@ def _keys(spec: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 
 def _windows(spec: Mapping[str, Any]) -> list[Window]:
-    """The windows of all keys by their begin; nothing where a key is at fault."""
-    if any(_key_faults(spec)):
-        return []
+    """The windows of all keys, which are without fault, by their begin."""
     windows = [
         (parse_time(key.get("not_before")) or _FIRST, parse_time(key.get("not_after")) or _LAST, path, key)
         for path, key in _keys(spec)

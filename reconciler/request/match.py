@@ -1,8 +1,8 @@
 """Which webhooks want an event, and why: pure, no clock, no I/O.
 
 Called by `dispatch.live` for every accepted event, through `index`, and by `reconciler match` to explain. It judges
-status, triggers, filters and `when`; whether a webhook that matched can be sent at all (a field without effect, a
-pause, an unbound secret) is decided by whoever asks.
+status, triggers, filters and `when`; whether a webhook that matched can be sent at all (a pause, an unbound
+secret) is decided by whoever asks.
 
 What one list of globs says of one thing: the thing passes if the list has no positive glob or one of them matches any
 of the thing's identities (id, name, path, e-mail…), and no negative glob (`!x`) matches any of them. A thing that is

@@ -19,14 +19,13 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode
 import orjson
 
 from reconciler.errors import OptionError
-from reconciler.sandbox.exchange import Answer, Request
+from reconciler.sandbox.exchange import TOKEN_PATH, Answer, Request
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
     Key = RSAKey | ECKey | OctKey | OKPKey
 
-TOKEN_PATH: Final = "/oauth2/v1/token"  # of the org authorization server; also what a script calls it
 DEFAULT_SCOPE: Final = "okta.workflows.invoke.manage"
 DEFAULT_ORG: Final = "acme.okta.com"
 LIFE_SECONDS: Final = 3600  # fixed, at Okta

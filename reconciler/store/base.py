@@ -375,7 +375,7 @@ class DeliveryStore(DeliveryLog, Protocol):
 
     async def sweep(self) -> bool:
         """Write some of the deliveries that a revision has cancelled, in one small transaction; True if there are more.
-        `publish` does it to the end; a daemon, for those who were killed before."""
+        A daemon does it beside all else; where there is none, `publish` does it to the end."""
         ...
 
     async def next_wake_at(self) -> int | None:

@@ -75,8 +75,8 @@ class Api:
         await self._live.refresh()
         lives = tuple(self._live.snapshot.webhooks.values())
         counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
-        notes = await waiting_notes(self._store, lives, counts, halts)
         errors = await self._store.match_error_counts()
+        notes = await waiting_notes(self._store, lives, counts, halts, errors)
         return _json([_webhook_json(live, counts, notes, halts, errors) for live in lives])
 
     async def webhook(self, request: Request) -> Response:
@@ -85,9 +85,9 @@ class Api:
         for live in self._live.snapshot.webhooks.values():
             if live.webhook.name == request.path_params["name"]:
                 counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
-                notes = await waiting_notes(self._store, (live,), counts, halts)
-                flow = (await self._store.flow(live.webhook.name)).expected(live.webhook)
                 errors = await self._store.match_error_counts()
+                notes = await waiting_notes(self._store, (live,), counts, halts, errors)
+                flow = (await self._store.flow(live.webhook.name)).expected(live.webhook)
                 return _json({**_webhook_json(live, counts, notes, halts, errors), "backlog": flow.to_json()})
         return _missing("webhook")
 

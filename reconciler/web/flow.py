@@ -18,6 +18,7 @@ from reconciler.store.flow import FlowStore
 from reconciler.store.wire import dumps
 from reconciler.store.wire_flow import FLOW_MAX_BYTES, CompactBody, PauseBody, ResumeBody, flow_json
 from reconciler.web.content import CLOSE, content_of, token_name, warrant_of
+from reconciler.web.query import current_halts
 
 PAUSE_HINT: Final = "send {reason, until}: a text, and perhaps a time like 2026-11-24T12:00:00Z"
 
@@ -44,8 +45,8 @@ class FlowApi:
 
     async def halts(self, request: Request) -> Response:
         """What holds webhooks back, by their uid."""
-        now = self._now()
-        return _json({uid: halt.at(now).to_json() for uid, halt in (await self._store.halts()).items()})
+        halts = await current_halts(self._store, self._now())
+        return _json({uid: halt.to_json() for uid, halt in halts.items()})
 
     async def flow(self, request: Request) -> Response:
         """A webhook's backlog, rate and what holds it back."""

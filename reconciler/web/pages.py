@@ -63,12 +63,13 @@ class Pages:
         ]
         shown = found[:WEBHOOKS_A_PAGE]
         counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
+        failed = await self._store.match_error_counts()
         return self._page(
             request,
             "webhooks.html",
             lives=shown,
             counts=counts,
-            notes=await waiting_notes(self._store, shown, counts, halts),
+            notes=await waiting_notes(self._store, shown, counts, halts, failed),
             halts=halts,
             totals={state: sum(of.get(state, 0) for of in counts.values()) for state in State},
             live_count=len(self._live.snapshot.webhooks),
@@ -82,13 +83,14 @@ class Pages:
         await self._live.refresh()
         live = self._find(request.path_params["name"])
         counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
+        failed = await self._store.match_error_counts()
         recent = await self._store.deliveries(Page(RECENT), where=DeliveryFilter(webhook=live.webhook.name))
         return self._page(
             request,
             "webhook.html",
             live=live,
             counts=counts.get(live.uid, {}),
-            note=(await waiting_notes(self._store, (live,), counts, halts)).get(live.uid),
+            note=(await waiting_notes(self._store, (live,), counts, halts, failed)).get(live.uid),
             halt=halts.get(live.uid, NO_HALT),
             backlog=(await self._store.flow(live.webhook.name)).expected(live.webhook).estimate(),
             document=jsontext.pretty(live.webhook.document()),

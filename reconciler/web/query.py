@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from reconciler.models.delivery import State
 from reconciler.models.flow import NO_HALT, Halt
@@ -10,15 +10,10 @@ from reconciler.models.revision import LiveWebhook
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, DeliveryLog, Page
 from reconciler.store.flow import FlowStore
-from reconciler.store.match_error import MatchErrorLog
 
 NOTES_MAX_WEBHOOKS: Final = 200  # each costs one read; beyond it only what the webhook itself tells is shown
 
 Counts = Mapping[WebhookUid, Mapping[State, int]]
-
-
-class NoteStore(DeliveryLog, MatchErrorLog, Protocol):
-    """What notes are made of."""
 
 
 async def current_halts(store: FlowStore, now: int | None = None) -> dict[WebhookUid, Halt]:
@@ -28,9 +23,13 @@ async def current_halts(store: FlowStore, now: int | None = None) -> dict[Webhoo
 
 
 async def waiting_notes(
-    store: NoteStore, lives: Sequence[LiveWebhook], counts: Counts, halts: Mapping[WebhookUid, Halt]
+    store: DeliveryLog,
+    lives: Sequence[LiveWebhook],
+    counts: Counts,
+    halts: Mapping[WebhookUid, Halt],
+    failed: Mapping[WebhookUid, int],
 ) -> dict[WebhookUid, str]:
-    """Why webhooks wait or are sent nothing, in words, as far as known."""
+    """Why webhooks wait or are sent nothing, in words, as far as known; `failed` are their match errors, counted."""
     notes: dict[WebhookUid, str] = {}
     waiting: list[LiveWebhook] = []
     for live in lives:
@@ -43,7 +42,6 @@ async def waiting_notes(
         for delivery in await store.deliveries(Page(1), where=where):
             if delivery.note:
                 notes[live.uid] = delivery.note
-    failed = await store.match_error_counts()
     for live in lives:
         if failed.get(live.uid):
             note = match_error_note(failed[live.uid])

@@ -90,22 +90,25 @@ class PackedLanes:
         for start in range(0, len(lanes), PORTION):
             portion = lanes[start : start + PORTION]
             keys = dict.fromkeys(storable(lane.pace_key) for lane in portion)
-            yield cls(cls.of(portion).lanes, pack([paces[key] for key in keys]))
+            yield cls(pack(_rows(portion)), pack([paces[key] for key in keys]))
 
     @classmethod
     def of(cls, lanes: Sequence[Lane]) -> Self:
         """The parameters for these lanes."""
-        rows = [
-            [
-                lane.webhook_uid,
-                storable(lane.pace_key),
-                lane.max_concurrency,
-                int(lane.is_open),
-                storable_or_none(lane.note),
-            ]
-            for lane in lanes
+        return cls(pack(_rows(lanes)), pack(_paces(lanes)))
+
+
+def _rows(lanes: Sequence[Lane]) -> list[list[object]]:
+    return [
+        [
+            lane.webhook_uid,
+            storable(lane.pace_key),
+            lane.max_concurrency,
+            int(lane.is_open),
+            storable_or_none(lane.note),
         ]
-        return cls(pack(rows), pack(_paces(lanes)))
+        for lane in lanes
+    ]
 
 
 def configure(db: apsw.Connection, revision: int, uids: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from reconciler.models.delivery import State
-from reconciler.models.flow import Pause
+from reconciler.models.flow import ITSELF, Pause
 from reconciler.models.health import Health
 from reconciler.models.notice import FAILURES_MAX, STATE_TRIGGERS, Condition, Notice, due_at, merged
 from reconciler.models.webhook import Trigger, WebhookUid
@@ -161,7 +161,7 @@ def _failing(lane: int, item: Finished, now: Condition, attempt: dict[str, Any])
 
 
 def _paused(lane: int, item: Finished, now: Condition, attempt: dict[str, Any], reason: str) -> Fact:
-    pause = {"by": "reconciler", "reason": reason, "until": None}
+    pause = {"by": ITSELF, "reason": reason, "until": None}
     body = {"reason": reason, "failures": now.failures, "last_attempt": attempt, "pause": pause}
     return Fact(lane, Trigger.WEBHOOK_PAUSED, item.finished_at, item.finished_at, body)
 

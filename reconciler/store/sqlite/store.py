@@ -146,8 +146,7 @@ class SqliteStore:
 
     async def _propose(self, staging: Staging) -> None:
         """Wait until the daemon, if there is one, is ready for what is staged; not for ever."""
-        is_large = await self._read(lambda db: proposal.is_large(db, staging.change_set))
-        if not (is_large and self._is_served()):
+        if not self._is_served() or not await self._read(lambda db: proposal.is_large(db, staging.change_set)):
             return
         await self.answer(staging.id, Stage.MADE)
         began = time.monotonic()
