@@ -191,6 +191,30 @@ async def test_no_statement_of_the_daemon_walks_a_table(store: SqliteStore) -> N
     assert walked == []
 
 
+async def test_no_statement_is_parsed_twice(store: SqliteStore) -> None:
+    """Whatever it is called with: a claim has half a hundred lines of SQL, which take longer to parse than to run."""
+    await store.configure(1, [make_lane("busy")])
+    await fill(store, "busy", 30, due_at=0)
+    parsed: list[str] = []
+
+    def authorize(*told: Any) -> int:
+        parsed.append(" ".join(str(part) for part in told if part))
+        return apsw.SQLITE_OK
+
+    def watch(db: apsw.Connection) -> None:
+        db.authorizer = authorize
+
+    await store._write(watch)  # it is asked whenever a statement is parsed
+    for limit in (3, 4, 5, 6):
+        await store.finish([delivered(item) for item in await claim(store, 10, limit=limit)])
+        await fill(store, "busy", limit, due_at=limit)
+        if limit == 3:
+            assert len(parsed) > 100
+            parsed.clear()
+
+    assert parsed == []
+
+
 class AnyBindings(dict[str, Any]):
     """Bindings of whatever name, all null: a plan does not depend on them."""
 

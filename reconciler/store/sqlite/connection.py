@@ -24,6 +24,8 @@ def connect(path: Path) -> apsw.Connection:
     """Open an existing file for this engine's use. Raises apsw.Error."""
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=STATEMENT_CACHE)
     db.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # A plan for all values: where LIMIT is a parameter, SQLite would parse the statement anew each time it is bound.
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA mmap_size = 0")
