@@ -63,6 +63,12 @@ class DaemonSettings:
     room: RoomLimits = field(default_factory=RoomLimits)
     intake_rate: float | None = None  # requests a second of one sender; None: as many as it likes
 
+    @property
+    def key_files(self) -> tuple[Path, ...]:
+        """The files that hold what opens the daemon's door."""
+        tokens = () if self.tokens_file is None else (self.tokens_file,)
+        return tokens if self.tls is None else (*tokens, self.tls[1])
+
 
 class Daemon:
     """One daemon over one open store. `run` returns when it has drained."""
@@ -88,7 +94,8 @@ class Daemon:
         if self._settings.events is not None:
             check_readable(self._settings.events)
         security, tls = self._security()
-        self._store.take_daemon_lock()
+        for shut in self._store.take_daemon_lock():
+            log("store.shut", file=shut.path, mode=f"{shut.mode:04o}", why="everybody could use it")
         raise_open_files()
         sys.setswitchinterval(SWITCH_SECONDS)
         with self._signals(), contextlib.closing(_listen(self._settings)) as listener:
@@ -146,6 +153,7 @@ class Daemon:
                 resolver=resolver,
                 deliverer=deliverer,
                 room=self._settings.room,
+                key_files=self._settings.key_files,
                 now=now_ms,
             ),
             on_publish=worker.refresh_soon,

@@ -4,7 +4,7 @@ An error is what deliveries or the store suffer from now; a warning what they wi
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from statistics import median
@@ -19,7 +19,7 @@ from reconciler.models.diagnosis import Check, Finding
 from reconciler.models.flow import ITSELF, NO_HALT, Flow, Halt, span
 from reconciler.models.revision import Hold, LiveState, LiveWebhook
 from reconciler.models.webhook import WebhookUid, host_of
-from reconciler.store.examine import Answered, Examination
+from reconciler.store.examine import Answered, Examination, LooseFile
 from reconciler.store.retention import Load
 
 LAG_MS: Final = 60_000  # a daemon that works claims what is due within a second
@@ -96,15 +96,19 @@ def store(scene: Scene, room: RoomLimits) -> Check:
     return Check("store", ", ".join(facts), tuple(findings))
 
 
-def files(scene: Scene) -> Check:
-    """Who may read and write the store's files."""
-    loose = scene.examined.loose
-    if not loose:
-        return Check("files", "for their owner only")
+def files(scene: Scene, keys: Iterable[LooseFile] = ()) -> Check:
+    """Who may read and write the store's files; and those with `keys` in them that others may use."""
+    kinds = (
+        ("file.mode", "others may use what stands in the store", scene.examined.loose),
+        ("file.key_mode", "others may read or change a secret or a key", tuple(keys)),
+    )
+    findings = tuple(_too_open(*kind) for kind in kinds if kind[-1])
+    return Check("files", "others may use them" if findings else "for their owner only", findings)
+
+
+def _too_open(code: str, fact: str, loose: Sequence[LooseFile]) -> Finding:
     modes = ", ".join(f"{item.path} (mode {item.mode:04o})" for item in loose)
-    mend = f"chmod 600 {' '.join(shlex.quote(item.path) for item in loose)}"
-    finding = _warning("file.mode", f"others may use what stands in the store: {modes}", mend=mend)
-    return Check("files", "others may use them", (finding,))
+    return _warning(code, f"{fact}: {modes}", mend=f"chmod 600 {' '.join(shlex.quote(item.path) for item in loose)}")
 
 
 def daemon(scene: Scene) -> Check:

@@ -5,9 +5,12 @@ secrets without keeping them, and shakes hands with receivers by TLS, once a hos
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import contextlib
+import stat
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Final
 
 from reconciler.dispatch import diagnose
@@ -17,6 +20,7 @@ from reconciler.dispatch.room import RoomLimits
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.dial import Dialer
 from reconciler.egress.inspect import Inspection, inspect_hosts
+from reconciler.egress.operator_file import deeds_of_others
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import NotInStoreError, Severity, StoreError
 from reconciler.models.delivery import State
@@ -27,7 +31,7 @@ from reconciler.models.webhook import Webhook, host_of
 from reconciler.settings import EgressSettings
 from reconciler.store.audit import walked
 from reconciler.store.base import Store
-from reconciler.store.examine import Examination
+from reconciler.store.examine import Examination, LooseFile
 
 HOSTS_MAX: Final = 500  # shaken hands with; more could not be in the time for all
 FLOWS_MAX: Final = 100  # backlogs told, the largest first
@@ -44,8 +48,9 @@ class How:
 
 class Doctor:
     """Looks at one store. `resolver` None: whose secrets are bound where is the word of the daemon that serves the
-    store, if one does. `deliverer` is that of the daemon that looks, which knows what access tokens it lacks, and
-    `room` is when its intake is full. `now` gives milliseconds since the epoch."""
+    store, if one does. `deliverer` is that of the daemon that looks, which knows what access tokens it lacks, `room` is
+    when its intake is full, and `key_files` are those that it holds beside its secrets'. `now` gives milliseconds since
+    the epoch."""
 
     def __init__(
         self,
@@ -56,6 +61,7 @@ class Doctor:
         now: Callable[[], int],
         deliverer: Deliverer | None = None,
         room: RoomLimits | None = None,
+        key_files: Sequence[Path] = (),
     ) -> None:
         self._store = store
         self._settings = settings
@@ -63,6 +69,7 @@ class Doctor:
         self._resolver = resolver or SecretResolver.load(None)
         self._given_deliverer = deliverer
         self._room = room or RoomLimits()
+        self._key_files = tuple(key_files)
         self._now = now
 
     async def diagnose(self, how: How = How()) -> Diagnosis:
@@ -90,7 +97,7 @@ class Doctor:
         problems = problems_of(self._given)
         return [
             diagnose.store(scene, self._room),
-            diagnose.files(scene),
+            diagnose.files(scene, _loose((*self._key_files, *self._resolver.files))),
             diagnose.daemon(scene),
             diagnose.queue(scene),
             diagnose.backlog(scene),
@@ -195,6 +202,15 @@ async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
     except StoreError as exc:
         finding = Finding(Severity.ERROR, f"{name}.unreadable", exc.message, mend=exc.hint)
         return Check(name, "cannot be read", (finding,))
+
+
+def _loose(paths: Iterable[Path]) -> Iterator[LooseFile]:
+    """Of files with keys and secrets, those that others may read or change."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # what cannot be read is told where it is needed
+            status = path.stat()
+            if deeds_of_others(status):
+                yield LooseFile(str(path), stat.S_IMODE(status.st_mode))
 
 
 def problems_of(resolver: SecretResolver | None) -> Sequence[Finding]:

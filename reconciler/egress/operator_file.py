@@ -16,6 +16,8 @@ from reconciler.errors import Problem, Severity
 
 FILE_MAX_BYTES: Final = 1024 * 1024
 OTHERS_READ: Final = 0o044  # the permission bits by which anybody else reads a file
+OTHERS_WRITE: Final = 0o022  # and changes it: where secrets go, and who may do what
+GROUP_READS: Final = 0o040
 KEY_SHOWN_CHARACTERS: Final = 31  # no token is that short
 
 Signature = tuple[int, int, int, int] | None
@@ -52,7 +54,7 @@ class OperatorFile:
         """The node that the file holds; None where it is empty or a problem says why there is none."""
         try:
             with self.path.open("rb") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                status = os.fstat(file.fileno())
                 raw = file.read(FILE_MAX_BYTES + 1)
         except OSError as exc:
             reason = (exc.strerror or str(exc)).lower()
@@ -61,8 +63,9 @@ class OperatorFile:
         if len(raw) > FILE_MAX_BYTES:
             self.add(f"{self._prefix}-size", f"the {self._kind} is larger than {FILE_MAX_BYTES // 1024} KiB")
             return None
-        if mode & OTHERS_READ:
-            self._warn(f"the {self._kind} may be read by others: mode {mode:04o}", f"chmod 600 {self.path}")
+        if deeds := deeds_of_others(status):
+            fact = f"the {self._kind} may be {deeds} by others: mode {stat.S_IMODE(status.st_mode):04o}"
+            self._warn(fact, f"chmod 600 {self.path}")
         return self._compose(raw)
 
     def entries(self, node: yaml.Node, path: str) -> Iterator[tuple[yaml.Node, str, yaml.Node]]:
@@ -96,6 +99,15 @@ class OperatorFile:
         else:
             return root
         return None
+
+
+def deeds_of_others(status: os.stat_result) -> str:
+    """What others may do with a file of the operator's: "read", "changed", both in words, or nothing. The daemon's
+    group may read what root owns: that is how root hands a file to a daemon (PostgreSQL's rule for keys)."""
+    is_handed_over = status.st_uid == 0 and os.geteuid() != 0
+    may_read = OTHERS_READ & ~GROUP_READS if is_handed_over else OTHERS_READ
+    deeds = (("read", may_read), ("changed", OTHERS_WRITE))
+    return " and ".join(deed for deed, bits in deeds if status.st_mode & bits)
 
 
 def is_text(node: yaml.Node) -> bool:

@@ -87,6 +87,12 @@ class SecretResolver:
             return exc.message
         return None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that secrets stand in, each once."""
+        found = {binding.location for binding in self._bindings.values() if binding.source is SecretSource.FILE}
+        return tuple(Path(location) for location in sorted(found))
+
     def changed(self) -> bool:
         """Whether the binding file or a secret's file is another one than at the last `load` or `reload`."""
         return self._signatures() != self._seen
@@ -135,10 +141,8 @@ class SecretResolver:
         return value
 
     def _signatures(self) -> dict[str, Signature]:
-        paths = {binding.location for binding in self._bindings.values() if binding.source is SecretSource.FILE}
-        if self._path is not None:
-            paths.add(str(self._path))
-        return {path: signature(Path(path)) for path in paths}
+        paths = {*self.files, *([] if self._path is None else [self._path])}
+        return {str(path): signature(path) for path in paths}
 
 
 def read_bindings(path: Path) -> tuple[dict[str, Binding], tuple[Problem, ...]]:

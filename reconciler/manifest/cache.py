@@ -52,7 +52,9 @@ class Cache:
         """Never waits for the disk: what a crash leaves half-written fails its head."""
         import tempfile
 
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (*reversed(self._folder.parents), self._folder):  # `parents=True` would leave these to the umask
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=f".{PREFIX}")  # mode 0600
         try:
             with os.fdopen(handle, "wb") as file:

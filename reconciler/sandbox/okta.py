@@ -271,7 +271,13 @@ def _cause(exc: OSError) -> str:
 
 def write_public(path: Path, content: bytes) -> None:
     """Put a file that anyone may read in place, whole or not at all. Raises OSError."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.chmod(0o644)
-    partial.replace(path)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, 0o644)  # whatever the umask is; nobody else's to write at any moment
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -61,10 +61,10 @@ class RecordedRequest:
 
 class RecordFile:
     """An append-only file of record lines. Each is handed to the system in one write, unbuffered, so that it outlives
-    a kill -9 of the sandbox at any moment. Opening raises OSError."""
+    a kill -9 of the sandbox at any moment; for its owner only, since tokens stand in them. Opening raises OSError."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def append(self, request: RecordedRequest) -> None:
         """Write one line. Raises OSError."""

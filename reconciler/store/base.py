@@ -22,7 +22,7 @@ from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.audit import AuditLog
 from reconciler.store.clock import ClockStore
-from reconciler.store.examine import ExamineStore
+from reconciler.store.examine import ExamineStore, LooseFile
 from reconciler.store.flow import FlowStore
 from reconciler.store.match_error import MatchError, MatchErrorLog, MatchErrorStore, NewMatchError
 from reconciler.store.notice import NoticeStore
@@ -413,6 +413,7 @@ class Store(
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
-    def take_daemon_lock(self) -> None:
-        """Become the store's daemon until closed or killed. Raises StoreBusyError naming the holder."""
+    def take_daemon_lock(self) -> tuple[LooseFile, ...]:
+        """Become the store's daemon until closed or killed, and close its files to everybody else; returns those that
+        had been open. Raises StoreBusyError naming the holder."""
         ...

@@ -224,6 +224,34 @@ async def test_files_that_others_may_use_are_named(room: Room) -> None:
     assert found.mend == f"chmod 600 {path_of(room)}"
 
 
+async def test_who_can_read_the_lock_can_take_it(room: Room) -> None:
+    room.store.take_daemon_lock()
+    lock = path_of(room).with_name("store.db.lock")
+    lock.chmod(0o640)
+
+    assert [(found.code, found.mend) for found in findings(await look(room))] == [("file.mode", f"chmod 600 {lock}")]
+
+
+async def test_files_with_secrets_and_keys_that_others_may_use_are_named(room: Room, tmp_path: Path) -> None:
+    """Those of the binding file, and those that the daemon was given. One that is not there is told elsewhere."""
+    bindings, secret, key = (tmp_path / name for name in ("secrets.yaml", "token", "tls.key"))
+    bindings.write_text(
+        f"one: {{from: 'file:{secret}', hosts: [hooks.example.com]}}\n"
+        f"two: {{from: 'file:{tmp_path}/missing', hosts: [hooks.example.com]}}\n"
+    )
+    for path, mode in ((bindings, 0o600), (secret, 0o644), (key, 0o602)):
+        path.touch()
+        path.chmod(mode)
+
+    resolver = SecretResolver.load(bindings)
+    doctor = Doctor(room.store, settings=EgressSettings(), resolver=resolver, now=lambda: NOW, key_files=[key])
+    (found,) = findings(await doctor.diagnose(OFFLINE))
+
+    assert (found.code, found.severity) == ("file.key_mode", Severity.WARNING)
+    assert f"{key} (mode 0602), {secret} (mode 0644)" in found.fact
+    assert found.mend == f"chmod 600 {key} {secret}"
+
+
 async def test_a_disk_without_room_is_an_error_and_one_that_fills_a_warning(room: Room) -> None:
     doctor = Doctor(room.store, settings=EgressSettings(), resolver=None, now=lambda: NOW)
     scene = await doctor._scene(await room.store.examine(now=NOW))

@@ -173,6 +173,18 @@ def test_the_cache_is_for_its_user_only_and_holds_no_text_of_a_manifest(room: Ro
     assert b"confidential" not in room.entry().read_bytes()
 
 
+def test_folders_above_the_cache_are_the_users_too(tmp_path: Path) -> None:
+    """Where `~/.cache` is missing it is made as its specification says, whatever the umask is."""
+    old = os.umask(0)
+    try:
+        Cache(tmp_path / ".cache" / "reconciler").write("0" * 64, b"what may be lost")
+    finally:
+        os.umask(old)
+
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in made} == {".cache": 0o700, "reconciler": 0o700}
+
+
 def test_a_file_with_an_error_is_not_remembered(room: Room) -> None:
     """What it says may be quoted in the error, and ought not to be there."""
     room.write("b.yaml", manifest("title: s3cr3t-by-mistake", name="beta"))

@@ -93,6 +93,18 @@ def test_the_authority_is_there_for_everyone_when_it_is_ready(start, tmp_path):
     assert os.listdir(tmp_path) == ["ca.pem"]
 
 
+def test_only_its_owner_reads_the_record_and_nobody_else_ever_writes_the_authority(start, tmp_path):
+    """Whatever the umask is: tokens stand in the one, and who changes the other is trusted by the daemon."""
+    old = os.umask(0)
+    try:
+        start("--ca-out", "ca.pem", "--record", "record.jsonl")
+    finally:
+        os.umask(old)
+
+    modes = {name: stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in os.listdir(tmp_path)}
+    assert modes == {"ca.pem": 0o644, "record.jsonl": 0o600}
+
+
 def test_every_option_has_its_effect(start, tmp_path):
     script = [{"flow": "secured", "status": 500}, {"flow": "open", "status": 503, "times": 2}]
     (tmp_path / "script.jsonl").write_text("\n".join(map(json.dumps, script)))

@@ -11,7 +11,9 @@ from store_make import add, make_lane, make_live, publish
 
 from reconciler.errors import ReconcilerError, StoreError
 from reconciler.store.base import Store
+from reconciler.store.examine import LooseFile
 from reconciler.store.open import open_store
+from reconciler.store.sqlite.mode import make_file, shut_files
 
 
 def opened(url: str, *, create: bool = True) -> Store:
@@ -107,6 +109,78 @@ async def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
         os.umask(old)
 
     assert modes == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm", "store.db.lock"), 0o600)
+
+
+async def test_the_files_of_a_store_that_everybody_could_use_are_shut_by_its_daemon(tmp_path: Path) -> None:
+    """A backup put in place by `cp` is open to everybody; a group is somebody's choice and stays. What reads the store
+    changes nothing."""
+    path = tmp_path / "store.db"
+    async with opened(url_of(path)) as store:
+        await publish(store, make_live("u1", "a"))
+    path.chmod(0o664)
+    (tmp_path / "store.db.lock").touch()
+    (tmp_path / "store.db.lock").chmod(0o666)
+
+    async with opened(url_of(path)) as store:
+        await store.live_state()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o664
+        shut = store.take_daemon_lock()
+        await publish(store, make_live("u2", "b"))
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        assert store.take_daemon_lock() == ()
+
+    assert modes == dict.fromkeys(("store.db", "store.db-wal", "store.db-shm", "store.db.lock"), 0o660)
+    assert {(Path(item.path).name, item.mode) for item in shut} >= {("store.db", 0o664), ("store.db.lock", 0o666)}
+
+
+def test_a_store_that_everybody_may_write_and_nobody_can_shut_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's files: of what others may only read `doctor` tells."""
+    path = tmp_path / "store.db"
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    def shut(mode: int) -> tuple[LooseFile, ...]:
+        path.touch()
+        path.chmod(mode)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "chmod", refuse)
+            return shut_files(path)
+
+    assert shut(0o644) == ()
+    with pytest.raises(StoreError, match=r"everybody may write what the daemon serves: .*store.db \(mode 0646\)"):
+        shut(0o646)
+
+
+async def test_a_store_that_cannot_be_shut_leaves_the_lock_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever mends it need not end a daemon that never began."""
+    async with opened(url_of(tmp_path / "store.db")) as store, opened(url_of(tmp_path / "store.db")) as other:
+        (tmp_path / "store.db").chmod(0o666)
+        with monkeypatch.context() as patch, pytest.raises(StoreError, match="everybody may write"):
+            patch.setattr("reconciler.store.sqlite.mode._shut", lambda file, mode: _refuse(file))
+            store.take_daemon_lock()
+
+        assert [Path(item.path).name for item in other.take_daemon_lock()][:1] == ["store.db"]
+
+
+def _refuse(file: Path) -> bool:
+    raise StoreError(f"everybody may write what the daemon serves: {file}")
+
+
+async def test_a_store_is_made_once_by_two_who_come_at_the_same_moment(tmp_path: Path) -> None:
+    """The one who is second finds a file, and leaves its mode alone."""
+    make_file(tmp_path / "store.db")
+    (tmp_path / "store.db").chmod(0o640)
+
+    make_file(tmp_path / "store.db")
+
+    assert stat.S_IMODE((tmp_path / "store.db").stat().st_mode) == 0o640
+    with pytest.raises(StoreError):
+        make_file(tmp_path / "missing" / "store.db")
 
 
 async def test_the_writes_are_synced_and_never_mapped(tmp_path: Path) -> None:

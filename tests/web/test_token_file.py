@@ -159,15 +159,17 @@ def test_every_problem_is_said_at_once(file: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_file_that_others_may_read_is_warned_of(file: Path, mode: int) -> None:
-    """0600 is advised, since the file may hold tokens."""
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o622, 0o602])
+def test_a_file_that_others_may_read_or_change_is_warned_of(file: Path, mode: int) -> None:
+    """0600 is advised, since the file may hold tokens, and says who may do what."""
     file.write_text(FILE)
     file.chmod(mode)
 
     (warning,) = Tokens.load(file).warnings
 
+    deed = "changed" if mode & 0o022 else "read"
     assert (warning.is_error, warning.code) == (False, "tokens-mode")
+    assert warning.message == f"the tokens file may be {deed} by others: mode {mode:04o}"
     assert f"chmod 600 {file}" in warning.hint
 
 

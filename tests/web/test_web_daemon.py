@@ -4,12 +4,14 @@ import asyncio
 import base64
 import contextlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 from served import event, raw
 
 from reconciler.daemon import Daemon, DaemonSettings, open_daemon_store
@@ -57,6 +59,30 @@ async def test_a_daemon_takes_what_is_signed_now_and_no_more_often_than_it_was_t
 
     assert (taken.status_code, taken.json()["accepted"]) == (202, 1)
     assert (again.status_code, again.json()["code"]) == (429, "rate")
+
+
+async def test_a_daemon_tells_whose_keys_others_could_use(tmp_path: Path) -> None:
+    """The files that open its door; its binding file's are told beside them."""
+    token = "0123456789abcdef0123456789abcdef"
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    files = [tmp_path / name for name in ("tokens.yaml", "tls.crt", "tls.key")]
+    files[0].write_text(json.dumps({"ops": {"token": token, "roles": ["read"]}}))
+    certificate.cert_chain_pems[0].write_to_path(files[1])
+    certificate.private_key_pem.write_to_path(files[2])
+    for file in files:
+        file.chmod(0o644)
+    settings = DaemonSettings("127.0.0.1", 0, EgressSettings(), tokens_file=files[0], tls=(files[1], files[2]))
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+
+    async with serving(settings, tmp_path) as url, httpx.AsyncClient(verify=trusted, trust_env=False) as client:
+        asked = f"{url.replace('127.0.0.1', 'localhost')}/v1/doctor"
+        answer = await client.get(asked, headers={"authorization": f"Bearer {token}"})
+
+    (found,) = [finding for check in answer.json()["checks"] for finding in check["findings"]]
+    assert found["code"] == "file.key_mode"
+    assert found["mend"] == f"chmod 600 {files[0]} {files[2]}"
 
 
 async def test_a_daemon_bounds_what_is_no_request(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ On a connection of its own, which never writes: each check is a statement of its
 long (the write-ahead log of a serving daemon would grow meanwhile), and is cut off when its time is over.
 """
 
-import stat
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,9 +14,10 @@ import apsw
 
 from reconciler.models.revision import NOBODY
 from reconciler.models.webhook import WebhookUid
-from reconciler.store.examine import Answered, Broken, Examination, LooseFile
+from reconciler.store.examine import Answered, Broken, Examination
 from reconciler.store.sqlite.connection import array, connect, row, rows, run, value
 from reconciler.store.sqlite.lock import holder_of
+from reconciler.store.sqlite.mode import loose_files
 from reconciler.store.sqlite.publish import written_sha256
 from reconciler.store.sqlite.retention import load
 from reconciler.store.sqlite.rule import RULES, Rule
@@ -28,7 +28,6 @@ PROGRESS_STEPS: Final = 10_000  # of SQLite's machine between two looks at the c
 DAMAGE_MAX: Final = 20
 ANSWERED_MAX: Final = 200
 REVISIONS_MAX: Final = 100  # the newest, compared with what the audit log says was applied
-OTHERS: Final = 0o077
 
 _WAITING: Final = "SELECT min(wake_at) FROM paces WHERE wake_at IS NOT NULL"
 _EXPIRED: Final = "SELECT count(*), min(lease_until) FROM deliveries WHERE state = 'in_flight' AND lease_until < :now"
@@ -105,7 +104,7 @@ def examine(path: Path, now: int, is_full: bool) -> Examination:
             expired_at=expired_at,
             quarantined=value(db, _QUARANTINED),
             lanes={WebhookUid(uid): note for uid, note in array(db, _LANES)},
-            loose=tuple(_loose(path)),
+            loose=tuple(loose_files(path)),
             answered=tuple(Answered(*found) for found in rows(db, _ANSWERED, limit=ANSWERED_MAX)),
         )
     finally:
@@ -172,19 +171,6 @@ def _breaches(db: apsw.Connection, rule: Rule) -> tuple[int, str]:
     """How many rows break a rule, and one of them."""
     number, example = row(db, f"SELECT count(*), min(found) FROM ({rule.sql})") or (0, None)
     return number, f"{example}"
-
-
-def _loose(path: Path) -> Iterator[LooseFile]:
-    """Of the store's files, those that others may use: what stands in it is nobody else's to read."""
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        file = Path(f"{path}{suffix}")
-        try:
-            mode = stat.S_IMODE(file.stat().st_mode)
-        except OSError:
-            continue
-        # of the lock only who may write matters: whoever takes it keeps the daemon away
-        if mode & (0o022 if suffix == ".lock" else OTHERS):
-            yield LooseFile(str(file), mode)
 
 
 def _size(path: Path) -> int:

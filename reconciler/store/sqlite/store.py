@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from reconciler.models.notice import Notice
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
-from reconciler.store.examine import Examination
+from reconciler.store.examine import Examination, LooseFile
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.notice import Told
 from reconciler.store.operate import Portion, Selection, Terms
@@ -37,6 +36,7 @@ from reconciler.store.sqlite import (
     flow,
     lane,
     match_error,
+    mode,
     notice,
     operate,
     proposal,
@@ -72,7 +72,7 @@ class SqliteStore:
         self._writer: ConnectionThread | None = None
 
     async def __aenter__(self) -> Self:
-        _make_file(self._path)
+        mode.make_file(self._path)
         self._reader = ReadThread("store-reader", self._path, self._open_reader)
         try:
             await self._reader.call(lambda db: None)
@@ -92,8 +92,13 @@ class SqliteStore:
             await self._reader.close()
         self._lock.drop()
 
-    def take_daemon_lock(self) -> None:
+    def take_daemon_lock(self) -> tuple[LooseFile, ...]:
         self._lock.take()
+        try:
+            return mode.shut_files(self._path)
+        except StoreError:
+            self._lock.drop()
+            raise
 
     # Revisions
 
@@ -387,13 +392,3 @@ class SqliteStore:
         db = schema.prepare(self._path)
         run(db, "PRAGMA query_only = ON")
         return db
-
-
-def _make_file(path: Path) -> None:
-    """Make the file if it is missing, for its owner only; SQLite gives its -wal and -shm the same mode."""
-    if path.exists():
-        return
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as exc:
-        raise store_error(apsw.CantOpenError(str(exc)), path) from exc
