@@ -16,6 +16,7 @@ from reconciler.cli.option import (
     store_option,
     store_url,
     var_options,
+    warrant_options,
 )
 from reconciler.errors import EXIT_FAILED, EXIT_OK
 from reconciler.models.webhook import Webhook
@@ -44,6 +45,7 @@ def auth() -> None:
 @egress_options
 @format_option()
 @click.option("--send", is_flag=True, help="Then send one test event to the receiver, as `reconciler test` does.")
+@warrant_options
 @click.argument("name", metavar="NAME")
 @paths_argument
 @click.pass_context
@@ -58,7 +60,7 @@ def test(
     from reconciler.cli.webhook import choose_webhook
 
     webhook = choose_webhook(store_url(ctx), name, paths, options, may_fall_back=False)
-    report, sent = asyncio.run(_check(webhook, options, send=send))
+    report, sent = asyncio.run(_check(store_url(ctx), webhook, options, send=send))
     if output_format == "json":
         view.out_json(_to_json(report, sent))
     else:
@@ -67,8 +69,10 @@ def test(
 
 
 async def _check(
-    webhook: Webhook, options: Mapping[str, Any], *, send: bool
+    url: str, webhook: Webhook, options: Mapping[str, Any], *, send: bool
 ) -> tuple["CredentialReport", "ProbeReport | None"]:
+    from reconciler.cli.provenance import warrant
+    from reconciler.cli.record import record_tests
     from reconciler.dispatch.credential import check_credentials
     from reconciler.dispatch.probe import probe
     from reconciler.dispatch.sample import sample_event
@@ -84,7 +88,8 @@ async def _check(
             return report, None
         payload = sample_event(webhook.spec.triggers[0], now_seconds=now)
         sent = await probe(webhook, payload, deliverer=deliverer, resolver=resolver, now=round(now * 1000))
-        return report, sent
+    await record_tests(url, [(webhook, sent)], warrant(options["given_by"], options["reason"]))
+    return report, sent
 
 
 def _to_json(report: "CredentialReport", sent: "ProbeReport | None") -> dict[str, Any]:

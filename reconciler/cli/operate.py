@@ -13,7 +13,7 @@ import click
 from reconciler.cli import view
 from reconciler.cli.approval import question, require_terminal, says_yes
 from reconciler.cli.moment import moment_at, read_moment
-from reconciler.cli.option import format_option, store_option, store_url
+from reconciler.cli.option import format_option, store_option, store_url, who_option
 from reconciler.cli.provenance import applied_by, warrant
 from reconciler.cli.state import reading, whole_delivery_id, whole_event_id
 from reconciler.cli.view_operate import Tally, how_long, out_tally, progress, report_json, summary_text
@@ -49,9 +49,7 @@ def _selection_options(default: str) -> Callable[[Command], Command]:
         ),
         click.option("--until", type=read_moment, metavar="TIME", help="Those accepted before."),
         click.option("--reason", metavar="TEXT", default="", help="Why: kept with each delivery."),
-        click.option(
-            "--as", "given_by", metavar="WHO", help="Who does it.  [default: the pipeline's actor, or user@host]"
-        ),
+        who_option,
         click.option("--dry-run", is_flag=True, help="Only count, by webhook."),
         click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes."),
         click.option("--resume", "key", metavar="KEY", help="Go on with one that was interrupted."),

@@ -105,10 +105,15 @@ def egress_options(command: Command) -> Command:
 
 def warrant_options(command: Command) -> Command:
     """`--reason TEXT` and `--as WHO`: what the audit log tells of an act, beside the act and who is known to do it."""
-    command = click.option(
+    command = who_option(command)
+    return click.option("--reason", metavar="TEXT", default="", help="Why: kept in the audit log.")(command)
+
+
+def who_option(command: Command) -> Command:
+    """`--as WHO`: whom the history, the audit log and whoever is held up by an act are told of."""
+    return click.option(
         "--as", "given_by", metavar="WHO", help="Who does it.  [default: the pipeline's actor, or user@host]"
     )(command)
-    return click.option("--reason", metavar="TEXT", default="", help="Why: kept in the audit log.")(command)
 
 
 def transport_option(command: Command) -> Command:

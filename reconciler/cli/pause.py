@@ -13,7 +13,7 @@ import click
 from reconciler.cli import view
 from reconciler.cli.approval import question, require_terminal, says_yes
 from reconciler.cli.moment import read_duration, read_moment
-from reconciler.cli.option import format_option, store_option, store_url, warrant_options
+from reconciler.cli.option import format_option, store_option, store_url, warrant_options, who_option
 from reconciler.cli.state import reading
 from reconciler.errors import EXIT_FAILED, EXIT_OK
 from reconciler.models.audit import Warrant
@@ -43,7 +43,7 @@ def _until(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 @format_option()
 @click.option("--reason", metavar="TEXT", required=True, help="Why: shown wherever its deliveries wait.")
 @click.option("--until", metavar="TIME|DURATION", callback=_until, help="Resume by itself then, like 2h.")
-@click.option("--as", "paused_by", metavar="WHO", help="Who does it.  [default: the pipeline's actor, or user@host]")
+@who_option
 @click.argument("name", metavar="NAME")
 @click.pass_context
 def pause(
@@ -53,7 +53,7 @@ def pause(
     name: str,
     reason: str,
     until: int | None,
-    paused_by: str | None,
+    given_by: str | None,
     **_: Any,
 ) -> None:
     """Send webhook NAME nothing until it is resumed. Events are taken, and its deliveries wait.
@@ -64,8 +64,8 @@ def pause(
 
     if not reason.strip() or not reason.isprintable() or len(reason) > REASON_MAX_CHARACTERS:
         raise click.UsageError(f"--reason must be one line of 1 to {REASON_MAX_CHARACTERS} characters.", ctx)
-    asked = Pause(time.time_ns() // 1_000_000, applied_by(paused_by), reason, until)
-    flow = asyncio.run(_pause(store_url(ctx), name, asked, warrant(paused_by, reason)))
+    asked = Pause(time.time_ns() // 1_000_000, applied_by(given_by), reason, until)
+    flow = asyncio.run(_pause(store_url(ctx), name, asked, warrant(given_by, reason)))
     if output_format == "json":
         made = flow.halt.pause or asked
         view.out_json({"webhook": name, "paused": made.to_json(), "pending": flow.pending})

@@ -17,10 +17,10 @@ from click.core import ParameterSource
 from reconciler import VERSION
 from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
 from reconciler.cli import view
-from reconciler.cli.approval import says_yes
+from reconciler.cli.approval import require_terminal, says_yes
 from reconciler.cli.impact import impact_options, measured_plan_of
 from reconciler.cli.network_option import NAMES, network_options
-from reconciler.cli.option import ca_option, chosen_paths, format_option, paths_argument, store_url
+from reconciler.cli.option import ca_option, chosen_paths, format_option, paths_argument, store_url, who_option
 from reconciler.cli.plan_option import (
     check_view,
     json_into_option,
@@ -37,7 +37,6 @@ from reconciler.errors import (
     EXIT_FAILED,
     EXIT_OK,
     EXIT_REFUSED,
-    ReconcilerError,
     StalePlanError,
 )
 from reconciler.models.revision import Revision
@@ -120,7 +119,7 @@ def plan(
 @ca_option
 @network_options
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
-@click.option("--as", "applied_by", metavar="WHO", help="Who applies.  [default: the pipeline's actor, or user@host]")
+@who_option
 @paths_argument
 @click.pass_context
 def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto_approve: bool, **options: Any) -> int:
@@ -141,11 +140,8 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
         return asyncio.run(_apply_saved(store_url(ctx), Path(plan_file), output_format, options))
     if options["rebase_if_disjoint"]:
         raise click.UsageError("--rebase-if-disjoint goes with --plan FILE.", ctx)
-    if not auto_approve and not sys.stdin.isatty():
-        raise ReconcilerError(
-            "there is no terminal to ask for approval; nothing was done",
-            hint="pass `--auto-approve`, or review a saved plan and apply it with `--plan FILE`",
-        )
+    if not auto_approve:
+        require_terminal(hint="pass `--auto-approve`, or review a saved plan and apply it with `--plan FILE`")
     return asyncio.run(_apply(store_url(ctx), auto_approve, output_format, options))
 
 
@@ -206,7 +202,7 @@ async def _verify(url: str, made: Plan, output_format: str, options: Mapping[str
 
     verification = await verify_plan(made, options)
     tests = [(item.webhook, item.report) for item in verification]
-    await record_tests(url, tests, warrant(options["applied_by"]), verifies=True)
+    await record_tests(url, tests, warrant(options["given_by"]), verifies=True)
     if output_format == "text" and verification:
         out_verification(verification)
     return verification
@@ -309,7 +305,7 @@ def _json_of(made: Plan, more: Mapping[str, Any]) -> dict[str, Any]:
 def _provenance(options: Mapping[str, Any], commit: str | None) -> Provenance:
     from reconciler.cli.provenance import applied_by, warrant
 
-    who = options["applied_by"]
+    who = options["given_by"]
     return Provenance(applied_by(who), time.time_ns() // 1_000_000, commit, warrant=warrant(who))
 
 

@@ -1,7 +1,7 @@
 """Tests that were sent, told to the audit log of the store that the command names, where there is one.
 
-Called by `test` and `apply --verify` once they know what came of it. A log that cannot be told is said and fails
-nothing: the test has happened.
+Called by `test`, `auth test --send` and `apply --verify` once they know what came of it. A log that cannot be told is
+said and fails nothing: the test has happened.
 """
 
 from collections.abc import Iterable

@@ -5,7 +5,6 @@ are those of `apply`.
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ import click
 
 from reconciler.apply import Provenance, apply_plan, new_id
 from reconciler.cli import view
-from reconciler.cli.option import format_option, store_option, store_url
+from reconciler.cli.approval import require_terminal
+from reconciler.cli.option import format_option, store_option, store_url, who_option
 from reconciler.cli.owner import owner_option, the_owner
 from reconciler.cli.plan import is_approved, refused
 from reconciler.cli.plan_option import check_view, show_plan, view_options
@@ -48,7 +48,7 @@ from reconciler.store.base import CommandStore
     help="Accept a plan beyond the limit that deletes exactly N webhooks.",
 )
 @click.option("--auto-approve", is_flag=True, help="Do not ask for a typed yes.")
-@click.option("--as", "applied_by", metavar="WHO", help="Who does it.  [default: the pipeline's actor, or user@host]")
+@who_option
 @click.argument("revision", type=click.IntRange(min=1), required=False)
 @click.pass_context
 def rollback(ctx: click.Context, /, revision: int | None, output_format: str, releases: bool, **options: Any) -> int:
@@ -65,10 +65,8 @@ def rollback(ctx: click.Context, /, revision: int | None, output_format: str, re
         raise click.UsageError("--hold and --release contradict each other.", ctx)
     if releases:
         return asyncio.run(_release(store_url(ctx), output_format, options))
-    if not options["auto_approve"] and not sys.stdin.isatty():
-        raise ReconcilerError(
-            "there is no terminal to ask for approval; nothing was done", hint="pass `--auto-approve`"
-        )
+    if not options["auto_approve"]:
+        require_terminal()
     return asyncio.run(_roll_back(store_url(ctx), revision or 0, output_format, options))
 
 
@@ -99,14 +97,14 @@ async def _plan(store: CommandStore, number: int, options: Mapping[str, Any]) ->
 
 def _hold(made: Plan, options: Mapping[str, Any]) -> Hold:
     reason = options["reason"] or f"rolled back to revision {made.restores}"
-    return Hold(made.owner, time.time_ns() // 1_000_000, applied_by(options["applied_by"]), reason)
+    return Hold(made.owner, time.time_ns() // 1_000_000, applied_by(options["given_by"]), reason)
 
 
 async def _provenance(store: CommandStore, made: Plan, hold: Hold | None, options: Mapping[str, Any]) -> Provenance:
     """The commit is that of the revision gone back to: it is what will be live."""
     commit = await commit_at(store, made.restores or 0, made.owner)
     now = time.time_ns() // 1_000_000
-    who, reason = options["applied_by"], options["reason"]
+    who, reason = options["given_by"], options["reason"]
     return Provenance(applied_by(who), now, commit, reason=reason, hold=hold, warrant=warrant(who, reason))
 
 
@@ -125,7 +123,7 @@ async def _release(url: str, output_format: str, options: Mapping[str, Any]) -> 
     async with reading(url) as store:
         held = _held(await store.holds(), options["owner"])
         if held is not None:
-            by = warrant(options["applied_by"], options["reason"])
+            by = warrant(options["given_by"], options["reason"])
             await store.set_hold(held.owner, None, warrant=by)
     if output_format == "json":
         view.out_json({"released": held.to_json() if held is not None else None})

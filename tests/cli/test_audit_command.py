@@ -74,16 +74,10 @@ def test_each_command_says_who_did_it_for_whom_and_why(
     told("trigger", "flow", "--event", "event.json", "--no-wait", "--id", "once", *why)  # fires once
     told("deliveries", "cancel", "--webhook", "flow", "--auto-approve", *why)
     told("deliveries", "replay", "--webhook", "flow", "--state", "cancelled", "--auto-approve", *why)
-    told(
-        "test",
-        "flow",
-        "--secrets",
-        "secrets.yaml",
-        "--connect-to",
-        "receiver.example.com:443:127.0.0.1:1",
-        *why,
-        code=1,
-    )
+    out = ("--secrets", "secrets.yaml", "--connect-to", "receiver.example.com:443:127.0.0.1:1")
+    told("test", "flow", *out, *why, code=1)
+    told("auth", "test", "flow", *out, "--send", *why, code=1)
+    told("auth", "test", "flow", *out, *why)  # sends nothing
     (folder / "manifests" / "flow.yaml").write_text(MANIFEST.replace("Manual", "RequestApproved"))
     told("apply", "--auto-approve", "--as", "ann")
     told("rollback", "1", "--hold", "--auto-approve", *why)
@@ -91,12 +85,12 @@ def test_each_command_says_who_did_it_for_whom_and_why(
 
     found = entries(told)
 
-    actions = "apply pause resume trigger cancel replay test apply hold rollback release"
+    actions = "apply pause resume trigger cancel replay test test apply hold rollback release"
     assert " ".join(entry["action"] for entry in found) == actions
     assert {entry["principal"] for entry in found} == {ME}
     assert {entry["behalf"] for entry in found} == {"ann"}
-    assert [entry["reason"] for entry in found] == ["", *["it is time"] * 6, "", *["it is time"] * 3]
-    assert found[6]["details"]["successful"] is False
+    assert [entry["reason"] for entry in found] == ["", *["it is time"] * 7, "", *["it is time"] * 3]
+    assert [entry["details"]["successful"] for entry in found[6:8]] == [False, False]
     told("audit", "verify")
 
 
