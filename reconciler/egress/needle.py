@@ -1,0 +1,156 @@
+"""What to look for in a squeezed text to find a secret, and a quick look for many at once. Pure; for `egress.mask`.
+
+A secret is looked for as it is, in Base64 at each alignment and in hexadecimal; escapes are undone in the text, by
+`egress.spelling`, not tried here.
+"""
+
+import base64
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from reconciler.egress.spelling import squeezed, wholly_undone
+
+PLAIN_MIN: Final = 4  # squeezed bytes of a value that can be told from ordinary text
+CODED_MIN: Final = 8
+FEW: Final = 24  # so many are sooner looked for one by one
+_QUOTED: Final = b"\"'/"  # what encoders put a backslash before
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """Bytes to look for. `lead` and `trail` are what the value begins and ends with that squeezing leaves out."""
+
+    data: bytes
+    lead: bytes = b""
+    trail: bytes = b""
+
+
+def needles_of(value: str) -> frozenset[Needle]:
+    """All of a value; none for one that squeezing leaves hardly anything of."""
+    raw = value.encode("utf-8", "surrogatepass")
+    # 1. in UTF-8, and its Latin-1 characters as one byte each, as old programs have it in URLs and Python in `\xe9`
+    # 2. with what looks like an escape in it undone: other escapes around it are undone with it
+    plain = {spelling for item in (raw, _latin(value)) for spelling in (item, wholly_undone(item))}
+    inner = {
+        raw,
+        json.dumps(value).encode()[1:-1],
+        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")[1:-1],
+        quote(raw, safe="").encode(),
+    }
+    coded = {
+        squeezed(code) for item in inner for code in (*_base64(item), item.hex().encode(), item.hex().upper().encode())
+    }
+    return frozenset(
+        (
+            *(_plain_needle(item) for item in plain if len(squeezed(item)) >= PLAIN_MIN),
+            *(Needle(code) for code in coded if len(code) >= CODED_MIN),
+        )
+    )
+
+
+def _plain_needle(spelling: bytes) -> Needle:
+    data = squeezed(spelling)
+    start, stop = spelling.index(data[:1]), spelling.rindex(data[-1:]) + 1
+    lead = spelling[:start] + (b"\\" if start or data[:1] in _QUOTED else b"")
+    return Needle(data, lead, spelling[stop:] + (b"\\" if spelling[stop:] else b""))
+
+
+def _latin(value: str) -> bytes:
+    return b"".join(
+        char.encode("latin-1") if char <= "\xff" else char.encode("utf-8", "surrogatepass") for char in value
+    )
+
+
+def _base64(raw: bytes) -> Iterator[bytes]:
+    """Base64 of the value, and of the value inside something longer: the characters that depend on it alone.
+
+    Of the text that begins k bytes before the value, the first characters also hold bits of what precedes (none, 2 or
+    3 characters for k = 0, 1, 2), and the last one bits of what follows.
+    """
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        whole = encode(raw)
+        yield from (whole, whole.rstrip(b"="))
+        for shift, mixed in ((0, 0), (1, 2), (2, 3)):
+            yield encode(bytes(shift) + raw)[mixed : (shift + len(raw)) * 8 // 6]
+
+
+class Haystack:
+    """Says which of many needles may be in a text, in a time that hardly depends on how many there are.
+
+    A text is cut into pieces of a fixed width, compared as numbers: whatever is nearly twice as long as a piece has a
+    whole piece in it, which is one of its first windows of that width.
+    """
+
+    def __init__(self) -> None:
+        self._wide = _Windows("Q")
+        self._narrow = _Windows("I")
+        self._short: dict[bytes, None] = {}
+        self._all: dict[bytes, None] = {}
+
+    def add(self, needle: bytes) -> None:
+        """Look for it from now on."""
+        self._all[needle] = None
+        windows = self._windows_for(needle)
+        if windows is None:
+            self._short[needle] = None
+        else:
+            windows.add(needle)
+
+    def remove(self, needle: bytes) -> None:
+        """Look for it no more."""
+        del self._all[needle]
+        windows = self._windows_for(needle)
+        if windows is None:
+            del self._short[needle]
+        else:
+            windows.remove(needle)
+
+    def found_in(self, text: bytes) -> list[bytes]:
+        """Those that are in the text."""
+        if len(self._all) <= FEW:
+            return [needle for needle in self._all if needle in text]
+        candidates = (*self._wide.candidates(text), *self._narrow.candidates(text), *self._short)
+        return [needle for needle in dict.fromkeys(candidates) if needle in text]
+
+    def _windows_for(self, needle: bytes) -> "_Windows | None":
+        return next((item for item in (self._wide, self._narrow) if len(needle) >= 2 * item.width - 1), None)
+
+
+@dataclass(slots=True)
+class _Windows:
+    """Needles by their first windows; `code` is the width as the struct module knows it."""
+
+    code: str
+    width: int = field(init=False)
+    _needles: dict[int, dict[bytes, None]] = field(default_factory=dict, init=False)
+    _count: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.width = {"Q": 8, "I": 4}[self.code]
+
+    def add(self, needle: bytes) -> None:
+        self._count += 1
+        for window in self._of(needle):
+            self._needles.setdefault(window, {})[needle] = None
+
+    def remove(self, needle: bytes) -> None:
+        self._count -= 1
+        for window in self._of(needle):
+            del self._needles[window][needle]
+            if not self._needles[window]:
+                del self._needles[window]
+
+    def candidates(self, text: bytes) -> Iterable[bytes]:
+        if not self._count:
+            return ()
+        pieces = memoryview(text)[: len(text) // self.width * self.width].cast(self.code)
+        if self._needles.keys().isdisjoint(pieces):
+            return ()
+        return [needle for piece in pieces if piece in self._needles for needle in self._needles[piece]]
+
+    def _of(self, needle: bytes) -> set[int]:
+        return {int.from_bytes(needle[at : at + self.width], sys.byteorder) for at in range(self.width)}
