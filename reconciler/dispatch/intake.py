@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, ParamSpec, TypeVar
 
+from reconciler import jsontext
 from reconciler.dispatch.gather import Gatherer
 from reconciler.dispatch.item import Item, parse_items
 from reconciler.dispatch.live import Live, Snapshot
@@ -43,6 +44,7 @@ R = TypeVar("R")
 ID_MAX_CHARACTERS: Final = 255
 MATCH_TRIES: Final = 5  # a revision that moves more often than this while one request is matched is a fault
 HEAVY_BYTES: Final = 1024 * 1024  # larger bodies are taken one at a time: parsed, 8 MiB can be some 200 MB of objects
+_MILLISECOND: Final = timedelta(milliseconds=1)
 THREAD_BYTES: Final = 32 * 1024  # larger bodies are judged in a thread, so that deliveries under way do not wait
 
 
@@ -279,7 +281,10 @@ def _event_of(item: Item, given_id: str | None) -> Event:
         if not isinstance(envelope_id, str):
             raise EventProblem(f"`id` of a CloudEvent must be a string: {envelope_id!r:.60}")
         given_id = check_id(envelope_id)
-    return make_event(judge_payload(payload_of(item.value)), item.raw, given_id=given_id)
+    payload = payload_of(item.value)
+    canonical = item.canonical if payload is item.value else jsontext.canonical(payload)
+    judged = judge_payload(payload, is_utf8=canonical is not None)
+    return make_event(judged, item.raw, given_id=given_id, canonical=canonical)
 
 
 def _quarantined(item: Item, problem: str, *, source: str, now: int) -> NewEvent:
@@ -320,7 +325,20 @@ def matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEve
             errors.append(NewMatchError(live.uid, verdict.error))
         else:
             deliveries.append(new_delivery(event, live, now=now))
-    return replace(row, deliveries=tuple(deliveries), match_errors=tuple(errors))
+    return NewEvent(
+        row.id,
+        row.event_type,
+        row.data_id,
+        row.event_time,
+        row.source,
+        row.raw,
+        row.fingerprint,
+        row.received_at,
+        row.problem,
+        tuple(deliveries),
+        tuple(errors),
+        row.mends,
+    )
 
 
 def new_delivery(event: Event, live: LiveWebhook, *, now: int, is_ordered: bool = True) -> NewDelivery:
@@ -331,7 +349,7 @@ def new_delivery(event: Event, live: LiveWebhook, *, now: int, is_ordered: bool 
         webhook_uid=live.uid,
         order_key=event.data_id or None if is_in_order else None,
         due_at=now,
-        hold_until=now + live.webhook.spec.max_hold // timedelta(milliseconds=1),
+        hold_until=now + live.webhook.spec.max_hold // _MILLISECOND,
     )
 
 

@@ -38,11 +38,12 @@ _LENIENT: Final = json.JSONDecoder(parse_float=str, parse_int=str, strict=False)
 @dataclass(frozen=True, slots=True)
 class Item:
     """One item as received. `raw` are its bytes without the white space around them; with `problem` set, `value` is
-    None and the item cannot be an event."""
+    None and the item cannot be an event. `canonical` is `jsontext.canonical` of the value."""
 
     raw: bytes
     value: JsonValue
     problem: str | None = None
+    canonical: bytes | None = None
 
 
 class PayloadTooLargeError(ReconcilerError):
@@ -70,7 +71,7 @@ def parse_items(body: bytes, *, content_type: str | None = None) -> list[Item]:
         items = _lines(text)
     elif text.startswith(b"["):
         items = _array(text)
-    elif looks_like_lines(text):
+    elif b"\n" in text and looks_like_lines(text):
         items = _lines(text)
     else:
         items = iter((parse_item(text),))
@@ -91,7 +92,8 @@ def parse_item(raw: bytes) -> Item:
     if not raw:
         return Item(raw, None, "empty: 0 bytes")
     try:
-        return Item(raw, jsontext.loads(raw))
+        value, canonical = jsontext.read(raw)
+        return Item(raw, value, None, canonical)
     except ValueError as exc:
         return Item(raw, None, syntax_problem(exc))
 

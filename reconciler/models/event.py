@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from reconciler import jsontext
 from reconciler.jsontext import JsonValue
 from reconciler.models.operational import OperationalEvent, operational_schema
-from reconciler.models.payload import Text, Time, Tolerant, tidy
+from reconciler.models.payload import Check, Text, Time, Tolerant, quick_check, tidy
 from reconciler.models.webhook import Trigger
 
 EventId = NewType("EventId", str)
@@ -179,12 +179,16 @@ class EventProblem(ValueError):
         self.keys = keys
 
 
-def judge_payload(payload: JsonValue) -> dict[str, JsonValue]:
-    """The payload if it is an event. Raises EventProblem naming the first field that is wrong."""
+def judge_payload(payload: JsonValue, *, is_utf8: bool = False) -> dict[str, JsonValue]:
+    """The payload if it is an event. Raises EventProblem naming the first field that is wrong. `is_utf8`: it is known
+    to hold nothing that UTF-8 cannot carry, so that a quick look may do."""
     if not isinstance(payload, dict):
         raise EventProblem(f"an event must be a JSON object: {_short(payload)}")
+    model = _model_of(payload.get("event_type"))
+    if is_utf8 and _quick_check(model)(payload):
+        return payload
     try:
-        _model_of(payload.get("event_type")).model_validate(_as_python(payload))
+        model.model_validate(_as_python(payload))
     except ValidationError as exc:
         first = exc.errors(include_url=False)[0]
         keys = tuple(part for part in first["loc"] if part not in _UNION_TAGS)
@@ -209,6 +213,11 @@ def _model_of(event_type: object) -> type[Tolerant]:
     if trigger is None:
         return AnyEvent
     return OperationalEvent if trigger.is_operational else AccessRequestEvent
+
+
+@cache
+def _quick_check(model: type[Tolerant]) -> Check:
+    return quick_check(model)
 
 
 _UNION_TAGS: Final = frozenset({"str", "int", "float"})
@@ -278,12 +287,16 @@ def read_event(raw: bytes, *, is_stored: bool = False) -> tuple[JsonValue, bytes
     return payload, raw if payload is value else jsontext.dumps(payload).encode("utf-8")
 
 
-def make_event(payload: dict[str, JsonValue], raw: bytes, *, given_id: str | None = None) -> Event:
-    """The event of a judged payload; its id is the given one, else the SHA-256 of what it says."""
+def make_event(
+    payload: dict[str, JsonValue], raw: bytes, *, given_id: str | None = None, canonical: bytes | None = None
+) -> Event:
+    """The event of a judged payload; its id is the given one, else the SHA-256 of what it says. `canonical` is the
+    payload's canonical JSON where that is known."""
     data = payload.get("data")
     data_id = _text(data.get("id")) if isinstance(data, dict) else None
     event_time = _text(payload.get("event_time"))
-    canonical = jsontext.dumps(payload, sort_keys=True).encode("utf-8")
+    if canonical is None:
+        canonical = jsontext.dumps(payload, sort_keys=True).encode("utf-8")
     fingerprint = hashlib.sha256(canonical).hexdigest()
     return Event(
         id=EventId(given_id if given_id is not None else f"evt_{fingerprint[:32]}"),

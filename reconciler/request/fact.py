@@ -1,11 +1,10 @@
-"""What filters can ask of one event, read from its payload once for all webhooks.
+"""What filters can ask of one event, each thing read from its payload once for all webhooks.
 
 Used by `match`. Nothing here raises: whatever is missing, null or of another type than the schema's is unknown.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 from reconciler import jsontext
 from reconciler.jsontext import JsonValue
@@ -17,17 +16,46 @@ from reconciler.request.glob import Identities
 _IDENTITIES: Final = ("id", "name", "path", "email")
 
 
-@dataclass(frozen=True, slots=True)
-class UnitFacts:
+_Readers = Mapping[str, Callable[[Any], Any]]
+
+
+class _Lazy:
+    """Facts that are read when they are first asked for: most webhooks ask for few."""
+
+    __slots__ = ()
+    _readers: ClassVar[_Readers] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """A slot that is empty yet."""
+        read = self._readers.get(name)
+        if read is None:
+            raise AttributeError(name)
+        value = read(self)
+        setattr(self, name, value)
+        return value
+
+
+class UnitFacts(_Lazy):
     """One access unit: a resource with a permission."""
+
+    __slots__ = ("permission", "resource", "said")
 
     resource: Identities
     permission: Identities
 
+    def __init__(self, said: Mapping[str, JsonValue]) -> None:
+        self.said = said
 
-@dataclass(frozen=True, slots=True)
-class GroupFacts:
+    _readers: ClassVar[_Readers] = {
+        "resource": lambda self: _identities(self.said.get("resource")),
+        "permission": lambda self: _identities(self.said.get("permission")),
+    }
+
+
+class GroupFacts(_Lazy):
     """One access group. It has at least one type and one unit, nameless ones if the event has none."""
+
+    __slots__ = ("integration_id", "integration_name", "integration_type", "resource_types", "said", "units")
 
     integration_id: Identities
     integration_name: Identities
@@ -35,10 +63,25 @@ class GroupFacts:
     resource_types: tuple[Identities, ...]
     units: tuple[UnitFacts, ...]
 
+    def __init__(self, said: Mapping[str, JsonValue]) -> None:
+        self.said = said
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+    _readers: ClassVar[_Readers] = {
+        "integration_id": lambda self: _texts(_mapping(self.said.get("integration")).get("id")),
+        "integration_name": lambda self: _texts(_mapping(self.said.get("integration")).get("name")),
+        "integration_type": lambda self: _texts(_mapping(self.said.get("integration")).get("type")),
+        "resource_types": lambda self: _resource_types(self.said),
+        "units": lambda self: tuple(map(UnitFacts, _units(self.said))),
+    }
+
+
+class Facts(_Lazy):
     """What filters can ask of one event, read once for all webhooks. It has at least one group."""
+
+    __slots__ = (
+        *("access_bundle", "access_flow", "approval", "custom_fields", "data", "event_type", "grantee", "groups"),
+        *("requester", "said", "trigger"),
+    )
 
     event_type: str
     trigger: Trigger | None
@@ -51,40 +94,39 @@ class Facts:
     groups: tuple[GroupFacts, ...]
     said: Said  # what conditions see
 
+    def __init__(self, event: Event) -> None:
+        self.event_type = event.event_type
+        self.trigger = event.trigger
+        self.said = Said(event.payload)
+        self.data = _mapping(event.payload.get("data"))
+
+    _readers: ClassVar[_Readers] = {
+        "requester": lambda self: _identities(self.data.get("requester")),
+        "grantee": lambda self: _identities(self.data.get("grantee"), "source_id"),
+        "access_flow": lambda self: _identities(self.data.get("access_flow")),
+        "access_bundle": lambda self: _identities(self.data.get("access_bundle")),
+        "approval": lambda self: Approval.MANUAL if self.data.get("approvals") else Approval.AUTOMATIC,
+        "custom_fields": lambda self: {
+            key: _texts(value) for key, value in _mapping(self.data.get("custom_fields")).items()
+        },
+        "groups": lambda self: tuple(map(GroupFacts, _things(self.data.get("access_groups")) or ({},))),
+    }
+
 
 def facts_of(event: Event) -> Facts:
     """What the event says, whatever is missing, null or of another type than the schema's."""
-    data = _mapping(event.payload.get("data"))
-    groups = _things(data.get("access_groups"))
-    return Facts(
-        event_type=event.event_type,
-        trigger=event.trigger,
-        requester=_identities(data.get("requester")),
-        grantee=_identities(data.get("grantee"), "source_id"),
-        access_flow=_identities(data.get("access_flow")),
-        access_bundle=_identities(data.get("access_bundle")),
-        approval=Approval.MANUAL if data.get("approvals") else Approval.AUTOMATIC,
-        custom_fields={key: _texts(value) for key, value in _mapping(data.get("custom_fields")).items()},
-        groups=tuple(_group_facts(group) for group in groups) or (_group_facts({}),),
-        said=Said(event.payload),
-    )
+    return Facts(event)
 
 
-def _group_facts(group: Mapping[str, JsonValue]) -> GroupFacts:
-    integration = _mapping(group.get("integration"))
-    units = _things(group.get("access_units")) or [{}]
+def _units(group: Mapping[str, JsonValue]) -> list[Mapping[str, JsonValue]]:
+    return _things(group.get("access_units")) or [{}]
+
+
+def _resource_types(group: Mapping[str, JsonValue]) -> tuple[Identities, ...]:
     kinds = _things(group.get("resource_types")) or [
-        _mapping(_mapping(unit.get("resource")).get("type")) for unit in units
+        _mapping(_mapping(unit.get("resource")).get("type")) for unit in _units(group)
     ]
-    return GroupFacts(
-        integration_id=_texts(integration.get("id")),
-        integration_name=_texts(integration.get("name")),
-        integration_type=_texts(integration.get("type")),
-        resource_types=tuple(_identities(kind, "display_path") for kind in kinds),
-        units=tuple(
-            UnitFacts(_identities(unit.get("resource")), _identities(unit.get("permission"))) for unit in units
-        ),
-    )
+    return tuple(_identities(kind, "display_path") for kind in kinds)
 
 
 def _identities(thing: JsonValue, *more: str) -> Identities:

@@ -69,7 +69,10 @@ class MatchIndex(Generic[T]):
 
     def candidates(self, facts: Facts) -> list[int]:
         """The positions of items that may want the event, in order."""
-        return [] if facts.trigger is None else sorted(self._triggers[facts.trigger].find(facts))
+        if facts.trigger is None:
+            return []
+        concerned = self._triggers[facts.trigger]
+        return sorted(concerned.find(facts)) if concerned.is_selective else concerned.always
 
 
 @dataclass(slots=True)
@@ -79,6 +82,11 @@ class _Concerned:
     always: list[int] = field(default_factory=list)
     fields: dict[str, "_Values"] = field(default_factory=dict)
     custom_fields: dict[str, "_Values"] = field(default_factory=dict)
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether what an event says rules out any of them."""
+        return bool(self.fields or self.custom_fields)
 
     def add(self, position: int, keys_of_list: tuple[str, tuple[Key, ...]] | None) -> None:
         if keys_of_list is None:

@@ -85,7 +85,7 @@ async def test_bytes_that_this_version_takes_need_no_mending(
     assert [answer.status for answer in replayed.answer.items] == [EventStatus.ACCEPTED]
 
 
-def _refuse(payload: Any) -> Any:
+def _refuse(payload: Any, **facts: Any) -> Any:
     from reconciler.models.event import EventProblem
 
     raise EventProblem("an older version knows no such event")
