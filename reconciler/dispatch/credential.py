@@ -6,7 +6,7 @@ sends nothing to the receiver and shows nothing that opens a door.
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -92,7 +92,7 @@ async def _steps(webhook: Webhook, deliverer: Deliverer, resolver: SecretResolve
         yield step
     if credentials.client is not None:
         async for step in _token_steps(credentials.client, deliverer):
-            yield step
+            yield replace(step, facts=tuple((name, resolver.masker.mask(value)) for name, value in step.facts))
 
 
 def _failed(name: str, exc: SecretError) -> Step:

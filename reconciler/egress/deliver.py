@@ -164,7 +164,7 @@ class Deliverer:
             fault, detail = Fault.VALIDATOR, miss
         return AttemptResult(
             fault=fault,
-            detail=one_line(self._masker.mask(detail)),
+            detail=self._one_line(detail),
             status=response.status,
             retry_after_seconds=retry_after_seconds(response.status, response.telling, now=self._now()),
             wrote=exchange.wrote,
@@ -190,13 +190,18 @@ class Deliverer:
             status=response.status if is_whole else None,
             reason_phrase=response.reason_phrase,
             body=response.raw if is_whole else b"",
-            detail=one_line(self._masker.mask(detail)),
+            detail=self._one_line(detail),
             retry_after_seconds=retry_after_seconds(response.status, response.telling, now=self._now()),
             address=exchange.address,
             tls=exchange.tls,
             connect_to=exchange.connect_to,
             timings=_timings(exchange),
         )
+
+    def _one_line(self, detail: str) -> str:
+        """A detail as people are shown it. What it quotes at its end may have been cut in the midst of a secret."""
+        quote = "`" if detail.endswith("`") else ""
+        return one_line(self._masker.mask(detail.removesuffix("`"), is_cut=True) + quote)
 
     def _without_token(self, trouble: Trouble, shown: Prepared, *, is_attempt: bool) -> AttemptResult:
         return AttemptResult(

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
 from reconciler.egress.spelling import squeezed, wholly_undone
@@ -124,7 +124,7 @@ class Haystack:
 class _Windows:
     """Needles by their first windows; `code` is the width as the struct module knows it."""
 
-    code: str
+    code: Literal["Q", "I"]
     width: int = field(init=False)
     _needles: dict[int, dict[bytes, None]] = field(default_factory=dict, init=False)
     _count: int = field(default=0, init=False)

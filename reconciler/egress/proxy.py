@@ -7,6 +7,7 @@ Which address the receiver has is the proxy's to resolve and to judge.
 import asyncio
 import re
 import socket
+from http import HTTPStatus
 from typing import Final
 
 from reconciler.request.authorize import basic
@@ -14,7 +15,7 @@ from reconciler.settings import Proxy
 
 HEAD_MAX: Final = 16 * 1024  # bytes of the proxy's answer
 
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?: ([ -~]*))?")
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |\r)")
 
 
 class TunnelError(OSError):
@@ -47,13 +48,20 @@ def _request(proxy: Proxy, host: str, port: int) -> bytes:
     return "\r\n".join((*lines, "", "")).encode("ascii")
 
 
+def _named(status: int) -> str:
+    """A status with its own name, not with the proxy's words: they may repeat what it was sent, credentials included."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
 def _check(head: bytes) -> None:
     """Raise TunnelError for what is no 2xx, and for bytes behind it: TLS begins with ours."""
     status = _STATUS.match(head)
     if status is None:
         raise TunnelError("its answer is not HTTP/1.1")
     if status[1][:1] != b"2":
-        phrase = (status[2] or b"").decode("ascii").strip()[:100]
-        raise TunnelError(f"it answered {status[1].decode('ascii')} {phrase}".rstrip())
+        raise TunnelError(f"it answered {_named(int(status[1]))}")
     if not head.endswith(b"\r\n\r\n") or head.count(b"\r\n\r\n") > 1:
         raise TunnelError("it speaks before the receiver was spoken to")

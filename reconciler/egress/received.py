@@ -51,7 +51,7 @@ class Received:
             ]
         )
         # a secret that begins before the cut must be seen whole to be masked
-        enough = max(BODY_KEPT_MAX + 4 * self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
+        enough = max(BODY_KEPT_MAX + self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
         self._is_truncated = True
         if isinstance(response.stream, httpx.ByteStream):  # all of it is here, and nothing is left to be closed
             self._body += b"".join(response.stream)[: enough + 1]
@@ -124,7 +124,8 @@ class Received:
             # not even as bytes: a secret inside could not be masked
             return f"({len(self._body)} bytes, content-encoding {one_line(self._masker.mask(encoding))}, not shown)"
         head = self._body[:BODY_KEPT_MAX].decode("utf-8", "replace")
-        return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head))
+        # one that broke off may end in the midst of a secret
+        return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head), is_cut=self._is_truncated)
 
 
 def one_line(text: str) -> str:

@@ -18,7 +18,6 @@ LIFE_UNKNOWN_SECONDS: Final = 300.0  # where the answer names none (RFC 6749, se
 LIFE_MAX_SECONDS: Final = 86_400.0
 REFRESH_SHARE: Final = 0.8  # of its life, after which a token is renewed, while it still serves
 TRAVEL_SECONDS: Final = 5.0  # before its end, in which a token might expire on the way
-SAID_MAX_CHARACTERS: Final = 160  # of what an answer says
 
 
 class Cause(StrEnum):
@@ -130,7 +129,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an answer holds no token: `fact` says what came, on one line and unmasked."""
+    """Why an answer holds no token: `fact` says what came, unmasked and in full."""
 
     cause: Cause
     fact: str
@@ -184,8 +183,7 @@ def _said(answer: Mapping[str, Any]) -> str:
     """The error and its description: OAuth's, or those of Okta's other endpoints."""
     pairs = (("error", "error_description"), ("errorCode", "errorSummary"))
     parts = next((found for pair in pairs if (found := [answer[key] for key in pair if key in answer])), [])
-    text = ": ".join(part for part in parts if isinstance(part, str) and part)
-    return text if len(text) <= SAID_MAX_CHARACTERS else f"{text[: SAID_MAX_CHARACTERS - 1]}…"
+    return ": ".join(part for part in parts if isinstance(part, str) and part)
 
 
 def _cause(status: int, answer: Mapping[str, Any], said: str, oauth2: OAuth2) -> Cause:

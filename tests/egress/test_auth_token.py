@@ -302,6 +302,21 @@ async def test_what_an_endpoint_echoes_is_masked(tmp_path: Path) -> None:
         assert credential not in text_of(result)
 
 
+@pytest.mark.parametrize("length", [100, 130, 150, 220, 250])
+async def test_what_an_endpoint_echoes_is_masked_before_it_is_cut(tmp_path: Path, length: int) -> None:
+    """Wherever in a long description it stands."""
+    async with oauth_room(tmp_path) as room:
+        room.deliverer.tokens._masker.add(SECRET)
+        room.sandbox.add_script(
+            line(status=400, body={"error": "invalid_client", "error_description": f"{'x' * length}{SECRET}"})
+        )
+
+        result = await room.send(webhook(auth={"oauth2": by_secret(client_id="with-secret")}))
+
+        assert result.fault is Fault.TOKEN
+        assert SECRET[:8] not in text_of(result)
+
+
 async def test_the_endpoints_host_is_judged_like_any_receiver(tmp_path: Path) -> None:
     """No address of it is dialled that webhooks must not reach."""
 

@@ -132,6 +132,9 @@ async def test_credentials_go_to_the_proxy_alone(
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "it answered 407 Proxy Authentication Required"),
         (b"HTTP/1.0 403 Forbidden\r\nx: y\r\n\r\nno", "it answered 403 Forbidden"),
+        # its own words could repeat the credentials that it was sent
+        (b"HTTP/1.1 407 Basic dXNlcjpwYXNzd29yZA== is wrong\r\n\r\n", "it answered 407 Proxy Authentication Required"),
+        (b"HTTP/1.1 499\r\n\r\n", "it answered 499"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "its answer is not HTTP/1.1"),
         (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "it speaks before the receiver was spoken to"),
         (b"HTTP/1.1 200 OK\r\n", "it closed the connection"),
