@@ -83,8 +83,8 @@ def replay(ctx: click.Context, /, output_format: str, rate: float | None, is_new
 
     Without --state those that are dead. Each is due at once, at its webhook's pace, unordered, with a fresh retry
     budget; its attempts are numbered on, and what is sent is rendered with what is live then. The receiver sees the
-    webhook-id that it saw before, or with --new-id another one. Fresh deliveries wait behind replays that are due
-    before them: --rate leaves them room.
+    webhook-id that it saw before, or with --new-id another one. Replays get what fresh deliveries of the webhook leave
+    of its pace.
 
     Counts first and asks for a typed yes, unless IDs alone are given. What is pending or in flight is not sent twice,
     and nothing is of a webhook that is deleted or inactive; that is said. A replay that was interrupted goes on with

@@ -335,6 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
         for row in finished:
             self.leave_order(row)
             row.state, row.due_at, row.counted, row.give_up_at = State.PENDING, self.now + delay, 0, None
+            row.rank = 1
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:

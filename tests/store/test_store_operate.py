@@ -199,6 +199,23 @@ async def test_replays_may_be_spread(mixed: Store) -> None:
     assert due == {"dead": AT + 100, "b0": AT + 101, "b1": AT + 103}
 
 
+async def test_a_replay_holds_up_nothing_that_is_fresh(served: Store) -> None:
+    """However many there are: what is accepted after it goes first, under either kind of id, and after fresh-first."""
+    await add(served, "a", *(f"old{n}" for n in range(9)))
+    await served.finish([dead(item) for item in await claim(served, 0)])
+    await served.intervene(DEAD, replay("k1"))
+    await served.intervene(Selection(ids=("old0",)), cancel("k2"))
+    await served.intervene(Selection(ids=("old0",)), replay("k3"), terms=Terms(is_new_id=True))
+    await add(served, "a", "new", at=AT + 10)
+    await served.resume("a", fresh_first=True)
+    await add(served, "a", "newer", at=AT + 20)
+
+    (newer,) = await claim(served, AT + 20, limit=1)
+    assert newer.delivery_id == "newer"
+    await served.finish([retried(newer, AT + 30)])
+    assert (await claim_ids(served, AT + 30))[:2] == ["newer", "new"]
+
+
 async def test_replays_are_unordered(served: Store) -> None:
     """One waits for nothing, and nothing that is accepted later waits for it."""
     await add(served, "a", "d1", "d2", order_key="r", hold_until=2 * AT)

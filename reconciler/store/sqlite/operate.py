@@ -21,6 +21,7 @@ from reconciler.store.sqlite.lane import refresh
 from reconciler.store.sqlite.text import storable
 
 WINDOW_ROWS: Final = 100_000  # walked in one read where no index leads to what is meant
+REPLAY_RANK: Final = 1  # above that of any new delivery, which is 0 or lower: replays get what fresh ones leave
 _INDEX_OF: Final = {State.DEAD: "deliveries_dead", State.CANCELLED: "deliveries_cancelled"}
 
 _ROWS: Final = """
@@ -51,16 +52,21 @@ FROM json_each(:seqs) j CROSS JOIN deliveries d ON d.seq = j.value
 """
 _REPLAY: Final = """
 UPDATE deliveries SET state = 'pending', reason = NULL, outcome = NULL, order_key = NULL, is_head = 1,
-    due_at = :due_at + j.key * :interval_us / 1000, hold_until = :due_at, counted = 0, give_up_at = NULL,
-    replays = replays + 1
+    rank = :rank, due_at = :due_at + j.key * :interval_us / 1000, hold_until = :due_at, counted = 0,
+    give_up_at = NULL, replays = replays + 1
 FROM json_each(:seqs) j WHERE deliveries.seq = j.value
 """
 _REPLAY_AS: Final = """
-INSERT INTO deliveries (id, event_seq, lane_id, state, is_head, due_at, hold_until, revision, git_commit, accepted_at,
-    replays, replay_of)
-SELECT j.value ->> 1, d.event_seq, d.lane_id, 'pending', 1, :due_at + j.key * :interval_us / 1000, :due_at,
+INSERT INTO deliveries (id, event_seq, lane_id, state, is_head, rank, due_at, hold_until, revision, git_commit,
+    accepted_at, replays, replay_of)
+SELECT j.value ->> 1, d.event_seq, d.lane_id, 'pending', 1, :rank, :due_at + j.key * :interval_us / 1000, :due_at,
     s.live_revision, (SELECT git_commit FROM revisions WHERE number = s.live_revision), :given_at, 1, d.seq
 FROM jsonb_each(:ids) j CROSS JOIN deliveries d ON d.seq = j.value ->> 0 CROSS JOIN store s
+"""
+_RANK_LANES: Final = """
+UPDATE lanes SET ranks = (SELECT json_group_array(value ORDER BY value) FROM (
+    SELECT value FROM json_each(coalesce(lanes.ranks, '[0]')) UNION SELECT :rank))
+WHERE id IN (SELECT value FROM json_each(:lanes))
 """
 _SEQS_OF: Final = "SELECT json_group_array(seq) FROM deliveries WHERE id IN (SELECT value FROM json_each(:ids))"
 _HEADS: Final = """
@@ -305,7 +311,8 @@ def _note(db: apsw.Connection, how: Intervention, rows: Sequence[Row]) -> None:
 
 
 def _replay(db: apsw.Connection, rows: Sequence[Row], how: Intervention, terms: Terms) -> None:
-    pace = {"due_at": how.given_at + terms.delay_ms, "interval_us": terms.interval_us}
+    pace = {"rank": REPLAY_RANK, "due_at": how.given_at + terms.delay_ms, "interval_us": terms.interval_us}
+    run(db, _RANK_LANES, rank=REPLAY_RANK, lanes=pack(list({row.lane_id for row in rows})))
     if not terms.is_new_id:
         run(db, _REPLAY, seqs=pack([row.seq for row in rows]), **pace)
         return
