@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from described import Described
 
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
@@ -87,9 +88,13 @@ async def open_room(folder: Path, *webhooks: Webhook) -> AsyncIterator[Room]:
 
 @contextlib.asynccontextmanager
 async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """The application served by uvicorn on a free loopback port; yields the base URL."""
+    """The application served by uvicorn on a free loopback port; yields the base URL. Of a daemon's application each
+    answer must be one that the API's description tells of."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", http=BoundedProtocol, ws="none")
+    described = Described(app)
+    config = uvicorn.Config(
+        described, log_config=None, access_log=False, lifespan="off", http=BoundedProtocol, ws="none"
+    )
     config.load()
     config.ssl = tls
     server = _Server(config)
@@ -101,6 +106,7 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterat
         server.should_exit = server.force_exit = True
         await serving
         listener.close()
+    assert not described.faults, "\n".join(described.faults)
 
 
 class _Server(uvicorn.Server):

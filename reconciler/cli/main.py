@@ -37,7 +37,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "validate": LazyCommand("manifest", "Check manifests; report every problem at once."),
     "check": LazyCommand("check", "Check manifests and run the tests among them."),
     "fmt": LazyCommand("fmt", "Rewrite manifests in the one layout, comments kept."),
-    "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests, events and plans."),
+    "schema": LazyCommand("manifest", "Write the JSON Schemas of manifests, events and plans, and OpenAPI of the API."),
     "explain": LazyCommand("manifest", "Print a schema as a table."),
     "plan": LazyCommand("plan", "Show what apply would change."),
     "apply": LazyCommand("plan", "Bring the store to what the manifests say, all or nothing."),

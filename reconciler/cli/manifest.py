@@ -87,16 +87,18 @@ def empty_warnings(manifests: "Manifests", paths: Sequence[Path]) -> tuple[Probl
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file there is not up to date.")
 def schema(folder: str, check: bool) -> int:
-    """Write the JSON Schemas of manifests, events and plans.
+    """Write the JSON Schemas of manifests, events and plans, and OpenAPI of the API.
 
     An editor with a YAML language server completes and checks a manifest that begins with
     `# yaml-language-server: $schema=../schemas/manifest.schema.json`.
     """
     from reconciler.manifest.schema import schema_files, schema_text
     from reconciler.plan.document import plan_schema
+    from reconciler.web.openapi.document import openapi_text
 
+    others = {"plan.schema.json": schema_text(plan_schema()), "openapi.json": openapi_text()}
     stale = 0
-    for name, text in {**schema_files(), "plan.schema.json": schema_text(plan_schema())}.items():
+    for name, text in {**schema_files(), **others}.items():
         path = Path(folder) / name
         if path.is_file() and path.read_text("utf-8") == text:
             view.out(f"{path}: up to date")

@@ -65,7 +65,7 @@ def manifest_schema() -> Schema:
     _, generated = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions: dict[str, Schema] = generated["$defs"]
     for definition in definitions.values():
-        _tidy(definition)
+        tidy(definition)
     webhook, project, test = (definitions.pop(model.__name__) for model in models)
     definitions["Defaults"] = _defaults(definitions["Spec"])
     defaults = definitions["ProjectSpec"]["properties"]["defaults"]
@@ -112,11 +112,11 @@ def _defaults(spec: Schema) -> Schema:
     return {**optional, "description": "Any part of a webhook's spec."}
 
 
-def _tidy(node: Any) -> None:
+def tidy(node: Any) -> None:
     """Drop the titles and null defaults that pydantic adds, and the Python docstrings of enums."""
     if isinstance(node, list):
         for item in node:
-            _tidy(item)
+            tidy(item)
     if not isinstance(node, dict):
         return
     if isinstance(node.get("title"), str):
@@ -129,7 +129,7 @@ def _tidy(node: Any) -> None:
         node["description"] = " ".join(node["description"].split())
     for key, item in node.items():
         for child in item.values() if key == "properties" else (item,):
-            _tidy(child)
+            tidy(child)
 
 
 def _as_written(default: Any) -> Any:
@@ -195,7 +195,7 @@ def explain_manifest() -> list[Field]:
 def _explain(model: type[BaseModel], prefix: str) -> Iterator[Field]:
     schema = model.model_json_schema(ref_template="#/$defs/{model}")
     for definition in (schema, *schema["$defs"].values()):
-        _tidy(definition)
+        tidy(definition)
     for path, field in _walk(schema, schema, ""):
         default = field.get("default", "")
         if path.startswith("spec.") and "." not in path.removeprefix("spec.") and isinstance(default, dict | list):

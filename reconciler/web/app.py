@@ -31,6 +31,7 @@ from reconciler.store.base import Store
 from reconciler.web.access import Access
 from reconciler.web.api import Api, BadQueryError
 from reconciler.web.audit import AuditApi
+from reconciler.web.describe import DescribeApi
 from reconciler.web.doctor import DoctorApi
 from reconciler.web.flow import FlowApi
 from reconciler.web.guard import Guard
@@ -82,6 +83,7 @@ def build_app(
         *FlowApi(store=store, now=now, on_flow=on_operate).routes(),
         *AuditApi(store=store, now=now).routes(),
         *DoctorApi(doctor or Doctor(store, settings=EgressSettings(), resolver=None, now=now)).routes(),
+        *DescribeApi().routes(),
         *health.routes(),
         *pages.routes(),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
