@@ -4,6 +4,7 @@ Called by `egress.secrets` (the binding file) and `web.token` (the tokens file),
 is read here may be a secret that somebody put into the wrong place, so messages name keys and places only.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ FILE_MAX_BYTES: Final = 1024 * 1024
 OTHERS_READ: Final = 0o044  # the permission bits by which anybody else reads a file
 OTHERS_WRITE: Final = 0o022  # and changes it: where secrets go, and who may do what
 GROUP_READS: Final = 0o040
+READS_MAX: Final = 3  # of a file that changes meanwhile
 KEY_SHOWN_CHARACTERS: Final = 31  # no token is that short
 
 Signature = tuple[int, int, int, int] | None
@@ -53,9 +55,7 @@ class OperatorFile:
     def root(self) -> yaml.Node | None:
         """The node that the file holds; None where it is empty or a problem says why there is none."""
         try:
-            with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                raw = file.read(FILE_MAX_BYTES + 1)
+            raw, status = read_whole(self.path, max_bytes=FILE_MAX_BYTES)
         except OSError as exc:
             reason = (exc.strerror or str(exc)).lower()
             self.add(f"{self._prefix}-unreadable", f"the {self._kind} cannot be read: {reason}")
@@ -101,6 +101,26 @@ class OperatorFile:
         return None
 
 
+def read_whole(path: Path, *, max_bytes: int) -> tuple[bytes, os.stat_result]:
+    """A file as it was at one moment, with one byte more than `max_bytes` if it is longer, and its status.
+
+    Links are followed, as secrets are mounted by links. Raises OSError, also for what is no file: a pipe or a device
+    could keep the reader waiting for ever; and for a file that is written all the time.
+    """
+    for _ in range(READS_MAX):
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            before = os.fstat(file.fileno())
+            if stat.S_ISDIR(before.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(path))
+            raw = file.read(max_bytes + 1)
+            after = os.fstat(file.fileno())
+        if _state_of(before) == _state_of(after):
+            return raw, after
+    raise OSError(errno.EAGAIN, "it was changed while it was read", str(path))
+
+
 def deeds_of_others(status: os.stat_result) -> str:
     """What others may do with a file of the operator's: "read", "changed", both in words, or nothing. The daemon's
     group may read what root owns: that is how root hands a file to a daemon (PostgreSQL's rule for keys)."""
@@ -126,7 +146,11 @@ def signature(path: Path) -> Signature:
         found = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    return _state_of(found)
+
+
+def _state_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _problem_of(exc: Exception) -> str:

@@ -49,7 +49,7 @@ def _request(proxy: Proxy, host: str, port: int) -> bytes:
 
 
 def _named(status: int) -> str:
-    """A status with its own name, not with the proxy's words: they may repeat what it was sent, credentials included."""
+    """A status with its own name, not the proxy's words: they may repeat what it was sent, credentials included."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -13,7 +13,7 @@ from typing import Final, Self
 import yaml
 
 from reconciler.egress.mask import Masker
-from reconciler.egress.operator_file import OperatorFile, Signature, is_text, shown, signature
+from reconciler.egress.operator_file import OperatorFile, Signature, is_text, read_whole, shown, signature
 from reconciler.errors import ManifestError, Problem, SecretError
 from reconciler.models.binding import SECRET_NAME, Binding, SecretSource, judge_binding_host, parse_source
 from reconciler.models.webhook import Webhook
@@ -211,7 +211,10 @@ class _Reading(OperatorFile):
             return ()
         hosts: list[str] = []
         for index, item in enumerate(node.value):
-            host = item.value.lower().removesuffix(".") if is_text(item) else ""
+            given = item.value if is_text(item) else ""
+            host = (given.lower() if given.isascii() else given).removesuffix(
+                "."
+            )  # lower case makes K of a Kelvin sign
             reason = judge_binding_host(host, is_shared=is_shared_suffix) if host else "must be a host name"
             if reason:
                 self.add("secret-hosts", f"host refused: {reason}", path=f"{path}[{index}]", mark=item.start_mark)
@@ -241,8 +244,7 @@ def _read_variable(binding: Binding) -> str:
 
 def _read_file(binding: Binding) -> str:
     try:
-        with Path(binding.location).open("rb") as file:
-            raw = file.read(VALUE_MAX_BYTES + 1)
+        raw, _ = read_whole(Path(binding.location), max_bytes=VALUE_MAX_BYTES)
     except OSError as exc:
         reason = f"{binding.location}: {(exc.strerror or str(exc)).lower()}"
         raise _unusable(binding, reason, "the file must exist and be readable for this user") from None

@@ -75,6 +75,8 @@ def judge_binding_host(item: str, *, is_shared: Callable[[str], bool]) -> str | 
         return f"a host has no port: {ascii(item)[1:-1]}"
     if "*" in name:
         return f"a wildcard stands only in front, as *.example.com: {ascii(item)[1:-1]}"
+    if name.endswith("."):
+        return f"the host has an empty label: {ascii(item)[1:-1]}"
     if name == item:
         return judge_host(name)
     if name in SHARED_DOMAINS or any(shared.endswith(f".{name}") for shared in SHARED_DOMAINS) or is_shared(name):
