@@ -8,7 +8,6 @@ import contextlib
 import resource
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -37,7 +36,7 @@ from reconciler.source.http import HttpLimits
 from reconciler.source.jsonl import check_readable, read_events
 from reconciler.store.base import Store
 from reconciler.web.app import Security, build_app
-from reconciler.web.certificate import certificate_names, server_context
+from reconciler.web.certificate import ServingTls
 from reconciler.web.protocol import BoundedProtocol
 from reconciler.web.token import Tokens
 
@@ -108,7 +107,7 @@ class Daemon:
             raise _explained(self._failure, resolver.masker)
         log("daemon.stopped")
 
-    def _security(self) -> tuple[Security, ssl.SSLContext | None]:
+    def _security(self) -> tuple[Security, ServingTls | None]:
         """Who may ask, and the TLS they ask over. Raises ManifestError for a bad tokens file, ReconcilerError for a
         certificate that cannot be used."""
         tokens = Tokens.load(self._settings.tokens_file) if self._settings.tokens_file is not None else None
@@ -116,7 +115,8 @@ class Daemon:
             log("tokens.problem", severity=problem.severity, at=problem.where, why=problem.message)
         if self._settings.tls is None:
             return Security(tokens), None
-        return Security(tokens, certificate_names(self._settings.tls[0])), server_context(*self._settings.tls)
+        tls = ServingTls(*self._settings.tls)
+        return Security(tokens, tls.names), tls
 
     async def _serve(
         self,
@@ -170,7 +170,7 @@ class Daemon:
             herald = Herald(self._store, live, now=now_ms, wake=worker.wake)
             reading = partial(self._read_events, intake, worker, herald)
             source = group.create_task(self._part(reading, may_end=True))
-            chores = [group.create_task(self._part(chore)) for chore in (herald.run, *self._chores(room, worker))]
+            chores = [group.create_task(self._part(chore)) for chore in (herald.run, *self._chores(room, worker, door))]
             await self._stop.wait()
             for chore in chores:
                 chore.cancel()
@@ -180,7 +180,7 @@ class Daemon:
             await self._part(partial(worker.drain, timeout_seconds=DRAIN_SECONDS), may_end=True)
             server.stop()
 
-    def _chores(self, room: Room, worker: Worker) -> tuple[Callable[[], Awaitable[None]], ...]:
+    def _chores(self, room: Room, worker: Worker, door: "_Door") -> tuple[Callable[[], Awaitable[None]], ...]:
         """What is done beside the work, until the drain."""
         pruner = Pruner(
             self._store,
@@ -189,7 +189,8 @@ class Daemon:
             monotonic=time.monotonic,
             is_busy=lambda: worker.is_busy,
         )
-        return (pruner.run, partial(room.watch, self._store))
+        watches = (door.tls.watch,) if door.tls is not None else ()
+        return (pruner.run, partial(room.watch, self._store), *watches)
 
     async def _part(self, part: Callable[[], Awaitable[None]], *, may_end: bool = False) -> None:
         """A part of the daemon. One that fails, or ends when it must not, ends the daemon, by way of the drain."""
@@ -273,7 +274,7 @@ class _Door:
 
     listener: socket.socket
     security: Security
-    tls: ssl.SSLContext | None
+    tls: ServingTls | None
 
     @property
     def url(self) -> str:
@@ -300,7 +301,8 @@ class _Server:
             proxy_headers=False,
         )
         config.load()
-        config.ssl = door.tls  # a context of our making; uvicorn would read the files by rules of its own
+        if door.tls is not None:
+            config.ssl = door.tls.context  # of our making; uvicorn would read the files by rules of its own
         self._server = _QuietServer(config)
         self._listener = door.listener
         self.ready = self._server.ready

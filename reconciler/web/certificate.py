@@ -1,12 +1,55 @@
-"""The daemon's own certificate: the TLS it serves with, and the names it answers to. Read once, when the daemon starts.
+"""The daemon's own certificate: the TLS it serves with, and the names it answers to.
 
-Called by `daemon`. The private key goes to OpenSSL and nowhere else.
+Called by `daemon`. The private key goes to OpenSSL and nowhere else. A certificate renewed in its place is taken
+without a restart; the names are those of the first one.
 """
 
+import asyncio
 import ssl
 from pathlib import Path
+from typing import Final
 
 from reconciler.errors import ReconcilerError
+from reconciler.observe.log import log
+
+LOOK_SECONDS: Final = 2.0  # how often it is looked whether the files are others
+
+
+class ServingTls:
+    """The TLS that the daemon serves with, kept as its two files are. Raises ReconcilerError if they are of no use."""
+
+    def __init__(self, certificate: Path, private_key: Path) -> None:
+        self._files = (certificate, private_key)
+        self._seen = self._look()
+        self.context = server_context(certificate, private_key)
+        self.names = certificate_names(certificate)
+
+    async def watch(self) -> None:
+        """Take renewed files for the connections that come, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.renew()
+
+    def renew(self) -> None:
+        """Take the files if they are others; those of no use, half replaced perhaps, are told and left."""
+        seen = self._look()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        certificate, private_key = self._files
+        try:
+            server_context(
+                certificate, private_key
+            )  # a trial: failing halfway would leave the serving one without a key
+            self.context.load_cert_chain(certificate, private_key, password=_no_password)
+        except (ReconcilerError, OSError, ValueError) as exc:
+            log("certificate.refused", why=exc.message if isinstance(exc, ReconcilerError) else str(exc))
+        else:
+            log("certificate.renewed", file=str(certificate))
+
+    def _look(self) -> tuple[tuple[int, ...], ...]:
+        """What tells each file from another one; nothing of one that is not there."""
+        return tuple(_identity(path) for path in self._files)
 
 
 def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -45,6 +88,14 @@ def certificate_names(certificate: Path) -> tuple[str, ...]:
     dns = names.get_values_for_type(x509.DNSName)
     addresses = names.get_values_for_type(x509.IPAddress)
     return (*(name.lower() for name in dns), *(str(address) for address in addresses))
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _no_password() -> str:

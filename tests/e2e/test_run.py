@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 from e2e_manifest import ALIAS, event, events, friendly_ids, manifest
 
 TOKEN = "5ec7e7" * 10 + "abcd"
@@ -134,6 +136,39 @@ def hanging(workshop, post, eventually):
     post(url, event(1))
     eventually(workshop.record, what="the request")
     return daemon
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(workshop, eventually):
+    """Half replaced, with the new certificate beside the old key, the old pair serves on; open connections go on."""
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    pairs = [authority.issue_cert("daemon.example.com", "127.0.0.1") for _ in range(2)]
+
+    def put(name: str, pem: trustme.Blob) -> None:
+        workshop.write(f"{name}.new", pem.bytes().decode()).replace(workshop.folder / name)
+
+    def served() -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="daemon.example.com") as tls,
+        ):
+            return ssl.DER_cert_to_PEM_cert(tls.getpeercert(binary_form=True)).encode()
+
+    put("cert.pem", pairs[0].cert_chain_pems[0])
+    put("key.pem", pairs[0].private_key_pem)
+    daemon = workshop.start("run", "--listen", "127.0.0.1:0", "--tls-cert", "cert.pem", "--tls-key", "key.pem")
+    port = int(daemon.url().rpartition(":")[2])
+    old, new = (pair.cert_chain_pems[0].bytes() for pair in pairs)
+
+    with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=context) as client:
+        assert client.get("/healthz").status_code == 200
+        put("cert.pem", pairs[1].cert_chain_pems[0])
+        eventually(lambda: any("certificate.refused" in line for line in daemon.lines), what="the half pair's refusal")
+        assert served() == old
+        put("key.pem", pairs[1].private_key_pem)
+        eventually(lambda: served() == new, what="the new certificate")
+        assert client.get("/healthz").status_code == 200, "over the connection that was open before"
 
 
 def test_control_c_drains_and_a_second_one_cuts_the_drain_short(workshop, post, eventually):
