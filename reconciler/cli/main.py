@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "deliveries": LazyCommand("delivery", "List, show, replay and cancel deliveries."),
     "audit": LazyCommand("audit", "List who did what, and verify that the log of it is whole."),
     "doctor": LazyCommand("doctor", "Tell what is wrong, and how to mend it."),
+    "health": LazyCommand("health", "Tell whether the daemon on this machine lives, or is ready."),
     "run": LazyCommand("daemon", "Run the dispatcher: take events in, deliver them.", is_service=True),
     "sandbox": LazyCommand("sandbox", "Run a local server that behaves like Okta Workflows.", is_service=True),
     "demo": LazyCommand("demo", "The whole path on this machine: plan, apply, deliver, look.", is_service=True),
