@@ -1,10 +1,11 @@
 """Who may ask for what, where the daemon has tokens: one role for every request, judged before the application sees it.
 
-Stands between `web.guard` and the application. What is not spelt out here wants the role that is hardest to get.
+Stands between `web.guard` and the application. Programs send a bearer token; people have a session of the page, which
+opens pages only, never `/v1/`. What is not spelt out here wants the role that is hardest to get.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -15,12 +16,21 @@ from reconciler.observe.log import log
 from reconciler.source.body import Body
 from reconciler.source.http import CLAIM_KEY, SENDER_KEY
 from reconciler.source.problem import problem_response
-from reconciler.web.guard import SAFE_METHODS
+from reconciler.web.guard import LOGIN_PATH, LOGOUT_PATH, SAFE_METHODS
+from reconciler.web.session import SESSION_KEY, Sessions, cookie_name, session_of
 from reconciler.web.signature import claim_of, is_signed
 from reconciler.web.token import Role, Token, Tokens
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # what watches over the daemon has no token
-ROLES: Final = {
+API_PATH: Final = "/v1/"
+OPEN_PATHS: Final = frozenset(
+    {
+        *("/healthz", "/readyz"),  # what watches over the daemon has no token
+        *(LOGIN_PATH, "/static/page.css", "/static/icon.svg"),  # nor has who is about to log in
+    }
+)
+ROLES: Final[dict[tuple[str, str], Role | None]] = {
+    ("POST", LOGIN_PATH): None,
+    ("POST", LOGOUT_PATH): None,
     ("POST", "/v1/events"): Role.INGEST,
     ("POST", "/v1/revisions"): Role.APPLY,
     ("POST", "/v1/holds"): Role.APPLY,
@@ -35,26 +45,48 @@ ROLES: Final = {
     ("POST", "/v1/audit/tests"): Role.OPERATE,
     ("POST", "/v1/audit/verifications"): Role.APPLY,
     ("POST", "/v1/webhooks/{name}/trigger"): Role.OPERATE,
+    ("POST", "/webhooks/{name}/pause"): Role.OPERATE,
+    ("POST", "/webhooks/{name}/resume"): Role.OPERATE,
+    ("POST", "/deliveries/{id:path}/replay"): Role.OPERATE,
+    ("POST", "/deliveries/{id:path}/cancel"): Role.OPERATE,
 }
 TOKEN_KEY: Final = "reconciler.token"  # in the ASGI scope: the token that asks
 CHALLENGE: Final = 'Bearer realm="reconciler"'  # RFC 6750, section 3
+
+
+class Doorway(Protocol):
+    """What a person sees who is not let through."""
+
+    def entrance(self, request: Request) -> Response:
+        """The way to a session."""
+
+    def forbidden(self, request: Request, detail: str) -> Response:
+        """That the session is not enough."""
 
 
 class Access:
     """ASGI middleware: 401 without a known token, 403 without the role. Events may be signed instead; `now` gives
     milliseconds since the epoch."""
 
-    def __init__(self, app: ASGIApp, *, tokens: Tokens, now: Callable[[], int]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, tokens: Tokens, sessions: Sessions, doorway: Doorway, now: Callable[[], int]
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._sessions = sessions
+        self._doorway = doorway
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wanted = role_for(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        wanted = role_for(scope["method"], scope["path"])
+        request = Request(scope, receive)
+        self._resume_session(request)
         if wanted is None:
             await self._app(scope, receive, send)
             return
-        request = Request(scope, receive)
         signers = self._tokens.signers() if wanted is Role.INGEST and is_signed(request.headers) else ()
         refusal = self._claim(request, signers) if signers else self._refusal(request, wanted)
         if refusal is None:
@@ -62,6 +94,15 @@ class Access:
             return
         await Body(request).discard()
         await refusal(scope, receive, send)
+
+    def _resume_session(self, request: Request) -> None:
+        """Adds the session that a person's browser names. A request with a token of its own has none."""
+        id_ = None if request.scope["path"].startswith(API_PATH) else request.cookies.get(cookie_name(request))
+        if not id_ or "authorization" in request.headers:
+            return
+        session = self._sessions.find(id_, is_use="refresh" not in request.query_params)
+        if session is not None:
+            request.scope[SESSION_KEY] = session
 
     def _claim(self, request: Request, signers: Sequence[Token]) -> Response | None:
         """The answer to a request whose signature cannot be right; else what it claims is added, to be proved."""
@@ -74,7 +115,11 @@ class Access:
     def _refusal(self, request: Request, wanted: Role) -> Response | None:
         """The answer to a request that is refused; to one that is not, its token is added."""
         presented = _presented(request.headers)
-        token = None if presented is None else self._tokens.find(presented)
+        session = session_of(request)
+        if session is not None:
+            token: Token | None = session.token
+        else:
+            token = None if presented is None else self._tokens.find(presented)
         if token is not None and wanted in token.roles:
             request.scope[TOKEN_KEY] = token
             request.scope[SENDER_KEY] = token.name
@@ -88,8 +133,12 @@ class Access:
             role=wanted,
             token=None if token is None else token.name,
         )
+        if token is not None and session is not None:
+            return self._doorway.forbidden(request, f"the token `{token.name}` has not the role `{wanted.value}`")
         if token is not None:
             return _forbidden(token, wanted)
+        if presented is None and _is_person(request):
+            return self._doorway.entrance(request)
         return _unauthorized(request, is_unknown=presented is not None)
 
 
@@ -106,10 +155,21 @@ def token_of(request: Request) -> Token | None:
     return token
 
 
+def _is_person(request: Request) -> bool:
+    """Whether a browser asks for a page, or sends a form of one."""
+    is_page = not request.scope["path"].startswith(API_PATH) and request.method in ("GET", "HEAD", "POST")
+    return is_page and "text/html" in request.headers.get("accept", "")
+
+
 def _presented(headers: Headers) -> str | None:
     """The one bearer token of a request (RFC 6750, section 2.1); never taken from a query or a form."""
     values = headers.getlist("authorization")
-    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    return bearer_of(values[0]) if len(values) == 1 else None
+
+
+def bearer_of(authorization: str) -> str | None:
+    """The bearer token that an Authorization header holds."""
+    scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 

@@ -29,15 +29,20 @@ from reconciler.source.http import HttpLimits, HttpSource
 from reconciler.source.problem import problem_response
 from reconciler.store.base import Store
 from reconciler.web.access import Access
+from reconciler.web.act import Acts
 from reconciler.web.api import Api, BadQueryError
 from reconciler.web.audit import AuditApi
 from reconciler.web.describe import DescribeApi
 from reconciler.web.doctor import DoctorApi
+from reconciler.web.express import Express
 from reconciler.web.flow import FlowApi
 from reconciler.web.guard import Guard
+from reconciler.web.login import Login
 from reconciler.web.operate import OperateApi
 from reconciler.web.pages import Pages
+from reconciler.web.session import Sessions, session_of
 from reconciler.web.state import StateApi
+from reconciler.web.strict import strict
 from reconciler.web.token import Tokens
 
 READY_SECONDS: Final = 2.0  # a store that takes longer is not ready
@@ -46,10 +51,12 @@ HERE: Final = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """Who may ask: without `tokens` whoever reaches us. `names` are those that the daemon's certificate has."""
+    """Who may ask: without `tokens` whoever reaches us. `names` are those that the daemon's certificate has. `clock`
+    gives the seconds by which people's sessions end."""
 
     tokens: Tokens | None = None
     names: tuple[str, ...] = ()
+    clock: Callable[[], float] = time.monotonic
 
 
 Status = Callable[[], Mapping[str, Any]]
@@ -73,10 +80,11 @@ def build_app(
     milliseconds since the epoch; `doctor` looks with the daemon's secrets; `on_publish` is called when a revision was
     set through the API, `on_operate` when an operator has made something due."""
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
-    pages = Pages(store=store, live=live, now=now)
+    pages = Pages(store=store, live=live, now=now, has_tokens=security.tokens is not None)
     replayer = Replayer(store, live, intake, now=now)
+    source = HttpSource(intake, limits=limits or HttpLimits())
     routes: list[BaseRoute] = [
-        *HttpSource(intake, limits=limits or HttpLimits()).routes(),
+        *source.routes(),
         *Api(store=store, live=live, now=now).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
         *OperateApi(store=store, live=live, replayer=replayer, now=now, on_operate=on_operate).routes(),
@@ -88,6 +96,13 @@ def build_app(
         *pages.routes(),
         Mount("/static", StaticFiles(directory=HERE / "static"), name="static"),
     ]
+    login, sessions = None, None
+    if security.tokens is not None:  # without them nobody is known, and the page changes nothing
+        sessions = Sessions(security.tokens, clock=security.clock)
+        login = Login(tokens=security.tokens, sessions=sessions, pages=pages, clock=security.clock)
+        acts = Acts(store=store, live=live, pages=pages, now=now, on_operate=on_operate)
+        routes = [*login.routes(), *acts.routes(), *routes]
+    routes = [*strict(routes)]
     faults = Faults(routes, pages)
     app = Starlette(
         routes=routes,
@@ -99,9 +114,12 @@ def build_app(
             Exception: faults.on_bug,
         },
     )
-    inner = app if security.tokens is None else Access(app, tokens=security.tokens, now=now)
+    inner: ASGIApp = app
+    if security.tokens is not None and sessions is not None and login is not None:
+        inner = Access(app, tokens=security.tokens, sessions=sessions, doorway=login, now=now)
     # around everything, so that even the answer to a bug carries its headers
-    return Guard(inner, listen=listen, names=security.names)
+    guard = Guard(inner, listen=listen, names=security.names, has_forms=login is not None)
+    return Express(guard, guard=guard, source=source, tokens=security.tokens)
 
 
 class Health:
@@ -173,7 +191,8 @@ class Faults:
         return self._answer(request, 500, "the daemon has a fault; its log says more")
 
     def _answer(self, request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-        if request.url.path.startswith(("/v1/", "/healthz", "/readyz")) or request.method not in ("GET", "HEAD"):
+        is_page = request.method in ("GET", "HEAD") or session_of(request) is not None
+        if request.url.path.startswith(("/v1/", "/healthz", "/readyz")) or not is_page:
             return problem_response(status, detail, headers=headers)
         return self._pages.error(request, status, detail, headers=headers)
 

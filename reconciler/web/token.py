@@ -86,6 +86,14 @@ class Tokens:
                 found = token
         return found
 
+    def current(self, token: Token) -> Token | None:
+        """The entry as the file has it now, with the roles it gives now; None where it is gone or has another token."""
+        self._refresh()
+        for entry in self._tokens:
+            if entry.name == token.name and hmac.compare_digest(entry.digest, token.digest):
+                return entry
+        return None
+
     def signers(self) -> tuple[Token, ...]:
         """The entries that sign what they send."""
         self._refresh()

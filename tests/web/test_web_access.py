@@ -30,7 +30,7 @@ READING = (
     "/v1/delivery-ids",
     "/",
     "/deliveries",
-    "/static/page.css",
+    "/static/missing.css",
     "/nowhere",
 )
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -136,14 +136,14 @@ async def test_a_missing_role_is_said_with_the_way_to_it(client: httpx.AsyncClie
     assert 'error="insufficient_scope", scope="apply"' in response.headers["www-authenticate"]
 
 
-async def test_what_watches_over_the_daemon_needs_no_token(client: httpx.AsyncClient) -> None:
-    """It lives, it is ready; nothing of what it knows."""
-    assert (await client.get("/healthz")).status_code == 200
-    assert (await client.get("/readyz")).status_code == 200
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/login", "/static/page.css", "/static/icon.svg"])
+async def test_what_watches_and_who_is_about_to_log_in_need_no_token(client: httpx.AsyncClient, path: str) -> None:
+    """It lives, it is ready; the way in and how it looks. Nothing of what the daemon knows."""
+    assert (await client.get(path)).status_code == 200
 
 
 async def test_a_browser_changes_nothing_even_with_a_token(client: httpx.AsyncClient) -> None:
-    """The page has no way to ask for it, so nothing else may."""
+    """The page's own forms have a session; nothing of another origin may ask."""
     headers = {**bearer("all"), "origin": "https://evil.example.com"}
 
     assert (await client.post("/v1/events", content=raw(event(1)), headers=headers)).status_code == 403

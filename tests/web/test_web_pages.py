@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from served import NOW, Room, publish, raw, running, webhook
+from web_page import Page
 
 from reconciler.models.delivery import (
     AttemptResult,
@@ -28,43 +28,6 @@ from reconciler.web.present import ago, body, phases, url_parts, visible
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> \u202egnp\x1b[2J\u2028\x00'
 PATHS = ("/", "/deliveries", "/events", "/revisions", "/webhooks/hostile", "/missing")
-VOID = {"meta", "link", "img", "input", "rect", "br"}
-
-
-class Page(HTMLParser):
-    """A page as its elements, with the errors that a browser would mend silently."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.errors: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        self.errors += [f"never closed: {tag}" for tag in self._open]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        names = [name for name, _ in attrs]
-        if len(names) != len(set(names)):
-            self.errors.append(f"attribute twice: {tag} {names}")
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in VOID:
-            return
-        if not self._open or self._open[-1] != tag:
-            self.errors.append(f"closed out of order: {tag} while {self._open[-1:]} is open")
-        else:
-            self._open.pop()
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.elements if name == tag]
 
 
 @pytest.fixture

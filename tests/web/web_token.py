@@ -1,9 +1,12 @@
 """A daemon's application with tokens, for the tests of this folder."""
 
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 from served import Room
 
 from reconciler.web.app import Security, build_app
@@ -26,15 +29,15 @@ def write_tokens(path: Path) -> Path:
     return path
 
 
-def guarded_app(room: Room, file: Path, **facts: Any) -> Any:
-    """The application over a room, for whoever has a token."""
+def guarded_app(room: Room, file: Path, *, clock: Any = time.monotonic, **facts: Any) -> Any:
+    """The application over a room, for whoever has a token; sessions end by `clock`."""
     return build_app(
         store=room.store,
         live=room.live,
         intake=room.intake,
         status=dict,
         now=lambda: room.now,
-        security=Security(Tokens.load(write_tokens(file))),
+        security=Security(Tokens.load(write_tokens(file)), clock=clock),
         **facts,
     )
 
@@ -42,3 +45,28 @@ def guarded_app(room: Room, file: Path, **facts: Any) -> Any:
 def bearer(name: str) -> dict[str, str]:
     """The header that presents a token."""
     return {"authorization": f"Bearer {TOKENS[name]}"}
+
+
+def as_browser(client: httpx.AsyncClient, **changes: str) -> dict[str, str]:
+    """What a browser says of a form that a page of ours sends."""
+    origin = str(client.base_url).rstrip("/")
+    return {"accept": "text/html,*/*", "origin": origin, "sec-fetch-site": "same-origin", **changes}
+
+
+async def log_in(client: httpx.AsyncClient, name: str, following: str = "/") -> httpx.Response:
+    """Send the form of the login with a token; the client keeps the cookie."""
+    fields = {"token": TOKENS.get(name, name), "next": following}
+    return await client.post("/login", data=fields, headers=as_browser(client))
+
+
+async def form_token(client: httpx.AsyncClient, path: str = "/") -> str:
+    """The token that stands in the forms of a page."""
+    found = re.search(r'name="form_token" value="([^"]+)"', (await client.get(path)).text)
+    assert found is not None, path
+    return found[1]
+
+
+async def send_form(client: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
+    """What a person's browser sends whose page is `path`."""
+    fields.setdefault("form_token", await form_token(client, path))
+    return await client.post(path, data=fields, headers=as_browser(client))
