@@ -218,6 +218,14 @@ def pretty(value: JsonValue) -> str:
     return "".join(_pretty(value, "\n"))
 
 
+def pretty_text(text: str) -> str:
+    """JSON text indented for people, what is no JSON as it is."""
+    try:
+        return pretty(loads(text))
+    except ValueError:
+        return text
+
+
 def _pretty(value: JsonValue, line: str) -> Iterator[str]:
     inner = f"{line}  "
     if isinstance(value, dict) and value:

@@ -164,15 +164,7 @@ def _message(headers: Mapping[str, str], body: str) -> Iterator[str]:
         yield f"{click.style(view.visible(name), fg='bright_black')}: {view.visible(value)}"
     if body:
         yield ""
-        yield from (view.visible(line) for line in _pretty(body).split("\n"))
-
-
-def _pretty(body: str) -> str:
-    """JSON indented where it reads back the same, anything else as it is."""
-    try:
-        return jsontext.pretty(jsontext.loads(body))
-    except ValueError:
-        return body
+        yield from (view.visible(line) for line in jsontext.pretty_text(body).split("\n"))
 
 
 def _connection(result: Mapping[str, Any]) -> dict[str, str]:

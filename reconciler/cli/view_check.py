@@ -11,7 +11,7 @@ import click
 from reconciler import jsontext
 from reconciler.cli import view
 from reconciler.cli.view_report import report_of
-from reconciler.cli.view_table import width_of
+from reconciler.cli.view_table import pad, width_of
 from reconciler.errors import Problem, Severity
 from reconciler.jsontext import JsonValue
 from reconciler.manifest.check import FINDINGS_MAX, CheckResult, Miss, Outcome
@@ -67,7 +67,7 @@ def _lines(results: Sequence[CheckResult]) -> Iterator[str]:
     width = min(max((width_of(view.visible(result.name)) for result in results), default=0), COLUMN_MAX)
     for result in results:
         notes = "".join(f"  ({view.visible(note)})" for note in _notes(result))
-        name = _padded(view.visible(result.name), width)
+        name = pad(view.visible(result.name), width)
         yield f"{MARKS[result.outcome]}  {name}  {view.visible(result.webhook)}{notes}"
         for miss in result.misses:
             yield from _miss_lines(miss)
@@ -101,11 +101,7 @@ def _miss_lines(miss: Miss) -> Iterator[str]:
 
 
 def _marked(mark: str, colour: str, text: str, width: int, place: str) -> str:
-    return f"           {click.style(f'{mark} {_padded(text, width)}', fg=colour)}  {click.style(place, fg='cyan')}"
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * max(0, width - width_of(text))
+    return f"           {click.style(f'{mark} {pad(text, width)}', fg=colour)}  {click.style(place, fg='cyan')}"
 
 
 def shown(expected: JsonValue | Absent, actual: JsonValue | Absent) -> tuple[str, str]:

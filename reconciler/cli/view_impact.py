@@ -80,11 +80,4 @@ def _text(rendering: Rendering | None) -> Node:
     head = f"{rendering.method} {rendering.url}"
     if rendering.problem:
         return text_tree(f"{head}\n# cannot be rendered: {rendering.problem}")
-    return text_tree(head if rendering.body is None else f"{head}\n{_laid_out(rendering.body)}")
-
-
-def _laid_out(body: str) -> str:
-    try:
-        return jsontext.pretty(jsontext.loads(body))
-    except ValueError:
-        return body
+    return text_tree(head if rendering.body is None else f"{head}\n{jsontext.pretty_text(rendering.body)}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from reconciler.cli import view
-from reconciler.cli.view_table import width_of
+from reconciler.cli.view_table import pad, width_of
 from reconciler.models.event import Event
 from reconciler.models.webhook import Webhook
 from reconciler.request.condition import MatchState
@@ -83,10 +83,10 @@ def _webhook_lines(item: Explained) -> Iterator[str]:
     width = max((width_of(wish) for wish in wishes if width_of(wish) <= WANTED_COLUMNS), default=0)
     for condition, wish in zip(item.conditions, wishes, strict=True):
         mark, colour = MARKS[condition.state]
-        name = _padded(view.visible(condition.name), names)
+        name = pad(view.visible(condition.name), names)
         actual = view.visible(condition.actual)
         said = f"error: {actual}" if condition.is_error else f"is {actual}"
-        yield f"  {click.style(mark, fg=colour)} {name}  wants {_padded(wish, width)}  {said}"
+        yield f"  {click.style(mark, fg=colour)} {name}  wants {pad(wish, width)}  {said}"
 
 
 def _sum(explained: Sequence[Explained]) -> str:
@@ -99,7 +99,3 @@ def _sum(explained: Sequence[Explained]) -> str:
 def _counts(explained: Sequence[Explained]) -> dict[str, int]:
     counted = Counter(item.state.value for item in explained)
     return {state.value: counted[state.value] for state in MatchState}
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * max(0, width - width_of(text))

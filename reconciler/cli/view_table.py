@@ -208,7 +208,7 @@ def _total(columns: Sequence[_Column]) -> int:
 
 def _line(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]) -> str:
     padded = [
-        f"{' ' * (width - width_of(cell))}{cell}" if column.is_number else f"{cell}{' ' * (width - width_of(cell))}"
+        f"{' ' * (width - width_of(cell))}{cell}" if column.is_number else pad(cell, width)
         for cell, column, width in zip(cells, columns, widths, strict=True)
     ]
     return GAP.join(padded).rstrip(" ")
@@ -220,6 +220,11 @@ def width_of(cell: str) -> int:
 
     plain = click.unstyle(cell)
     return len(plain) if plain.isascii() else cell_len(plain)
+
+
+def pad(text: str, width: int) -> str:
+    """Spaces after a text, up to a width in terminal columns."""
+    return text + " " * max(0, width - width_of(text))
 
 
 def _cut(cell: str, width: int) -> str:
