@@ -34,7 +34,6 @@ from reconciler.web.api import Api, BadQueryError
 from reconciler.web.audit import AuditApi
 from reconciler.web.describe import DescribeApi
 from reconciler.web.doctor import DoctorApi
-from reconciler.web.express import Express
 from reconciler.web.flow import FlowApi
 from reconciler.web.guard import Guard
 from reconciler.web.login import Login
@@ -42,7 +41,6 @@ from reconciler.web.operate import OperateApi
 from reconciler.web.pages import Pages
 from reconciler.web.session import Sessions, session_of
 from reconciler.web.state import StateApi
-from reconciler.web.strict import strict
 from reconciler.web.token import Tokens
 
 READY_SECONDS: Final = 2.0  # a store that takes longer is not ready
@@ -82,9 +80,8 @@ def build_app(
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
     pages = Pages(store=store, live=live, now=now, has_tokens=security.tokens is not None)
     replayer = Replayer(store, live, intake, now=now)
-    source = HttpSource(intake, limits=limits or HttpLimits())
     routes: list[BaseRoute] = [
-        *source.routes(),
+        *HttpSource(intake, limits=limits or HttpLimits()).routes(),
         *Api(store=store, live=live, now=now).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
         *OperateApi(store=store, live=live, replayer=replayer, now=now, on_operate=on_operate).routes(),
@@ -102,7 +99,6 @@ def build_app(
         login = Login(tokens=security.tokens, sessions=sessions, pages=pages, clock=security.clock)
         acts = Acts(store=store, live=live, pages=pages, now=now, on_operate=on_operate)
         routes = [*login.routes(), *acts.routes(), *routes]
-    routes = [*strict(routes)]
     faults = Faults(routes, pages)
     app = Starlette(
         routes=routes,
@@ -118,8 +114,7 @@ def build_app(
     if security.tokens is not None and sessions is not None and login is not None:
         inner = Access(app, tokens=security.tokens, sessions=sessions, doorway=login, now=now)
     # around everything, so that even the answer to a bug carries its headers
-    guard = Guard(inner, listen=listen, names=security.names, has_forms=login is not None)
-    return Express(guard, guard=guard, source=source, tokens=security.tokens)
+    return Guard(inner, listen=listen, names=security.names, has_forms=login is not None)
 
 
 class Health:
