@@ -1,6 +1,5 @@
 """The typed yes: asked before something is changed that is not a saved plan. Used by commands that change things."""
 
-import asyncio
 import sys
 
 import click
@@ -17,6 +16,8 @@ def require_terminal(*, hint: str = "pass `--auto-approve`") -> None:
 
 async def says_yes(prompt: str, *, refusal: str) -> bool:
     """Whether the terminal says `yes`; if not, `refusal` is said. Waits in the event loop: Ctrl-C interrupts."""
+    import asyncio  # a command that asks nobody may have no loop
+
     click.echo(prompt, nl=False, err=True)
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()

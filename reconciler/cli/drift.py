@@ -10,7 +10,8 @@ import click
 
 from reconciler.cli import view
 from reconciler.cli.option import format_option, paths_argument, store_option, store_url, var_options
-from reconciler.cli.plan_option import check_view, desired_of, plan_view, view_options
+from reconciler.cli.plan_option import check_view, view_options
+from reconciler.cli.planning import desired_of, plan_view
 from reconciler.cli.state import reading
 from reconciler.cli.view_drift import drift_lines, drift_summary
 from reconciler.errors import EXIT_CHANGES, EXIT_OK

@@ -5,14 +5,12 @@ is not held up; through a daemon it is one request. Counting is left to `plan.im
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import click
-
-from reconciler.cli.plan_option import plan_of
+from reconciler.cli.plan_option import DEFAULT_DAYS
 from reconciler.errors import ReconcilerError
 from reconciler.plan.plan import Plan
 from reconciler.store.base import EventLog, EventStatus, Page, StoredEvent
@@ -21,60 +19,13 @@ if TYPE_CHECKING:
     from reconciler.models.event import Event
     from reconciler.plan.impact import ImpactMeter
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-DEFAULT_DAYS: Final = 7
 DAY_MS: Final = 86_400_000
 PAGE_EVENTS: Final = 500
 HELD_BYTES: Final = 256 * 1024  # of a file that are read at once
 
 
-def impact_options(command: Command) -> Command:
-    """`--impact`, `--impact-days` and `--events`."""
-    for option in (
-        click.option(
-            "--events",
-            "impact_file",
-            metavar="FILE",
-            type=click.Path(dir_okay=False),
-            help="With --impact: the events of this JSONL file, one a line, instead of the store's.",
-        ),
-        click.option(
-            "--impact-days",
-            metavar="N",
-            type=click.IntRange(1, 36_500),
-            help=f"With --impact: the events that the store received in the last N days.  [default: {DEFAULT_DAYS}]",
-        ),
-        click.option(
-            "--impact",
-            "has_impact",
-            is_flag=True,
-            help="Replay recorded events: which deliveries would be added, lost, or sent otherwise, with an example.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def check_impact(options: Mapping[str, Any]) -> None:
-    """Raise click.UsageError for options that say nothing together."""
-    days, file = options["impact_days"], options["impact_file"]
-    if not options["has_impact"] and (days is not None or file is not None):
-        raise click.UsageError("--impact-days and --events go with --impact.")
-    if days is not None and file is not None:
-        raise click.UsageError("--impact-days is about the store's events; --events FILE takes others.")
-
-
-async def measured_plan_of(url: str, options: Mapping[str, Any]) -> Plan:
-    """`plan_of`, with the impact if that was asked for."""
-    check_impact(options)
-    return await with_impact(await plan_of(url, options), url, options)
-
-
 async def with_impact(made: Plan, url: str, options: Mapping[str, Any]) -> Plan:
-    """The plan with its impact, if that was asked for. Raises ReconcilerError for events that cannot be read."""
-    if not options["has_impact"]:
-        return made
+    """The plan with its impact. Raises ReconcilerError for events that cannot be read."""
     from reconciler.plan.impact import ImpactMeter
 
     meter, skipped = ImpactMeter(made.changes), 0

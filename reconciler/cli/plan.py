@@ -1,57 +1,28 @@
 """`plan` and `apply`: what would change, and changing it.
 
-Exit codes are the contract of pipelines: 0 done, 2 changes (only under --detailed-exitcode), 3 refused, 4 stale. The
-plan is always shown before it is refused.
+Exit codes are the contract of pipelines: 0 done, 2 changes (only under --detailed-exitcode), 3 refused, 4 stale. What
+the commands do is imported while another process reads the manifests.
 """
 
-import asyncio
-import sys
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
-from reconciler import VERSION
-from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
-from reconciler.cli import view
-from reconciler.cli.approval import require_terminal, says_yes
-from reconciler.cli.impact import impact_options, measured_plan_of
+from reconciler.cli.approval import require_terminal
 from reconciler.cli.network_option import NAMES, network_options
 from reconciler.cli.option import ca_option, chosen_paths, format_option, paths_argument, store_url, who_option
 from reconciler.cli.plan_option import (
+    check_impact,
     check_view,
+    impact_options,
     json_into_option,
     markdown_options,
-    plan_of,
-    plan_view,
     planning_options,
-    show_plan,
     view_options,
 )
-from reconciler.cli.view_plan import applied_text, out_plan, summary_text
-from reconciler.errors import (
-    EXIT_CHANGES,
-    EXIT_FAILED,
-    EXIT_OK,
-    EXIT_REFUSED,
-    StalePlanError,
-)
-from reconciler.models.revision import Revision
-from reconciler.plan.plan import Plan
-
-if TYPE_CHECKING:
-    from reconciler.dispatch.verify import Verification
-    from reconciler.plan.saved import SavedPlan
-
-PROMPT: Final = """
-Do you want to perform these actions?
-  reconciler will perform the actions described above.
-  Only 'yes' will be accepted to approve.
-
-  Enter a value: """
+from reconciler.manifest.ahead import Ahead
 
 # What a saved plan has settled already; with --plan, saying it again would be a contradiction or no effect
 SETTLED: Final = {
@@ -77,26 +48,18 @@ SETTLED: Final = {
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 if there are changes.")
 @paths_argument
 @click.pass_context
-def plan(
-    ctx: click.Context, /, output_format: str, out_file: str | None, detailed_exitcode: bool, **options: Any
-) -> int:
+def plan(ctx: click.Context, /, output_format: str, **options: Any) -> int:
     """Show what apply would change; change nothing.
 
     The PATHs (default manifests/) together are the whole of what their owner wants: a live webhook of this owner that
     they do not declare is planned to be destroyed.
     """
     check_view(output_format, options)
-    made = asyncio.run(measured_plan_of(store_url(ctx), options))
-    if out_file is not None:
-        write_plan(Path(out_file), _saved(made, options))
-    _write_json(made, options)
-    show_plan(made, output_format, options)
-    if made.refusals:
-        return refused(made)
-    if out_file is not None and made.has_changes:
-        file = view.visible(out_file)
-        view.say(f"\nSaved the plan. To perform exactly these actions: reconciler apply --plan {file}")
-    return EXIT_CHANGES if detailed_exitcode and made.has_changes else EXIT_OK
+    check_impact(options)
+    with Ahead.begin(chosen_paths(options["paths"])) as ahead:
+        from reconciler.cli.perform import run_plan
+
+        return run_plan(store_url(ctx), ahead, output_format, options)
 
 
 @click.command()
@@ -122,7 +85,7 @@ def plan(
 @who_option
 @paths_argument
 @click.pass_context
-def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto_approve: bool, **options: Any) -> int:
+def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, **options: Any) -> int:
     """Bring the store to what the manifests say: everything or nothing, in one transaction.
 
     Shows the plan and asks for a typed yes. A saved plan is its own approval: it is applied without a question, once,
@@ -137,185 +100,20 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, auto
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --verify.", ctx)
     if plan_file is not None:
         _refuse_settled(ctx)
-        return asyncio.run(_apply_saved(store_url(ctx), Path(plan_file), output_format, options))
+        from reconciler.cli.perform import run_saved
+
+        return run_saved(store_url(ctx), Path(plan_file), output_format, options)
     if options["rebase_if_disjoint"]:
         raise click.UsageError("--rebase-if-disjoint goes with --plan FILE.", ctx)
-    if not auto_approve:
+    if not options["auto_approve"]:
         require_terminal(hint="pass `--auto-approve`, or review a saved plan and apply it with `--plan FILE`")
-    return asyncio.run(_apply(store_url(ctx), auto_approve, output_format, options))
+    with Ahead.begin(chosen_paths(options["paths"])) as ahead:
+        from reconciler.cli.perform import run_apply
+
+        return run_apply(store_url(ctx), ahead, output_format, options)
 
 
 def _refuse_settled(ctx: click.Context) -> None:
     for name, word in SETTLED.items():
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--plan applies a saved plan as it is; it takes no {word}.", ctx)
-
-
-async def _apply(url: str, auto_approve: bool, output_format: str, options: Mapping[str, Any]) -> int:
-    made = await plan_of(url, options, is_apply=True)
-    if output_format == "text" or made.refusals:  # as JSON there is one document, at the end, unless this is the end
-        show_plan(made, output_format, options)
-    if made.refusals:
-        _write_json(made, options)
-        return refused(made)
-    if not made.has_changes:
-        return _applied(made, None, output_format, options)
-    if not auto_approve and not await is_approved(made, output_format, options):
-        return EXIT_FAILED
-    verification = await _verify(url, made, output_format, options)
-    if not _is_verified(verification):
-        return _unverified(made, verification, output_format, options)
-    by = _provenance(options, _commit(options))
-    made, revision = await _publish(url, made, plan_id=new_id(), by=by)
-    return _applied(made, revision, output_format, options, verification)
-
-
-async def _apply_saved(url: str, file: Path, output_format: str, options: Mapping[str, Any]) -> int:
-    saved = read_plan(file)
-    made, revision = saved.plan, None
-    verification: tuple[Verification, ...] = ()
-    if not made.refusals:
-        if output_format == "text":
-            view.out(summary_text(made))  # it was reviewed when it was made; `show --plan` shows it again
-        verification = await _verify(url, made, output_format, options)
-        if not _is_verified(verification):
-            return _unverified(made, verification, output_format, options)
-        by = _provenance(options, options["commit"] or saved.commit)
-        is_rebased = options["rebase_if_disjoint"]
-        made, revision = await _publish(url, made, plan_id=saved.plan_id, by=by, is_rebased=is_rebased)
-    if made.refusals:
-        _write_json(made, options)
-        show_plan(made, output_format, options)
-        return refused(made)
-    if made.base_revision != saved.plan.base_revision:
-        view.say(f"rebased from revision {saved.plan.base_revision} to {made.base_revision}: nothing it touches moved")
-    return _applied(made, revision, output_format, options, verification)
-
-
-async def _verify(url: str, made: Plan, output_format: str, options: Mapping[str, Any]) -> "tuple[Verification, ...]":
-    """`--verify`: the tests of what the plan changes, told as text. Without it there are none."""
-    if not options["verifies"]:
-        return ()
-    from reconciler.cli.provenance import warrant
-    from reconciler.cli.record import record_tests
-    from reconciler.cli.verify import out_verification, verify_plan
-
-    verification = await verify_plan(made, options)
-    tests = [(item.webhook, item.report) for item in verification]
-    await record_tests(url, tests, warrant(options["given_by"]), verifies=True)
-    if output_format == "text" and verification:
-        out_verification(verification)
-    return verification
-
-
-def _is_verified(verification: "tuple[Verification, ...]") -> bool:
-    return all(item.report.is_successful for item in verification)
-
-
-def _unverified(
-    made: Plan, verification: "tuple[Verification, ...]", output_format: str, options: Mapping[str, Any]
-) -> int:
-    """Say that nothing is applied, below the tests; returns the exit code."""
-    from reconciler.cli.verify import say_unverified
-
-    _out_result(made, None, output_format, options, verification)
-    sys.stdout.flush()
-    say_unverified(made, verification)
-    return EXIT_FAILED
-
-
-async def _publish(
-    url: str, made: Plan, *, plan_id: str, by: Provenance, is_rebased: bool = False
-) -> tuple[Plan, Revision | None]:
-    from reconciler.cli.state import open_state
-
-    store = open_state(url, create=made.has_changes and not made.lineage)
-    if store is None:
-        if not made.lineage:
-            return made, None  # nothing to do where nothing is
-        raise StalePlanError(
-            f"the store that the plan was made from is not there: {url}",
-            base_revision=made.base_revision,
-            live_revision=0,
-            hint="`--store` or RECONCILER_STORE names another",
-        )
-    async with store:
-        if is_rebased:
-            return await apply_rebased(store, made, plan_id=plan_id, by=by)
-        return made, await apply_plan(store, made, plan_id=plan_id, by=by)
-
-
-async def is_approved(made: Plan, output_format: str, options: Mapping[str, Any]) -> bool:
-    """Whether the terminal says `yes` to a plan; if not, that nothing was changed is said."""
-    if output_format == "json" or not sys.stdout.isatty():
-        out_plan(made, plan_view(options, err=True), err=True)  # nobody approves what they cannot see
-    return await says_yes(PROMPT, refusal="Apply cancelled; nothing was changed.")
-
-
-def refused(made: Plan) -> int:
-    """Say what refuses the plan, below the plan itself; returns the exit code."""
-    sys.stdout.flush()
-    for refusal in made.refusals:
-        view.say_error(f"refused: {refusal.message}", hint=refusal.hint)
-    return EXIT_REFUSED
-
-
-def _applied(
-    made: Plan,
-    revision: Revision | None,
-    output_format: str,
-    options: Mapping[str, Any],
-    verification: "tuple[Verification, ...]" = (),
-) -> int:
-    _out_result(made, revision, output_format, options, verification)
-    if output_format == "text" and revision is not None:
-        view.out(f"\n{click.style(applied_text(revision, made.summary), fg='green', bold=True)}")
-    return EXIT_OK
-
-
-def _out_result(
-    made: Plan,
-    revision: Revision | None,
-    output_format: str,
-    options: Mapping[str, Any],
-    verification: "tuple[Verification, ...]",
-) -> None:
-    """The document of `--format json` and `--json-into`; with `--verify` also the tests."""
-    more: dict[str, Any] = {"revision": revision.number if revision else None}
-    if options["verifies"]:
-        more["verification"] = [item.to_json() for item in verification]
-    _write_json(made, options, **more)
-    if output_format == "json":
-        view.out_json(_json_of(made, more))
-
-
-def _write_json(made: Plan, options: Mapping[str, Any], **more: Any) -> None:
-    """`--json-into`: the document that `--format json` prints. What stands there already may be a pipe."""
-    if options["json_file"] is not None:
-        with Path(options["json_file"]).open("w", encoding="utf-8") as file:
-            file.write(view.json_text(_json_of(made, more)))
-
-
-def _json_of(made: Plan, more: Mapping[str, Any]) -> dict[str, Any]:
-    from reconciler.plan.schema import plan_json
-
-    return {**plan_json(made), **more}
-
-
-def _provenance(options: Mapping[str, Any], commit: str | None) -> Provenance:
-    from reconciler.cli.provenance import applied_by, warrant
-
-    who = options["given_by"]
-    return Provenance(applied_by(who), time.time_ns() // 1_000_000, commit, warrant=warrant(who))
-
-
-def _saved(made: Plan, options: Mapping[str, Any]) -> "SavedPlan":
-    from reconciler.plan.saved import SavedPlan
-
-    return SavedPlan(made, new_id(), time.time_ns() // 1_000_000, VERSION, _commit(options))
-
-
-def _commit(options: Mapping[str, Any]) -> str | None:
-    from reconciler.cli.provenance import commit_of
-
-    return commit_of(chosen_paths(options["paths"]), options["commit"])

@@ -1,33 +1,19 @@
-"""Options of the commands that make or show a plan, the plan that they ask for, and the form it is shown in.
+"""Options of the commands that make or show a plan. Imported before a command has read its options: keep it light.
 
-Called by `plan`, `apply` and `show`. Planning opens the store as it is; it makes none and locks nothing.
+What they ask for is done by `cli.planning`.
 """
 
-import shutil
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
-from reconciler.apply import read_live
-from reconciler.cli import view
-from reconciler.cli.option import chosen_paths, manifest_cache, secrets_option, store_option, var_options
-from reconciler.cli.view_field import CONCISE, CONTEXT_LINES, FULL, NORMAL, PlanView
-from reconciler.cli.view_plan import out_plan
-from reconciler.errors import Problem, ReconcilerError, Severity
-from reconciler.history import read_drift, read_hold
-from reconciler.models.revision import Hold
-from reconciler.models.webhook import Webhook
-from reconciler.plan.change import Allowances, Refusal
-from reconciler.plan.drift import Drift, of_targets
-from reconciler.plan.guard import guarded
-from reconciler.plan.plan import Desired, Plan, Scope, make_plan
+from reconciler.cli.option import secrets_option, store_option, var_options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+CONTEXT_LINES: Final = 3  # unchanged ones around a changed one, as in a unified diff
+DEFAULT_DAYS: Final = 7  # of recorded events that an impact is measured with
 
 _MARKDOWN_ONLY = ("marker", "max_bytes")
 
@@ -104,100 +90,45 @@ def json_into_option(command: Command) -> Command:
     )(command)
 
 
-def plan_view(options: Mapping[str, Any], *, err: bool = False) -> PlanView:
-    """What `view_options` say, with the width of the terminal if there is one."""
-    if options["concise"] and options["full"]:
-        raise click.UsageError("--concise and --full contradict each other.")
-    how = CONCISE if options["concise"] else FULL if options["full"] else NORMAL
-    if options["context"] is not None:
-        how = replace(how, context=options["context"])
-    is_terminal = (sys.stderr if err else sys.stdout).isatty()
-    return replace(how, width=shutil.get_terminal_size().columns if is_terminal else None)
+def impact_options(command: Command) -> Command:
+    """`--impact`, `--impact-days` and `--events`."""
+    for option in (
+        click.option(
+            "--events",
+            "impact_file",
+            metavar="FILE",
+            type=click.Path(dir_okay=False),
+            help="With --impact: the events of this JSONL file, one a line, instead of the store's.",
+        ),
+        click.option(
+            "--impact-days",
+            metavar="N",
+            type=click.IntRange(1, 36_500),
+            help=f"With --impact: the events that the store received in the last N days.  [default: {DEFAULT_DAYS}]",
+        ),
+        click.option(
+            "--impact",
+            "has_impact",
+            is_flag=True,
+            help="Replay recorded events: which deliveries would be added, lost, or sent otherwise, with an example.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
-def show_plan(plan: Plan, output_format: str, options: Mapping[str, Any]) -> None:
-    """The plan on stdout, in the form that was asked for."""
-    if output_format == "json":
-        from reconciler.plan.schema import plan_json
-
-        view.out_json(plan_json(plan))
-    elif output_format == "markdown":
-        from reconciler.cli.view_markdown import DEFAULT_MAX_BYTES, plan_markdown
-
-        max_bytes = options["max_bytes"] or DEFAULT_MAX_BYTES
-        how = replace(plan_view(options), width=None)
-        view.out(plan_markdown(plan, how, marker=options["marker"], max_bytes=max_bytes).removesuffix("\n"))
-    else:
-        out_plan(plan, plan_view(options))
+def check_impact(options: Mapping[str, Any]) -> None:
+    """Raise click.UsageError for options that say nothing together."""
+    days, file = options["impact_days"], options["impact_file"]
+    if not options["has_impact"] and (days is not None or file is not None):
+        raise click.UsageError("--impact-days and --events go with --impact.")
+    if days is not None and file is not None:
+        raise click.UsageError("--impact-days is about the store's events; --events FILE takes others.")
 
 
 def check_view(output_format: str, options: Mapping[str, Any]) -> None:
     """Raise click.UsageError for options that say nothing about this format, before anything is done."""
-    plan_view(options)
+    if options["concise"] and options["full"]:
+        raise click.UsageError("--concise and --full contradict each other.")
     if output_format != "markdown" and any(options.get(name) is not None for name in _MARKDOWN_ONLY):
         raise click.UsageError("--max-bytes and --marker go with --format markdown.")
-
-
-async def plan_of(url: str, options: Mapping[str, Any], *, is_apply: bool = False) -> Plan:
-    """The plan of the manifests against the store, judged, with what drifted; its warnings are said. A hold is one of
-    them, but refuses an apply."""
-    from reconciler.cli.state import open_state
-
-    desired = desired_of(options)
-    owner, held, drift = desired.project.spec.owner, None, None
-    async with AsyncExitStack() as stack:
-        opened = open_state(url, create=False)
-        store = await stack.enter_async_context(opened) if opened is not None else None
-        live, unfinished = await read_live(store)
-        if store is not None:
-            drift = await read_drift(store, desired, live)
-            held = await read_hold(store, owner)
-    scope = Scope(targets=options["targets"], adopts=options["adopt"], keeps=options["keep"])
-    made = make_plan(desired, live, unfinished=unfinished, scope=scope)
-    if scope.targets and not made.changes:
-        raise ReconcilerError(
-            f"no webhook has such a name: {', '.join(scope.targets)}", hint="`--target` takes globs over names"
-        )
-    drift = drift and of_targets(drift, scope.targets)
-    made = told_of(made, drift, held, is_apply=is_apply)
-    view.say_problems(made.warnings)
-    return guarded(made, Allowances(deletes=options["allow_deletes"], empty=options["allow_empty"]))
-
-
-def told_of(made: Plan, drift: Drift | None, held: Hold | None, *, is_apply: bool) -> Plan:
-    """The plan with what stands beside it: the drift, and what a hold means for it."""
-    if drift:
-        made = replace(made, drift=drift)
-    if held is not None and is_apply:
-        made = replace(made, refusals=(*made.refusals, Refusal("on_hold", held.fact, held.way_out)))
-    elif held is not None:
-        warning = Problem(Severity.WARNING, "on_hold", held.fact, hint=held.way_out)
-        made = replace(made, warnings=(*made.warnings, warning))
-    return made
-
-
-def desired_of(options: Mapping[str, Any]) -> Desired:
-    """The manifests, valid, their warnings said."""
-    from reconciler.manifest.load import load_manifests, read_variables
-
-    variables = read_variables(options["variables"], tuple(Path(name) for name in options["var_files"]))
-    manifests = load_manifests(chosen_paths(options["paths"]), variables=variables, cache=manifest_cache())
-    manifests.require_valid()
-    view.say_problems(manifests.problems)
-    if options.get("secrets_file"):
-        view.say_problems(_unbound(manifests.webhooks, Path(options["secrets_file"])))
-    return Desired(manifests.webhooks, manifests.project, manifests.digest)
-
-
-def _unbound(webhooks: tuple[Webhook, ...], secrets_file: Path) -> list[Problem]:
-    """A warning for each webhook whose deliveries would wait for a secret."""
-    from reconciler.egress.secrets import SecretResolver
-
-    resolver = SecretResolver.load(secrets_file)
-    found = ((webhook, resolver.unresolved(webhook)) for webhook in webhooks)
-    hint = "its deliveries stay pending until the binding file allows it"
-    return [
-        Problem(Severity.WARNING, "secret_unbound", fact, path=webhook.address, hint=hint)
-        for webhook, fact in found
-        if fact is not None
-    ]

@@ -16,8 +16,9 @@ from reconciler.cli import view
 from reconciler.cli.approval import require_terminal
 from reconciler.cli.option import format_option, store_option, store_url, who_option
 from reconciler.cli.owner import owner_option, the_owner
-from reconciler.cli.plan import is_approved, refused
-from reconciler.cli.plan_option import check_view, show_plan, view_options
+from reconciler.cli.perform import is_approved, refused
+from reconciler.cli.plan_option import check_view, view_options
+from reconciler.cli.planning import show_plan
 from reconciler.cli.provenance import applied_by, warrant
 from reconciler.cli.state import reading
 from reconciler.cli.view_plan import applied_text

@@ -9,7 +9,8 @@ import click
 from reconciler.apply import read_plan
 from reconciler.cli import view
 from reconciler.cli.option import format_option, store_option, store_url, var_options
-from reconciler.cli.plan_option import check_view, markdown_options, plan_view, show_plan, view_options
+from reconciler.cli.plan_option import check_view, markdown_options, view_options
+from reconciler.cli.planning import plan_view, show_plan
 from reconciler.cli.state import reading
 from reconciler.errors import NotInStoreError
 from reconciler.models.revision import LiveState, LiveWebhook, Revision

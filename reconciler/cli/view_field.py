@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from reconciler import jsontext
 from reconciler.cli import view
+from reconciler.cli.plan_option import CONTEXT_LINES
 from reconciler.cli.view_line import Line
 from reconciler.cli.view_tree import TreeView, entry_lines, order_line, text_line, tree_lines
 from reconciler.cli.view_value import FIELD_INDENT, Room, clipped, fingerprint, replaced_lines, value_text
@@ -17,7 +18,6 @@ from reconciler.plan.diff import ABSENT, BODY_PATH, Path
 from reconciler.plan.redact import shown
 from reconciler.plan.tree import Leaf, Node, compare, template_tree, text_tree, value_tree
 
-CONTEXT_LINES: Final = 3  # unchanged lines, keys and elements around a changed one
 CLIPPED_LINES: Final = 12  # what is left of a long text where values are clipped
 
 _PARTIALS_PATH: Final = ("spec", "partials")

@@ -12,7 +12,7 @@ import click
 
 from reconciler.cli import view
 from reconciler.cli.option import chosen_paths
-from reconciler.cli.plan_option import plan_view
+from reconciler.cli.planning import plan_view
 from reconciler.cli.view_field import Side, side_lines, spelt
 from reconciler.errors import ReconcilerError
 from reconciler.plan.diff import attributes

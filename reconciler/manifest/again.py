@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.manifest.ahead import Read
 from reconciler.manifest.file import decode
 from reconciler.manifest.verdict import Ground, Judged
 
@@ -27,9 +28,9 @@ FEW: Final = 16  # of what an earlier run judged, a sixteenth is read file by fi
 class Again:
     """What documents say, read anew from what their files held: of most of them, nobody asks."""
 
-    def __init__(self, ground: Ground, verdicts: Mapping[str, Judged], raws: Mapping[str, bytes]) -> None:
+    def __init__(self, ground: Ground, verdicts: Mapping[str, Judged], read: Read) -> None:
         self._ground = replace(ground, bindings=None, rehearses=False)
-        self._raws = raws
+        self._raws, self._sizes = read.raws, read.sizes
         self._found: dict[str, Judged] = {}
         self._rest = {file for file, judged in verdicts.items() if judged.heads and not judged.canonical}
         self._parsed_file = ""
@@ -76,9 +77,10 @@ class Again:
     def _look_into(self, file: str) -> None:
         """Judge a file; and the rest, in shares, when it is plain by now that most will be asked for."""
         wanted = [file] if len(self._found) * FEW < len(self._rest) else sorted(self._rest | {file})
+        from reconciler.manifest.share import judge_files
+
         with collector_off():
-            judged = judged_files(self.judge, [(name, self._raws[name]) for name in wanted])
-        self._found.update(zip(wanted, judged, strict=True))
+            self._found |= judge_files(self.judge, self._raws, {name: self._sizes[name] for name in wanted})
         self._rest.difference_update(wanted)
 
 
@@ -87,13 +89,6 @@ def file_judge(ground: Ground) -> FileJudge:
     from reconciler.manifest.judged import FileJudge
 
     return FileJudge(ground)
-
-
-def judged_files(judge: FileJudge, files: Sequence[tuple[str, bytes]], workers: int | None = None) -> list[Judged]:
-    """The verdict on each file, in order, by as many processes as help; or by `workers`."""
-    from reconciler.manifest.share import judge_files
-
-    return judge_files(judge, files, workers=workers)
 
 
 @contextmanager

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from reconciler.errors import Problem, Severity
 
 FILE_MAX_BYTES: Final = 64 * 1024 * 1024  # about four times ten thousand webhooks
-CHUNK_BYTES: Final = 4096  # what is read at least: some files do not say their size
+CHUNK_BYTES: Final = 16 * 1024  # of a file at first, which is nearly always all of it
 REST_BYTES: Final = 1024 * 1024  # of these at once
 SUFFIXES: Final = (".yaml", ".yml")
 
@@ -29,21 +29,34 @@ def find_files(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
     Folders are searched for `*.yaml` and `*.yml` in depth, links followed, hidden names passed over; a file that is
     named is taken whatever its name.
     """
-    search = _Search()
-    for path in paths:
-        search.start(path)
-    return sorted(search.files.values()), search.problems
+    search = Search.of(paths)
+    return search.names, search.problems
 
 
 @dataclass(slots=True)
-class _Search:
-    """What was found so far. Every folder is entered once, however many links lead to it, back up included."""
+class Search:
+    """What was found so far. Every folder is entered once, however many links lead to it, back up included. `special`
+    are the files that are no regular ones."""
 
     files: dict[_Identity, str] = field(default_factory=dict)
     folders: set[_Identity] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    special: set[str] = field(default_factory=set)
 
-    def start(self, path: Path) -> None:
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> Self:
+        """All that is found under `paths`."""
+        search = cls()
+        for path in paths:
+            search._start(path)
+        return search
+
+    @property
+    def names(self) -> list[str]:
+        """The files, sorted."""
+        return sorted(self.files.values())
+
+    def _start(self, path: Path) -> None:
         """Take a file, or search a folder, that the caller named."""
         try:
             status = path.stat()
@@ -59,6 +72,8 @@ class _Search:
         identity = (status.st_dev, status.st_ino)
         if not stat.S_ISDIR(status.st_mode):
             self._take(path, identity)
+            if not stat.S_ISREG(status.st_mode):
+                self.special.add(path)
         elif identity not in self.folders:
             self.folders.add(identity)
             self._search(path, status.st_dev)
@@ -98,18 +113,18 @@ def read_text(file: str) -> tuple[str, Problem | None]:
     return ("", problem) if problem is not None else decode(file, raw)
 
 
-def read_bytes(file: str) -> tuple[bytes, Problem | None]:
-    """The file as it is, or the problem with it."""
+def read_bytes(file: str, *, is_regular: bool = False) -> tuple[bytes, Problem | None]:
+    """The file as it is, or the problem with it. `is_regular`: the file was found to be a regular one, which of
+    thousands is worth not asking twice."""
     try:
         # what waits for a writer is not waited for: it is no file of manifests
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
+            if not is_regular and not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return b"", Problem(Severity.ERROR, "file.unreadable", f"not a regular file: {file}", file=file)
-            raw = os.read(descriptor, min(max(status.st_size, CHUNK_BYTES), FILE_MAX_BYTES) + 1)
-            if len(raw) != status.st_size:
-                raw = _read_rest(descriptor, raw)
+            raw = os.read(descriptor, CHUNK_BYTES)
+            if more := os.read(descriptor, CHUNK_BYTES):  # until nothing comes: not every file says its size
+                raw = _read_rest(descriptor, raw, more)
         finally:
             os.close(descriptor)
     except OSError as exc:
@@ -117,9 +132,9 @@ def read_bytes(file: str) -> tuple[bytes, Problem | None]:
     return raw, None
 
 
-def _read_rest(descriptor: int, raw: bytes) -> bytes:
-    """All that can be read after `raw`, which is not what the size said; hardly more than FILE_MAX_BYTES."""
-    parts, size = [raw], len(raw)
+def _read_rest(descriptor: int, *read: bytes) -> bytes:
+    """All that was read and can be read after it; hardly more than FILE_MAX_BYTES."""
+    parts, size = list(read), sum(map(len, read))
     while parts[-1] and size <= FILE_MAX_BYTES:
         parts.append(os.read(descriptor, REST_BYTES))
         size += len(parts[-1])

@@ -7,22 +7,22 @@ nothing here prints, reads the environment or opens a store. What judges is impo
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import orjson
 
 from reconciler.errors import ManifestError, Problem, ReconcilerError
-from reconciler.manifest.again import Again, collector_off, file_judge, judged_files
+from reconciler.manifest.again import Again, collector_off, file_judge
+from reconciler.manifest.ahead import Ahead, Read
 from reconciler.manifest.cache import Cache
-from reconciler.manifest.file import find_files, read_bytes
-from reconciler.manifest.memory import Memory
-from reconciler.manifest.verdict import FoundProject, Ground, Head, Judged
+from reconciler.manifest.memory import MIN_BYTES, Memory
+from reconciler.manifest.trial import Trial
+from reconciler.manifest.verdict import Ground, Head, Judged
 from reconciler.models.fault import Fault
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Project, Webhook, WebhookName
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from reconciler.manifest.webhook_test import ReadyTest
     from reconciler.models.binding import Binding
 
-_PROJECT: Final = re.compile(rb"""kind["']?\s*:\s*["']?Project""")  # as nearly everybody writes it
 _WINDOW: Final = (b"not_before", b"not_after")
 _UNIQUE_NAME: Final = "names are unique in all manifests"
 _UNIQUE_ORIGIN: Final = "a name passes on to one webhook"
@@ -132,29 +131,30 @@ class Manifests:
         return hashlib.sha256(orjson.dumps(desired, default=vars, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def load_manifests(
-    paths: Sequence[Path],
-    *,
-    variables: Mapping[str, str] | None = None,
-    bindings: Mapping[str, Binding] | None = None,
-    rehearse: bool = False,
-    cache: Cache | None = None,
-    workers: int | None = None,
-    now: datetime | None = None,
-    tests: bool = False,
-) -> Manifests:
-    """Read and judge every manifest under `paths`, which are files and folders.
+class How(TypedDict, total=False):
+    """How manifests are judged; the result is the same for every cache and number of workers.
 
     `variables` are put in for `${var:NAME}`. With `bindings`, secrets that the daemon would not resolve are warned of.
     With `rehearse`, each body is rendered over the built-in events of its triggers, which costs a few milliseconds a
     body. With `now`, signing keys that have ended, or of which none is valid yet, are warned of. With `tests`, those
     that `check` runs are judged too. With a `cache`, what was judged before is not judged again. `workers` is the
-    number of processes; None: as many as help. The result is the same for every cache and number. Raises nothing for
-    what people wrote: it is all in `problems`.
+    number of processes; None: as many as help.
     """
-    with collector_off():
-        ground = Ground(variables or {}, bindings, rehearses=rehearse, now=now)
-        return _Loading(ground, cache, workers, tests).load(paths)
+
+    variables: Mapping[str, str] | None
+    bindings: Mapping[str, Binding] | None
+    rehearse: bool
+    cache: Cache | None
+    workers: int | None
+    now: datetime | None
+    tests: bool
+
+
+def load_manifests(paths: Sequence[Path], **how: Unpack[How]) -> Manifests:
+    """Read and judge every manifest under `paths`, which are files and folders. Raises nothing for what people wrote:
+    it is all in `problems`."""
+    with Ahead.begin(paths) as ahead, Loading.begin(ahead, **how) as loading:
+        return loading.finish()
 
 
 def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str]:
@@ -178,45 +178,56 @@ def read_variables(pairs: Sequence[str], files: Sequence[Path]) -> dict[str, str
 
 
 @dataclass(slots=True)
-class _Loading:
-    """One run over the files: find the project, judge every file under it, then what holds between files."""
+class Loading:
+    """Manifests that are being judged. A context manager: it leaves no process behind."""
 
-    ground: Ground  # as far as it is known before a file is read
-    cache: Cache | None
-    workers: int | None
+    read: Read
+    folders: Sequence[Path]
+    trial: Trial
     judges_tests: bool
-    raws: dict[str, bytes] = field(default_factory=dict)
     problems: set[Problem] = field(default_factory=set)
 
-    def load(self, paths: Sequence[Path]) -> Manifests:
-        files, missing = find_files(paths)
-        self.problems.update(missing)
-        for file in files:
-            raw, problem = read_bytes(file)
-            if problem is None:
-                self.raws[file] = raw
-            else:
-                self.problems.add(problem)
-        if self.ground.now is not None and not any(word in raw for raw in self.raws.values() for word in _WINDOW):
-            self.ground = replace(self.ground, now=None)  # nothing that only time tells: verdicts may be remembered
-        memory = Memory.of(self.cache, paths, self.ground, self.raws) if self.cache else None
-        found, ground, verdicts = self._judge(memory)
-        self.problems.update(found.problems)
-        for judged in verdicts.values():
-            self.problems.update(judged.problems)
-        self._check_names(verdicts, ground)
-        again = Again(ground, verdicts, self.raws)
-        ready = self._judge_tests(paths, verdicts, again) if self.judges_tests else {}
-        return self._manifests(found, verdicts, again, ready, len(files))
+    @classmethod
+    def begin(cls, ahead: Ahead, **how: Unpack[How]) -> Self:
+        """Judge every manifest of `ahead`; where there are many, other processes begin with it now."""
+        cache, now = how.get("cache"), how.get("now")
+        with collector_off():
+            ground = Ground(
+                how.get("variables") or {}, how.get("bindings"), rehearses=how.get("rehearse", False), now=now
+            )
+            memory = Memory.of(cache, ahead.paths, ground) if cache and ahead.part is not None and now is None else None
+            read = ahead.read()
+            if now is not None and not any(word in raw for raw in read.raws.values() for word in _WINDOW):
+                ground = replace(ground, now=None)  # nothing that only time tells: verdicts may be remembered
+            if memory is None and cache and sum(read.sizes.values()) >= MIN_BYTES:
+                memory = Memory.of(cache, ahead.paths, ground)
+            trial = Trial.begin(ground, read, memory, workers=how.get("workers"))
+        folders = [path if path.is_dir() else path.parent for path in ahead.paths]
+        return cls(read, folders, trial, how.get("tests", False), set(read.problems))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.trial.__exit__()
+
+    def finish(self) -> Manifests:
+        """The judged set."""
+        with collector_off():
+            verdicts = self.trial.verdicts()
+            self.problems.update(self.trial.found.problems)
+            for judged in verdicts.values():
+                if judged.problems:
+                    self.problems.update(judged.problems)
+            self._check_names(verdicts)
+            again = Again(self.trial.ground, verdicts, self.read)
+            ready = self._judge_tests(verdicts, again) if self.judges_tests else {}
+            return self._manifests(verdicts, again, ready)
 
     def _manifests(
-        self,
-        found: FoundProject,
-        verdicts: Mapping[str, Judged],
-        again: Again,
-        ready: Mapping[tuple[str, int], ReadyTest],
-        files: int,
+        self, verdicts: Mapping[str, Judged], again: Again, ready: Mapping[tuple[str, int], ReadyTest]
     ) -> Manifests:
+        found = self.trial.found
         heads = tuple([(file, head) for file, judged in verdicts.items() for head in judged.heads])
         return Manifests(
             webhooks=tuple(sorted(_webhooks(verdicts, again), key=lambda webhook: webhook.name)),
@@ -235,74 +246,39 @@ class _Loading:
             ),
             problems=tuple(sorted(self.problems, key=_order)),
             heads=heads,
-            files=files,
+            files=self.read.count,
             project_source=_source(found.file.document) if found.file else None,
             again=again,
         )
 
-    def _judge(self, memory: Memory | None) -> tuple[FoundProject, Ground, dict[str, Judged]]:
-        """The project, what the files were judged by, and the verdict on each file.
-
-        Files are judged under the project, and only a parsed file tells whether it holds one. So those that look like
-        it are parsed first, and should another turn out to hold one, all begins again."""
-        suspects = {
-            file for file, raw in self.raws.items() if not (memory and memory.has(file)) and _PROJECT.search(raw)
-        }
-        while True:
-            candidates = {file: self.raws[file] for file in self.raws if file in suspects}
-            found = _find_project(candidates, self.ground.variables)
-            ground = replace(self.ground, project=found.file, partials=found.partials)
-            verdicts = memory.verdicts(ground) if memory else {}
-            rest = [(file, raw) for file, raw in self.raws.items() if file not in verdicts]
-            judged = judged_files(file_judge(ground), rest, self.workers) if rest else []
-            verdicts |= {file: verdict for (file, _), verdict in zip(rest, judged, strict=True)}
-            surprises = {file for file, verdict in verdicts.items() if verdict.has_project} - suspects
-            if not surprises:
-                break
-            suspects |= surprises
-        if memory and rest:
-            memory.keep(ground, verdicts)
-        return found, ground, {file: verdicts[file] for file in self.raws}
-
-    def _check_names(self, verdicts: Mapping[str, Judged], ground: Ground) -> None:
+    def _check_names(self, verdicts: Mapping[str, Judged]) -> None:
         named = [(file, head) for file, judged in verdicts.items() for head in judged.heads if head.kind == "Webhook"]
         found: dict[str, list[tuple[int, Fault]]] = {}
         for file, index, fault in _clashes(named):
             found.setdefault(file, []).append((index, fault))
         for file, faults in found.items():
-            self.problems.update(file_judge(ground).place(file, self.raws[file], faults))
+            self.problems.update(file_judge(self.trial.ground).place(file, self.read.raws[file], faults))
 
-    def _judge_tests(
-        self, paths: Sequence[Path], verdicts: Mapping[str, Judged], again: Again
-    ) -> dict[tuple[str, int], ReadyTest]:
+    def _judge_tests(self, verdicts: Mapping[str, Judged], again: Again) -> dict[tuple[str, int], ReadyTest]:
         """The tests without an error, by file and index. They are judged anew each time: they depend on other files,
         and few commands ask for them."""
         from reconciler.manifest.webhook_test import Around, judge_test
 
         heads = [(file, head) for file, judged in verdicts.items() for head in judged.heads]
         webhooks = sorted({head.name for _, head in heads if head.kind == "Webhook" and head.name is not None})
-        folders = [path if path.is_dir() else path.parent for path in paths]
         tests = [(file, head) for file, head in heads if head.kind == "WebhookTest"]
         ready: dict[tuple[str, int], ReadyTest] = {}
         found: dict[str, list[tuple[int, Fault]]] = {}
         for file, index, fault in _clashes(tests):
             found.setdefault(file, []).append((index, fault))
         for file, head in tests:
-            test, faults = judge_test(again.value(file, head.index), Around(file, webhooks, folders))
+            test, faults = judge_test(again.value(file, head.index), Around(file, webhooks, self.folders))
             found.setdefault(file, []).extend((head.index, fault) for fault in faults)
             if test is not None and again.is_sound(file, head.index):
                 ready[file, head.index] = test
         for file, more in found.items():
-            self.problems.update(again.judge.place(file, self.raws[file], more))
+            self.problems.update(again.judge.place(file, self.read.raws[file], more))
         return ready
-
-
-def _find_project(candidates: Mapping[str, bytes], variables: Mapping[str, str]) -> FoundProject:
-    if not candidates:
-        return FoundProject()
-    from reconciler.manifest.project import find_project
-
-    return find_project(candidates, variables)
 
 
 def _clashes(named: Sequence[tuple[str, Head]]) -> Iterator[tuple[str, int, Fault]]:

@@ -35,49 +35,39 @@ Row = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is remembered of one set: rows by the SHA-256 of a file, made on the ground of this digest. `keys` are the
-    SHA-256 of the files as they are now."""
+    """What is remembered of one set: rows by the SHA-256 of a file, made on the ground of this digest."""
 
     cache: Cache
     scope: str
-    keys: Mapping[str, str]
     ground: str
     rows: Mapping[str, Row]
 
     @classmethod
-    def of(cls, cache: Cache, paths: Sequence[Path], ground: Ground, files: Mapping[str, bytes]) -> Self | None:
-        """The memory of the set that `paths` lead to, `ground` being known but for its project. None where it is not
-        worth it, where the operator's bindings or the time are asked about, or where the program cannot tell its own
-        version."""
-        if ground.bindings is not None or ground.now is not None or sum(map(len, files.values())) < MIN_BYTES:
-            return None
-        program = _program()
+    def of(cls, cache: Cache, paths: Sequence[Path], ground: Ground) -> Self | None:
+        """The memory of the set that `paths` lead to, `ground` being known but for its project. None where the
+        operator's bindings or the time are asked about, or where the program cannot tell its own version."""
+        program = _program() if ground.bindings is None and ground.now is None else None
         if program is None:
             return None
         where = [os.fsencode(path.absolute()).hex() for path in paths]
         scope = hashlib.sha256(orjson.dumps([program, where, ground.digest])).hexdigest()
-        keys = {file: hashlib.sha256(raw).hexdigest() for file, raw in files.items()}
-        return cls(cache, scope, keys, *_recalled(cache.read(scope)))
+        return cls(cache, scope, *_recalled(cache.read(scope)))
 
-    def has(self, file: str) -> bool:
-        """Whether a file was judged before, on whatever ground: it holds no project."""
-        return self.keys[file] in self.rows
-
-    def verdicts(self, ground: Ground) -> dict[str, Judged]:
-        """The verdicts on this ground, by file."""
+    def verdicts(self, ground: Ground, keys: Mapping[str, str]) -> dict[str, Judged]:
+        """The verdicts on this ground, by file; `keys` are the SHA-256 of the files as they are now."""
         if self.ground != ground.digest:
             return {}
         project_file = ground.project.document.file if ground.project is not None else None
         found = {}
-        for file, key in self.keys.items():
+        for file, key in keys.items():
             judged = _judged(self.rows.get(key), file, project_file)
             if judged is not None:
                 found[file] = judged
         return found
 
-    def keep(self, ground: Ground, verdicts: Mapping[str, Judged]) -> None:
+    def keep(self, ground: Ground, keys: Mapping[str, str], verdicts: Mapping[str, Judged]) -> None:
         """Remember the verdicts, if there is a new one, in place of all that was remembered of the set."""
-        rows = {self.keys[file]: _row(judged, file) for file, judged in verdicts.items() if _is_kept(judged)}
+        rows = {keys[file]: _row(judged, file) for file, judged in verdicts.items() if _is_kept(judged)}
         if self.ground == ground.digest and rows.keys() <= self.rows.keys():
             return
         try:

@@ -265,6 +265,20 @@ def test_without_a_terminal_nothing_is_done(folder: Folder, call: Call) -> None:
     assert "bad.yaml" not in called.err
 
 
+def test_of_manifests_and_store_the_manifests_are_judged_first(folder: Folder, call: Call) -> None:
+    """Both are looked at at the same time; what a person wrote is said before what a machine lacks."""
+    (folder.path / "reconciler.db").write_text("no store")
+    folder.declare("a")
+    sound = call("plan")
+    folder.write("apiVersion: reconciler/v1\nkind: Webhook\nmetadata: {name: a}\nspec: {}\n")
+    faulty = call("plan")
+
+    assert (sound.code, faulty.code) == (1, 1)
+    assert "reconciler.db" in sound.err
+    assert "reconciler.db" not in faulty.err
+    assert "`url` is missing" in faulty.err
+
+
 def test_invalid_manifests_and_missing_paths_exit_1(folder: Folder, call: Call) -> None:
     """An error never exits 0, in any format."""
     folder.write(manifest("a", method="NOPE"))

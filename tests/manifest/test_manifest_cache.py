@@ -4,7 +4,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from manifest_text import manifest
 from reconciler.manifest import cache as cache_module
 from reconciler.manifest import memory, share
 from reconciler.manifest.cache import Cache
+from reconciler.manifest.judged import FileJudge
 from reconciler.manifest.load import Manifests, load_manifests
 
 PADDING = "# worth remembering: " + "." * memory.MIN_BYTES + "\n"
@@ -117,15 +118,23 @@ class Room:
 
 def is_used(room: Room, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether a load finds all its verdicts in the cache."""
-    judged: list[str] = []
     with monkeypatch.context() as patch:
-        judge_files = share.judge_files
-        patch.setattr(
-            "reconciler.manifest.share.judge_files",
-            lambda judge, files, **how: (judged.extend(name for name, _ in files), judge_files(judge, files, **how))[1],
-        )
+        judged = judgings(patch)
         room.load()
     return not judged
+
+
+def judgings(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The files that are judged together from now on."""
+    judged: list[list[str]] = []
+    start = share.Judging.start
+
+    def noted(judge: FileJudge, raws: Mapping[str, bytes], sizes: Mapping[str, int], **how: Any) -> share.Judging:
+        judged.append(list(sizes))
+        return start(judge, raws, sizes, **how)
+
+    monkeypatch.setattr(share.Judging, "start", noted)
+    return judged
 
 
 def test_what_was_judged_is_not_judged_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,12 +156,7 @@ def test_remembered_webhooks_are_read_once_each_and_at_once_when_all_are_asked_f
     for number in range(64):
         room.write(f"{number}.yaml", manifest(f"timeout_in_sec: {number + 1}", name=f"hook-{number}"))
     expected = [hook.canonical() for hook in room.load().webhooks]
-    calls: list[list[str]] = []
-    judge_files = share.judge_files
-    monkeypatch.setattr(
-        "reconciler.manifest.share.judge_files",
-        lambda judge, files, **how: (calls.append([name for name, _ in files]), judge_files(judge, files, **how))[1],
-    )
+    calls = judgings(monkeypatch)
 
     webhooks = room.load().webhooks
     assert calls == []

@@ -1,5 +1,6 @@
 """Manifests judged by several processes are what they are by one, whatever becomes of the others."""
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from reconciler.manifest.load import Manifests, load_manifests
 from reconciler.manifest.share import SHARE_MIN_BYTES, judge_files
 from reconciler.manifest.verdict import Ground, Judged
 
-FILES = [(f"{number:02}.yaml", manifest(name=f"hook-{number}").encode()) for number in range(20)]
+FILES = {f"{number:02}.yaml": manifest(name=f"hook-{number}").encode() for number in range(20)}
+SIZES = {file: len(raw) for file, raw in FILES.items()}
 
 OLD_PROJECT = """apiVersion: reconciler/v1
 kind: Project
@@ -58,16 +60,23 @@ def no_children() -> bool:
 
 
 class Failing(FileJudge):
-    """Does what it is told to with one file, if it is not the process of the test."""
+    """Does what it is told to with one file, if it is not the process of the test, or if it is; that one judges nothing
+    before another has begun to."""
 
     def __init__(self, deed: Callable[[], object], *, here: bool = False) -> None:
         super().__init__(Ground({}))
         self.deed = deed
         self.here = here
         self.pid = os.getpid()
+        self.is_begun = multiprocessing.Event()
 
     def judge(self, file: str, raw: bytes) -> Judged:
-        if (os.getpid() == self.pid) is self.here:
+        is_here = os.getpid() == self.pid
+        if is_here:
+            assert self.is_begun.wait(timeout=10)
+        else:
+            self.is_begun.set()
+        if is_here is self.here:
             self.deed()
         return super().judge(file, raw)
 
@@ -78,9 +87,9 @@ def fail() -> None:
 
 @pytest.mark.parametrize("deed", [fail, lambda: os._exit(0), lambda: os._exit(7), lambda: os.kill(os.getpid(), 9)])
 def test_what_a_process_fails_to_judge_is_judged_here(deed: Callable[[], object], capfd: pytest.CaptureFixture) -> None:
-    expected = judge_files(FileJudge(Ground({})), FILES, workers=1)
+    expected = judge_files(FileJudge(Ground({})), FILES, SIZES, workers=1)
 
-    assert judge_files(Failing(deed), FILES, workers=3) == expected
+    assert judge_files(Failing(deed), FILES, SIZES, workers=3) == expected
     assert capfd.readouterr() == ("", "")
     assert no_children()
 
@@ -89,10 +98,11 @@ def test_an_interruption_leaves_no_process_and_no_pipe_behind() -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
+    failing = Failing(interrupted, here=True)
     open_files = len(os.listdir("/proc/self/fd"))
 
     with pytest.raises(KeyboardInterrupt):
-        judge_files(Failing(interrupted, here=True), FILES, workers=3)
+        judge_files(failing, FILES, SIZES, workers=3)
 
     assert no_children()
     assert len(os.listdir("/proc/self/fd")) == open_files
@@ -100,9 +110,9 @@ def test_an_interruption_leaves_no_process_and_no_pipe_behind() -> None:
 
 def test_small_sets_are_judged_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fork", lambda: fail())
-    assert sum(len(raw) for _, raw in FILES) < SHARE_MIN_BYTES
+    assert sum(SIZES.values()) < SHARE_MIN_BYTES
 
-    assert len(judge_files(FileJudge(Ground({})), FILES)) == len(FILES)
+    assert len(judge_files(FileJudge(Ground({})), FILES, SIZES)) == len(FILES)
 
 
 def test_where_no_process_can_be_forked_one_judges_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

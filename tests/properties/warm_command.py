@@ -12,7 +12,7 @@ from reconciler.cli.main import run
 
 for name in (
     *("apply", "cli.plan", "cli.view", "cli.view_plan", "cli.state", "cli.provenance", "store.open"),
-    *("store.sqlite.store", "plan.saved", "plan.rebase", "manifest.load", "cli.plan_option"),
+    *("store.sqlite.store", "plan.saved", "plan.rebase", "manifest.load", "cli.perform"),
 ):
     importlib.import_module(f"reconciler.{name}")
 
