@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State
 from reconciler.models.event import EventId
@@ -33,8 +33,17 @@ _ATTEMPT_KEYS: Final = ("number", "started_at", "finished_at", "revision", "comm
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Text = Annotated[str, Field(max_length=TEXT_MAX_CHARACTERS, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Number = Annotated[int, Field(ge=0, lt=2**53)]
-Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+def whole(value: object) -> object:
+    """A number by its value: 3.0 is a whole number in JSON Schema (2020-12, core, section 4.2.3), and programs write
+    it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(whole)
+Number = Annotated[int, Field(ge=0, lt=2**53), Whole]
+Count = Annotated[int, Field(ge=0, le=1_000_000), Whole]
 
 
 def dumps(value: Any) -> bytes:

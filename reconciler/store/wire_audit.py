@@ -8,7 +8,7 @@ from pydantic import Field
 
 from reconciler.models.audit import AuditAction, AuditEntry, AuditHead, AuditRow, Deed, Warrant
 from reconciler.models.field import Model
-from reconciler.store.wire import Text, dumps, line
+from reconciler.store.wire import Text, Whole, dumps, line
 
 TEST_MAX_BYTES: Final = 16 * 1024
 
@@ -24,7 +24,7 @@ class TestBody(Model):
     webhook: Text
     successful: bool
     outcome: Text | None = None
-    status: Annotated[int, Field(ge=100, le=999)] | None = None
+    status: Annotated[int, Field(ge=100, le=999), Whole] | None = None
     delivery_id: Text = ""
     digest: Text = ""
     verifies: bool = False

@@ -8,19 +8,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AwareDatetime, Base64Bytes, Field
+from pydantic import AwareDatetime, Field
 
 from reconciler.models.audit import UNKNOWN, Warrant
 from reconciler.models.delivery import Action, DeliveryId, Intervention, Reason, State, iso_time
 from reconciler.models.field import Many, Model
 from reconciler.store.operate import Portion, Selection, Terms, Verdict
-from reconciler.store.wire import Id, Text, dumps, line
+from reconciler.store.wire import Id, Text, Whole, dumps, line
 
 ORDER_MAX_BYTES: Final = 1024 * 1024
 DAY_MS: Final = 86_400_000
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
+Base64 = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")]
 Words = Annotated[str, Field(max_length=1024)]  # an event's id may hold anything
 
 
@@ -60,8 +61,8 @@ class OperateBody(Model):
     by: Text = ""
     reason: Text = ""
     new_id: bool = False
-    delay_ms: Annotated[int, Field(ge=0, le=365 * DAY_MS)] = 0
-    interval_us: Annotated[int, Field(ge=0, le=1000 * DAY_MS)] = 0
+    delay_ms: Annotated[int, Field(ge=0, le=365 * DAY_MS), Whole] = 0
+    interval_us: Annotated[int, Field(ge=0, le=1000 * DAY_MS), Whole] = 0
 
     @classmethod
     def of(cls, raw: bytes) -> Self:
@@ -82,14 +83,16 @@ class EventReplayBody(Model):
 
     id: Words
     raw: str | None = None
-    raw_base64: Base64Bytes | None = None
+    raw_base64: Base64 | None = None
     by: Text = ""
     reason: Text = ""
 
     @property
     def mended(self) -> bytes | None:
         """The mended bytes; None where it is to be judged as it was received."""
-        return self.raw_base64 if self.raw is None else self.raw.encode("utf-8", "surrogatepass")
+        if self.raw is not None:
+            return self.raw.encode("utf-8", "surrogatepass")
+        return None if self.raw_base64 is None else base64.b64decode(self.raw_base64)
 
 
 def event_replay_body(event_id: str, mended: bytes | None, warrant: Warrant = UNKNOWN) -> bytes:

@@ -173,7 +173,7 @@ def _webhook_json(
 
 def page_of(query: Mapping[str, str], *, limit: int = LIMIT_DEFAULT) -> Page:
     """`limit` and `before`. Raises BadQueryError."""
-    text = query.get("limit") or f"{limit}"
+    text = query.get("limit", f"{limit}")
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LIMIT_MAX):
         raise BadQueryError(f"`limit` must be a whole number from 1 to {LIMIT_MAX}: {text:.40}")
     return Page(int(text), query.get("before") or None)

@@ -39,7 +39,8 @@ class AuditApi:
     async def entries(self, request: Request) -> Response:
         """Entries, newest first."""
         page = page_of(request.query_params)
-        before = None if page.before is None else _number("before", page.before)
+        told = request.query_params.get("before")
+        before = None if told is None else _number("before", told)
         found = [entry.to_json() for entry in await self._store.audit(limit=page.limit, before=before)]
         following = next_query(request.query_params, page, found, f"{found[-1]['number']}") if found else None
         return _json(found, {} if following is None else {"link": f'</v1/audit?{following}>; rel="next"'})
@@ -47,7 +48,7 @@ class AuditApi:
     async def rows(self, request: Request) -> Response:
         """Entries as they are kept, oldest first, behind the number `after`: what a verification walks along."""
         limit = page_of(request.query_params).limit
-        after = _number("after", request.query_params.get("after") or "0")
+        after = _number("after", request.query_params.get("after", "0"))
         return _json([row.to_json() for row in await self._store.audit_rows(after=after, limit=limit)])
 
     async def head(self, request: Request) -> Response:

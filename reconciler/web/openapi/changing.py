@@ -9,8 +9,9 @@ from typing_extensions import TypedDict
 
 from reconciler.dispatch.intake import ID_MAX_CHARACTERS
 from reconciler.dispatch.item import EVENT_MAX_BYTES, REQUEST_MAX_BYTES, REQUEST_MAX_EVENTS
+from reconciler.models.delivery import Action
 from reconciler.models.event import AccessRequestEvent
-from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, HoldOrder
+from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, HoldOrder, Id
 from reconciler.store.wire_audit import TEST_MAX_BYTES, TestBody
 from reconciler.store.wire_flow import FLOW_MAX_BYTES, CompactBody, PauseBody, ResumeBody
 from reconciler.store.wire_operate import ORDER_MAX_BYTES, EventReplayBody, OperateBody
@@ -53,6 +54,20 @@ class CloudEvent(TypedDict):
     data: AccessRequestEvent
 
 
+class ReplayOrder(OperateBody):
+    """A replay of one portion."""
+
+    action: Literal[Action.REPLAY]
+    key: Id
+
+
+class CancelOrder(OperateBody):
+    """A cancel of one portion."""
+
+    action: Literal[Action.CANCEL]
+    key: Id
+
+
 OneEvent = AccessRequestEvent | CloudEvent
 Events = OneEvent | Annotated[list[OneEvent], Field(max_length=REQUEST_MAX_EVENTS)]
 Lines = {"type": "string", "description": "One JSON document a line."}
@@ -73,12 +88,12 @@ def _of_selection(verb: Literal["replay", "cancel"]) -> dict[str, Any]:
     return {"action": verb, "key": "3f1c", "reason": "the flow is mended", "where": where}
 
 
-def _operate(id_: str, summary: str, verb: Literal["replay", "cancel"], answers: str) -> Operation:
+def _operate(id_: str, summary: str, kind: type[OperateBody], answers: str) -> Operation:
     return _order(
         id_,
         Tag.DELIVERIES,
         summary,
-        Body({JSON: OperateBody}, _of_selection(verb)),
+        Body({JSON: kind}, _of_selection("cancel" if kind is CancelOrder else "replay")),
         {200: Answer(answers, answer.Portion)},
         max_bytes=ORDER_MAX_BYTES,
         problems={404: problem("`at` is not one that a portion gave, or a webhook is not there.")},
@@ -129,7 +144,7 @@ INTAKE: Final = Operation(
         Parameter(
             "ce-id",
             "The id of a CloudEvent in binary mode, percent-encoded (CloudEvents HTTP binding, section 3.1.3).",
-            {"type": "string", "minLength": 1, "maxLength": ID_MAX_CHARACTERS, "pattern": "^[!-$&-~]+$"},
+            {"type": "string", "minLength": 1},
             place="header",
         ),
     ),
@@ -161,14 +176,14 @@ CHANGING: Final[Mapping[Key, Operation]] = {
     ("POST", "/v1/deliveries/survey"): _operate(
         "surveyDeliveries",
         "What a replay or a cancel would do to the next portion of a selection",
-        "replay",
+        OperateBody,
         "What would become of it.",
     ),
     ("POST", "/v1/deliveries/replay"): _operate(
-        "replayDeliveries", "Make the next portion of a selection due again", "replay", "What became of it."
+        "replayDeliveries", "Make the next portion of a selection due again", ReplayOrder, "What became of it."
     ),
     ("POST", "/v1/deliveries/cancel"): _operate(
-        "cancelDeliveries", "Cancel the next portion of a selection", "cancel", "What became of it."
+        "cancelDeliveries", "Cancel the next portion of a selection", CancelOrder, "What became of it."
     ),
     ("POST", "/v1/webhooks/{name}/pause"): _steer(
         "pauseWebhook",

@@ -4,6 +4,7 @@ they name. Published as `schemas/openapi.json` by `reconciler schema` and served
 Roles are those that `web.access` gives. Says nothing about one daemon: the same bytes for the same code.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -70,6 +71,11 @@ BEHIND_TOKENS: Final = {
 def openapi_text() -> str:
     """The description of every endpoint, as it is published."""
     return schema_text(document())
+
+
+def described_path(path: str) -> str:
+    """A route's path as the description has it, without converters."""
+    return re.sub(r":\w+", "", path)
 
 
 def document(keys: Iterable[Key] = OPERATIONS) -> Schema:

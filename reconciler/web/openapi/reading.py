@@ -24,8 +24,11 @@ from reconciler.web.openapi.operation import (
     problem,
     text,
 )
+from reconciler.web.state import NUMBER_MAX_DIGITS
 
-NUMBER: Final = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+LARGEST: Final = 10**NUMBER_MAX_DIGITS - 1
+NUMBER: Final = {"type": "integer", "minimum": 0, "maximum": LARGEST}
+REVISION: Final = {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST}
 NAME: Final = in_path("name", "The webhook's name.")
 PREFIX: Final = text("prefix", "What the ids begin with.")
 WEBHOOK: Final = text("webhook", "The name of a live webhook.")
@@ -157,7 +160,7 @@ WEBHOOKS_AND_REVISIONS: Final[Mapping[Key, Operation]] = {
         },
         {404: problem("The store does not hold the revision.")},
         (
-            Parameter("revision", "The number of a revision; absent: the live one.", {"type": "integer"}),
+            Parameter("revision", "The number of a revision; absent: the live one.", REVISION),
             Parameter("If-None-Match", "Tags of states that the client has.", {"type": "string"}, place="header"),
         ),
     ),
