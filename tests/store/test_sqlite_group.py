@@ -74,7 +74,7 @@ async def test_what_is_queued_together_is_committed_together(store: SqliteStore)
 
 
 async def test_an_exception_undoes_its_own_call_only(store: SqliteStore) -> None:
-    """Each call of a group runs in a savepoint."""
+    """The group is undone with it, and all others are run anew, each in a transaction of its own."""
 
     def fail(db: apsw.Connection) -> None:
         db.execute("UPDATE store SET live_revision = 77")

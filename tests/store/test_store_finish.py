@@ -1,7 +1,5 @@
 """DeliveryStore after the claim: finish, release, extend, expired; every write fenced by the claim's token."""
 
-from dataclasses import replace
-
 import pytest
 from store_make import COMMIT, add, claim, claim_ids, dead, delivered, ended, make_lane, retried, state_of
 
@@ -190,7 +188,7 @@ async def test_a_result_that_breaks_the_rules_is_refused_whole(served: Store) ->
     first, second = await claim(served, 0)
 
     with pytest.raises(StoreError, match="breaks its rules"):
-        await served.finish([delivered(first), replace(dead(second), reason=None)])
+        await served.finish([delivered(first), dead(second)._replace(reason=None)])
 
     assert await state_of(served, "d1") is State.IN_FLIGHT
     assert await served.finish([delivered(first), dead(second)]) == ()

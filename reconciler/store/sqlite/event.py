@@ -5,18 +5,24 @@ from dataclasses import replace
 from typing import Any, Final
 
 import apsw
+import orjson
 
 from reconciler.errors import NotInStoreError
 from reconciler.models.audit import Deed
 from reconciler.models.event import EventId
 from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError, StoredEvent
 from reconciler.store.sqlite.audit import append
-from reconciler.store.sqlite.connection import array, pack, row, rows, run, value
-from reconciler.store.sqlite.lane import refresh
+from reconciler.store.sqlite.connection import pack, row, rows, run, value
+from reconciler.store.sqlite.lane import refreshing
+from reconciler.store.sqlite.program import Program, call_of
 from reconciler.store.sqlite.text import LAST_CHARACTER, storable, storable_or_none
 
+# The live revision with its commit, the last event, and of these events those that are stored.
 _KNOWN: Final = """
-SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SELECT value FROM json_each(:ids))
+SELECT live_revision, (SELECT git_commit FROM revisions WHERE number = live_revision),
+    (SELECT coalesce(max(seq), 0) FROM events),
+    (SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SELECT value FROM json_each(:ids)))
+FROM store
 """
 # JSON cannot carry bytes: the raw events come as one blob of which each takes its slice; of an empty blob substr()
 # makes NULL.
@@ -33,13 +39,6 @@ ON CONFLICT (webhook_uid) DO NOTHING
 """
 # Of an order key only the first of this batch can be a head: if nothing was before it, or that had its turn and ended.
 _INSERT_DELIVERIES: Final = """
-WITH new AS (
-    SELECT d.key AS position, d.value ->> 0 AS id, d.value ->> 1 AS event_seq, l.id AS lane_id,
-        d.value ->> 3 AS order_key, l.rank, d.value ->> 4 AS due_at, d.value ->> 5 AS hold_until,
-        d.value ->> 6 AS accepted_at
-    FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2
-    WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = d.value ->> 0)
-)
 INSERT INTO deliveries (id, event_seq, lane_id, order_key, rank, state, is_head, due_at, hold_until, revision,
     git_commit, accepted_at)
 SELECT id, event_seq, lane_id, order_key, rank, 'pending',
@@ -47,16 +46,22 @@ SELECT id, event_seq, lane_id, order_key, rank, 'pending',
         AND coalesce((SELECT o.is_head AND o.state NOT IN ('pending', 'in_flight') FROM deliveries o
             WHERE o.lane_id = new.lane_id AND o.order_key = new.order_key ORDER BY o.seq DESC LIMIT 1), true)),
     due_at, hold_until, :revision, :git_commit, accepted_at
-FROM new WHERE true ORDER BY position
+FROM (
+    SELECT d.key AS position, d.value ->> 0 AS id, d.value ->> 1 AS event_seq, l.id AS lane_id,
+        d.value ->> 3 AS order_key, l.rank, d.value ->> 4 AS due_at, d.value ->> 5 AS hold_until,
+        d.value ->> 6 AS accepted_at
+    FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2
+    WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = d.value ->> 0)
+) new WHERE true ORDER BY position
 ON CONFLICT (id) DO NOTHING
 """
 _MEND: Final = """
 UPDATE events SET mended_as = m.value ->> 1 FROM jsonb_each(:mends) m
 WHERE events.id = m.value ->> 0 AND problem IS NOT NULL AND mended_as IS NULL
 """
-_LANES_OF: Final = """
-SELECT json_group_array(id) FROM lanes WHERE webhook_uid IN (SELECT value ->> 2 FROM jsonb_each(:deliveries))
-"""
+_LANES_OF: Final = "SELECT id FROM lanes WHERE webhook_uid IN (SELECT value ->> 2 FROM jsonb_each(:deliveries))"
+FAN_OUT: Final = Program("fan_out", (_INSERT_EVENTS, _INSERT_LANES, _INSERT_DELIVERIES, *refreshing(_LANES_OF)))
+_FAN_OUT: Final = call_of(FAN_OUT)
 _INSERT_MATCH_ERRORS: Final = """
 INSERT INTO match_errors (event_seq, webhook_uid, error, judged_at, revision)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :revision FROM jsonb_each(:errors) WHERE true ORDER BY key
@@ -73,14 +78,13 @@ def accept(
     db: apsw.Connection, events: Sequence[NewEvent], revision: int, deed: Deed | None = None
 ) -> tuple[EventStatus, ...]:
     """Store new events with their deliveries; one status an item. Raises RevisionMovedError."""
-    live, commit = row(
-        db, "SELECT live_revision, (SELECT git_commit FROM revisions WHERE number = live_revision) FROM store"
-    ) or (0, None)
+    ids = [storable(event.id) for event in events]
+    live, commit, last_seq, known = row(db, _KNOWN, ids=pack(ids)) or (0, None, 0, "[]")
     if live != revision:
         raise RevisionMovedError(live)
-    statuses, new = _judge(db, events)
+    statuses, new = _judge(ids, events, dict(orjson.loads(known)))
     if new:
-        _insert(db, new, revision, commit)
+        _insert(db, new, last_seq, revision, commit)
     _mend(db, events, statuses)
     if deed is not None and (new or any(event.mends is not None for event in events)):
         told = {status.value: statuses.count(status) for status in dict.fromkeys(statuses)}
@@ -88,10 +92,11 @@ def accept(
     return statuses
 
 
-def _judge(db: apsw.Connection, events: Sequence[NewEvent]) -> tuple[tuple[EventStatus, ...], list[NewEvent]]:
-    """One status an item, and the items to be stored; earlier items of the batch count as stored."""
-    ids = [storable(event.id) for event in events]
-    known: dict[str, str] = dict(array(db, _KNOWN, ids=pack(ids)))
+def _judge(
+    ids: Sequence[str], events: Sequence[NewEvent], known: dict[str, str]
+) -> tuple[tuple[EventStatus, ...], list[NewEvent]]:
+    """One status an item, and the items to be stored; earlier items of the batch count as stored. `known` are the
+    fingerprints of those that are stored before."""
     statuses, new = [], []
     for event_id, event in zip(ids, events, strict=True):
         fingerprint = known.get(event_id)
@@ -106,22 +111,27 @@ def _judge(db: apsw.Connection, events: Sequence[NewEvent]) -> tuple[tuple[Event
     return tuple(statuses), new
 
 
-def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, commit: str | None) -> None:
-    last = value(db, "SELECT coalesce(max(seq), 0) FROM events")
+def _insert(db: apsw.Connection, events: Sequence[NewEvent], last_seq: int, revision: int, commit: str | None) -> None:
     start = 1  # substr counts from 1
     facts: list[list[Any]] = []
     fan_out: list[list[Any]] = []
     errors: list[list[Any]] = []
-    for seq, event in enumerate(events, last + 1):
+    for seq, event in enumerate(events, last_seq + 1):
         facts.append([seq, *_facts(event), start, len(event.raw), storable_or_none(event.mends)])
         start += len(event.raw)
         if event.problem is None:
             fan_out += _fan_out(event, seq)
             errors += [[seq, new.webhook_uid, storable(new.error), event.received_at] for new in event.match_errors]
     raw = events[0].raw if len(events) == 1 else b"".join(event.raw for event in events)
-    run(db, _INSERT_EVENTS, events=pack(facts), raw=raw, revision=revision)
-    if fan_out:
-        insert_deliveries(db, fan_out, revision, commit)
+    run(
+        db,
+        _FAN_OUT,
+        events=pack(facts),
+        raw=raw,
+        deliveries=pack(fan_out),
+        revision=revision,
+        git_commit=commit,
+    )
     if errors:
         run(db, _INSERT_MATCH_ERRORS, errors=pack(errors), revision=revision)
 
@@ -129,10 +139,7 @@ def _insert(db: apsw.Connection, events: Sequence[NewEvent], revision: int, comm
 def insert_deliveries(db: apsw.Connection, fan_out: Sequence[Sequence[Any]], revision: int, commit: str | None) -> None:
     """Make deliveries of rows (id, event's seq, webhook's uid, order key, due at, hold until, accepted at); one whose
     id exists is left out."""
-    packed = pack(fan_out)
-    run(db, _INSERT_LANES, deliveries=packed)
-    run(db, _INSERT_DELIVERIES, deliveries=packed, revision=revision, git_commit=commit)
-    refresh(db, array(db, _LANES_OF, deliveries=packed))
+    run(db, _FAN_OUT, events="[]", raw=b"", deliveries=pack(fan_out), revision=revision, git_commit=commit)
 
 
 def _mend(db: apsw.Connection, events: Sequence[NewEvent], statuses: Sequence[EventStatus]) -> None:

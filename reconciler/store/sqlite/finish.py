@@ -4,23 +4,32 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import apsw
+import orjson
 
+from reconciler.models.operational import SOURCE
 from reconciler.store.base import Claimed, Finished
-from reconciler.store.sqlite.claim import CLAIMED, unpack
 from reconciler.store.sqlite.connection import array, pack, row, run, value
-from reconciler.store.sqlite.health import tell
-from reconciler.store.sqlite.lane import refresh, refresh_paces
-from reconciler.store.sqlite.text import dump
+from reconciler.store.sqlite.health import IS_TOLD, TOLD, is_troubled, tell
+from reconciler.store.sqlite.lane import refresh, refresh_paces, refreshing
+from reconciler.store.sqlite.program import Program, call_of
+from reconciler.store.sqlite.text import dump_bytes
 
 _HELD_BY: Final = "d.seq = f.value ->> 0 AND d.token = f.value ->> 1"
 
 _STILL_HELD: Final = f"""
 SELECT json_group_array(d.seq) FROM jsonb_each(:leases) f CROSS JOIN deliveries d ON {_HELD_BY}
 """
+# Of those still held which lane each is of, and what more must be known of those that tell something of a receiver.
+_HELD: Final = f"""
+SELECT json_group_array(CASE WHEN {IS_TOLD.format(is_troubled="f.value ->> 2")}
+    THEN json_array(d.seq, d.lane_id, json_array({TOLD})) ELSE json_array(d.seq, d.lane_id, NULL) END)
+FROM jsonb_each(:leases) f CROSS JOIN deliveries d ON {_HELD_BY}
+CROSS JOIN lanes l ON l.id = d.lane_id CROSS JOIN paces p ON p.id = d.pace_id
+"""
 _RECORD: Final = """
 INSERT INTO attempts (delivery_seq, number, started_at, finished_at, revision, git_commit, result)
-SELECT d.seq, d.attempts, d.started_at, f.value ->> 2, d.claim_revision, d.claim_commit,
-    CAST(substr(:results, f.value ->> 3, f.value ->> 4) AS TEXT)
+SELECT d.seq, d.attempts, d.started_at, f.value ->> 1, d.claim_revision, d.claim_commit,
+    CAST(substr(:results, f.value ->> 2, f.value ->> 3) AS TEXT)
 FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
 """
 _END_LEASE: Final = """token = NULL, lease_until = NULL, started_at = NULL, pace_id = NULL, claim_revision = NULL,
@@ -28,12 +37,12 @@ _END_LEASE: Final = """token = NULL, lease_until = NULL, started_at = NULL, pace
 # What comes back undelivered of a webhook deleted or made inactive is cancelled.
 _FINISH: Final = f"""
 UPDATE deliveries SET
-    state = iif(f.value ->> 3 = 'pending' AND cancel_reason IS NOT NULL, 'cancelled', f.value ->> 3),
-    reason = iif(f.value ->> 3 = 'pending', cancel_reason, f.value ->> 4),
-    outcome = f.value ->> 2,
-    due_at = coalesce(f.value ->> 5, due_at),
-    counted = counted + (f.value ->> 6),
-    give_up_at = coalesce(f.value ->> 7, give_up_at),
+    state = iif(f.value ->> 4 = 'pending' AND cancel_reason IS NOT NULL, 'cancelled', f.value ->> 4),
+    reason = iif(f.value ->> 4 = 'pending', cancel_reason, f.value ->> 5),
+    outcome = f.value ->> 6,
+    due_at = coalesce(f.value ->> 7, due_at),
+    counted = counted + (f.value ->> 8),
+    give_up_at = coalesce(f.value ->> 9, give_up_at),
     revision = claim_revision, git_commit = claim_commit, {_END_LEASE}
 FROM jsonb_each(:finished) f WHERE deliveries.seq = f.value ->> 0
 """
@@ -45,6 +54,8 @@ UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND se
     FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value
     WHERE d.order_key IS NOT NULL AND d.state NOT IN ('pending', 'in_flight'))
 """
+FINISH: Final = Program("finish", (_RECORD, _FINISH, NEXT_HEADS, *refreshing()))
+_CALL_FINISH: Final = call_of(FINISH)
 _BLOCK: Final = """
 UPDATE paces SET blocked_until = max(blocked_until, b.until)
 FROM (SELECT d.pace_id AS id, max(f.value ->> 1) AS until
@@ -78,8 +89,12 @@ _EXTEND: Final = """
 UPDATE deliveries SET lease_until = :lease_until
 FROM jsonb_each(:leases) f WHERE deliveries.seq = f.value ->> 0 AND deliveries.token = f.value ->> 1
 """
-_EXPIRED: Final = f"""
-SELECT {CLAIMED} FROM deliveries d
+# CAST keeps the bytes: group_concat joins blobs as they are, but calls the result text.
+_EXPIRED: Final = """
+SELECT json_group_array(json_array(length(e.raw), d.id, d.seq, d.token, d.attempts, d.counted, l.webhook_uid, p.key,
+    e.id, d.accepted_at, d.started_at, d.give_up_at, d.claim_revision, d.claim_commit, d.seq IS p.probe_seq)),
+    CAST(group_concat(e.raw, '') AS BLOB)
+FROM deliveries d
 JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id JOIN paces p ON p.id = d.pace_id
 WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
 """
@@ -87,15 +102,15 @@ WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
 
 def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]:
     """Record finished attempts; returns the `seq` of those whose lease was lost, for which nothing is written."""
-    held = _still_held(db, finished)
-    kept = [item for item in finished if item.seq in held]
+    leases = pack([[item.seq, item.token, int(is_troubled(item))] for item in finished])
+    held = {seq: (lane_id, told) for seq, lane_id, told in array(db, _HELD, leases=leases, operational=SOURCE)}
+    kept = [item for item in finished if item.seq in held] if len(held) < len(finished) else finished
     if kept:
-        seqs = pack([item.seq for item in kept])
-        _record(db, kept)
         _block(db, kept)
-        tell(db, kept)
-        run(db, _FINISH, finished=pack([_columns(item) for item in kept]))
-        _settle(db, seqs)
+        told = {seq: facts for seq, (_, facts) in held.items() if facts is not None}
+        if told:
+            tell(db, [(item, told[item.seq]) for item in kept if item.seq in told])
+        _finish(db, kept, {lane_id for lane_id, _ in held.values()})
     return tuple(item.seq for item in finished if item.seq not in held)
 
 
@@ -119,7 +134,14 @@ def extend(db: apsw.Connection, claimed: Sequence[Claimed], lease_until: int) ->
 
 def expired(db: apsw.Connection, now: int | None) -> tuple[Claimed, ...]:
     """Deliveries in flight whose lease ended before `now`; None: every one in flight."""
-    return tuple(sorted(unpack(row(db, _EXPIRED, now=now)), key=lambda claimed: claimed.seq))
+    packed, raws = row(db, _EXPIRED, now=now) or ("[]", b"")
+    found, start = [], 0
+    for size, *before, accepted_at, started_at, give_up_at, revision, commit, is_probe in orjson.loads(packed):
+        raw = raws[start : start + size]
+        start += size
+        after = accepted_at, started_at, give_up_at, revision, commit, bool(is_probe)
+        found.append(Claimed._make((*before, raw, *after)))
+    return tuple(sorted(found, key=lambda claimed: claimed.seq))
 
 
 def next_wake_at(db: apsw.Connection) -> int | None:
@@ -132,35 +154,42 @@ def next_wake_at(db: apsw.Connection) -> int | None:
     return wake_at
 
 
-def _record(db: apsw.Connection, finished: Sequence[Finished]) -> None:
-    """Write the attempts. What they came to goes in as one blob of which each takes its slice: as JSON inside JSON it
-    would be spelt and read twice."""
-    rows: list[list[object]] = []
+def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[int]) -> None:
+    """Write the attempts and what follows. What they came to goes in as one blob of which each takes its slice: as JSON
+    inside JSON it would be spelt and read twice."""
+    rows: list[tuple[object, ...]] = []
     results: list[bytes] = []
     start = 1  # substr counts from 1
     for item in finished:
-        result = dump(item.result).encode()
-        rows.append([item.seq, None, item.finished_at, start, len(result)])
+        result = dump_bytes(item.result)
+        rows.append(
+            (
+                item.seq,
+                item.finished_at,
+                start,
+                len(result),
+                item.state,
+                item.reason,
+                item.outcome,
+                item.next_attempt_at,
+                int(item.is_counted),
+                item.give_up_at,
+            )
+        )
         results.append(result)
         start += len(result)
-    run(db, _RECORD, finished=pack(rows), results=b"".join(results))
+    run(
+        db,
+        _CALL_FINISH,
+        finished=pack(rows),
+        results=b"".join(results),
+        seqs=pack([item.seq for item in finished]),
+        lanes=pack(list(lanes)),
+    )
 
 
 def _still_held(db: apsw.Connection, leases: Iterable[Finished | Claimed]) -> set[int]:
     return set(array(db, _STILL_HELD, leases=pack([[item.seq, item.token] for item in leases])))
-
-
-def _columns(item: Finished) -> list[object]:
-    return [
-        item.seq,
-        None,
-        item.outcome.value,
-        item.state.value,
-        None if item.reason is None else item.reason.value,
-        item.next_attempt_at,
-        int(item.is_counted),
-        item.give_up_at,
-    ]
 
 
 def _block(db: apsw.Connection, finished: Sequence[Finished]) -> None:

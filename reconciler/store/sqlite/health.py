@@ -15,26 +15,22 @@ from reconciler.models.delivery import State
 from reconciler.models.flow import ITSELF
 from reconciler.models.health import Breaker, Health, after_attempt, faults_after, pause_reason
 from reconciler.models.notice import Condition
-from reconciler.models.operational import SOURCE
 from reconciler.store.base import Finished
 from reconciler.store.sqlite.audit import append
-from reconciler.store.sqlite.connection import array, pack, row, run
+from reconciler.store.sqlite.connection import pack, row, run
 from reconciler.store.sqlite.lane import refresh_paces
 from reconciler.store.sqlite.notice import Facts, note
 from reconciler.store.sqlite.text import storable
 
 _TROUBLED: Final = (Health.FAILED, Health.FAULT, Health.GONE)
 
-# Of attempts that were well, those whose pace or lane has something to forget.
-_TOLD: Final = """
-SELECT json_group_array(json_array(d.seq, d.lane_id, l.faults, l.paused_at IS NOT NULL, d.pace_id, p.probe_seq,
+# What is to be known of an attempt's delivery `d`, its lane `l` and its pace `p`, where the attempt tells something: of
+# attempts that were well, those whose pace or lane has something to forget.
+TOLD: Final = """d.seq, d.lane_id, l.faults, l.paused_at IS NOT NULL, d.pace_id, p.probe_seq,
     p.failures, p.opened_at, p.probe_at, p.wait_ms, d.id,
     (SELECT id FROM events WHERE seq = d.event_seq), (SELECT source = :operational FROM events WHERE seq = d.event_seq),
-    l.failures, l.failing_since, l.troubled_at))
-FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
-CROSS JOIN lanes l ON l.id = d.lane_id CROSS JOIN paces p ON p.id = d.pace_id
-WHERE f.value ->> 1 OR l.faults OR p.failures OR l.failures OR l.troubled_at IS NOT NULL
-"""
+    l.failures, l.failing_since, l.troubled_at"""
+IS_TOLD: Final = "{is_troubled} OR l.faults OR p.failures OR l.failures OR l.troubled_at IS NOT NULL"
 _SET_BREAKERS: Final = """
 UPDATE paces SET failures = b.value ->> 1, opened_at = b.value ->> 2, probe_at = b.value ->> 3,
     wait_ms = b.value ->> 4, probe_seq = b.value ->> 5
@@ -55,14 +51,13 @@ FROM lanes l WHERE id = :lane
 """
 
 
-def tell(db: apsw.Connection, finished: Sequence[Finished]) -> None:
-    """Take over what attempts tell, in order, while their deliveries still hold their leases."""
-    asked = [[item.seq, int(item.health in _TROUBLED or item.state is State.DEAD)] for item in finished]
-    rows = array(db, _TOLD, finished=pack(asked), operational=SOURCE)
-    if not rows:
-        return
-    told = {row[0]: row for row in rows}
-    kept = [(item, told[item.seq]) for item in finished if item.seq in told]
+def is_troubled(item: Finished) -> bool:
+    """Whether an attempt tells something whatever was before it."""
+    return item.health in _TROUBLED or item.state is State.DEAD
+
+
+def tell(db: apsw.Connection, kept: Sequence[tuple[Finished, list[Any]]]) -> None:
+    """Take over what attempts tell, in order, while their deliveries still hold their leases; each with its TOLD."""
     opened = _tell_paces(db, kept)
     pauses = _tell_lanes(db, kept)
     note(db, [(item, _facts(row)) for item, row in kept], pauses=pauses, opened=opened)

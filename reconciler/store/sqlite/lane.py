@@ -23,7 +23,7 @@ PORTION: Final = 500  # lanes set in one transaction: some 5 ms
 # The head that is due first: of the only rank there is, or the first of those of each rank.
 _DUE_AT: Final = """SELECT due_at FROM deliveries WHERE lane_id = lanes.id AND state = 'pending' AND is_head = 1
             AND rank = {rank} ORDER BY due_at, seq LIMIT 1"""
-_REFRESH_LANES: Final = f"""
+_LANE_WAKES: Final = f"""
 UPDATE lanes SET wake_at = CASE
     WHEN pace_id IS NULL OR is_open = 0 OR in_flight >= max_concurrency OR cancel_reason IS NOT NULL
         OR (paused_at IS NOT NULL AND paused_until IS NULL) THEN NULL
@@ -31,18 +31,22 @@ UPDATE lanes SET wake_at = CASE
         {_DUE_AT.format(rank=0)})
         ELSE (SELECT min(due_at) FROM (SELECT (
         {_DUE_AT.format(rank="r.value")}) AS due_at FROM json_each(lanes.ranks) r)) END) END
-WHERE id IN (SELECT value FROM json_each(:lanes))
 """
 # While a breaker's probe is under way nothing of its pace is claimed.
-_REFRESH_PACES: Final = """
+_PACE_WAKES: Final = """
 UPDATE paces SET wake_at = CASE WHEN probe_seq IS NULL THEN max(ready_at, coalesce(probe_at, 0), (
     SELECT wake_at FROM lanes WHERE pace_id = paces.id AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1)) END
-WHERE id IN (SELECT value FROM json_each(:paces))
 """
-_PACES_OF: Final = """
-SELECT json_group_array(DISTINCT pace_id) FROM lanes
-WHERE id IN (SELECT value FROM json_each(:lanes)) AND pace_id IS NOT NULL
-"""
+_REFRESH_PACES: Final = f"{_PACE_WAKES} WHERE id IN (SELECT value FROM json_each(:paces))"
+
+
+def refreshing(lanes: str = "SELECT value FROM json_each(:lanes)") -> tuple[str, str]:
+    """The statements of `refresh`, for a program; `lanes` is a SELECT of their ids."""
+    paces = f"SELECT pace_id FROM lanes WHERE id IN ({lanes})"
+    return f"{_LANE_WAKES} WHERE id IN ({lanes})", f"{_PACE_WAKES} WHERE id IN ({paces})"
+
+
+_REFRESH_LANES, _REFRESH_PACES_OF_LANES = refreshing()
 
 # A pace whose rate changes keeps the tokens it lacks, at most a full bucket of them.
 _SET_PACES: Final = """
@@ -142,7 +146,7 @@ def refresh(db: apsw.Connection, lanes: Iterable[int]) -> None:
     """Recompute the wake times of lanes and of their paces, in time proportional to how many they are."""
     packed = pack(list(lanes))
     run(db, _REFRESH_LANES, lanes=packed)
-    run(db, _REFRESH_PACES, paces=value(db, _PACES_OF, lanes=packed))
+    run(db, _REFRESH_PACES_OF_LANES, lanes=packed)
 
 
 def refresh_paces(db: apsw.Connection, paces: Iterable[int]) -> None:

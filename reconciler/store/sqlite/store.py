@@ -385,10 +385,16 @@ class SqliteStore:
         if self._reader is None:
             raise StoreError(f"the store is not open: {self._path}")
         if self._writer is None:
-            self._writer = WriteThread("store-writer", self._path, lambda: connect(self._path))
+            self._writer = WriteThread("store-writer", self._path, self._open_writer)
         return await self._writer.call(function)
 
     def _open_reader(self) -> apsw.Connection:
         db = schema.prepare(self._path)
         run(db, "PRAGMA query_only = ON")
+        return db
+
+    def _open_writer(self) -> apsw.Connection:
+        db = connect(self._path)
+        for program in (event.FAN_OUT, claim.TAKE, finish.FINISH):
+            program.install(db)
         return db

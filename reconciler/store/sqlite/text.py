@@ -18,12 +18,17 @@ def storable_or_none(text: str | None) -> str | None:
     return None if text is None else storable(text)
 
 
-def dump(value: Any) -> str:
-    """JSON text of a document of our own making; ASCII where it holds what orjson refuses."""
+def dump_bytes(value: Any) -> bytes:
+    """JSON text of a document of our own making, in UTF-8; ASCII where it holds what orjson refuses."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except TypeError:  # lone surrogates, integers over 64 bits
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def dump(value: Any) -> str:
+    """The same as text."""
+    return dump_bytes(value).decode()
 
 
 def load(text: str) -> Any:
