@@ -41,6 +41,7 @@ from reconciler.web.operate import OperateApi
 from reconciler.web.pages import Pages
 from reconciler.web.session import Sessions, session_of
 from reconciler.web.state import StateApi
+from reconciler.web.strict import strict
 from reconciler.web.token import Tokens
 
 READY_SECONDS: Final = 2.0  # a store that takes longer is not ready
@@ -99,6 +100,7 @@ def build_app(
         login = Login(tokens=security.tokens, sessions=sessions, pages=pages, clock=security.clock)
         acts = Acts(store=store, live=live, pages=pages, now=now, on_operate=on_operate)
         routes = [*login.routes(), *acts.routes(), *routes]
+    routes = [*strict(routes)]
     faults = Faults(routes, pages)
     app = Starlette(
         routes=routes,
