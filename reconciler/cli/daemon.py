@@ -84,7 +84,8 @@ def run(
     and Retry-After, before they are read, while --max-pending or --min-free say so; a file of --events waits.
 
     Without --tokens it listens on loopback only, for whoever is on this machine. With --tokens every request wants a
-    bearer token with the right role; beyond loopback --tls-cert and --tls-key are needed too.
+    bearer token with the right role, by which people log in to the page; beyond loopback --tls-cert and --tls-key are
+    needed too.
     """
     from reconciler.daemon import DaemonSettings
     from reconciler.observe import log

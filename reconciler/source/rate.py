@@ -33,10 +33,6 @@ class Rate:
         """How long until the sender may ask; nothing is counted."""
         return max(0.0, 1 - self._left(sender, now)) / self._per_second
 
-    def is_untouched(self, sender: str, *, now: float) -> bool:
-        """Whether the sender has its whole burst, as one that was never seen."""
-        return self._left(sender, now) >= self._burst
-
     def _left(self, sender: str, now: float) -> float:
         left, at = self._buckets.get(sender, (self._burst, now))
         return min(self._burst, left + max(0.0, now - at) * self._per_second)

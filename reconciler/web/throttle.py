@@ -1,7 +1,7 @@
 """How often a wrong token may be tried at the login, from one address and from all. Called by `web.login`.
 
-Right tokens cost nothing, and who has not tried a wrong one of late is heard however many others do: so nobody can lock
-an operator out from another address, nor from the same one for longer than `ADDRESS_SECONDS` at a time.
+Right tokens cost nothing, and an address that has tried no wrong one for an hour is heard however many others do: so
+nobody can lock an operator out from elsewhere, nor from the same address for longer than `ADDRESS_SECONDS` at a time.
 """
 
 import ipaddress
@@ -13,6 +13,7 @@ ADDRESS_TRIES: Final = 10  # wrong ones at once: somebody who pastes the wrong t
 ADDRESS_SECONDS: Final = 6.0  # for each further one
 ALL_TRIES: Final = 100
 ALL_SECONDS: Final = 1.0
+CLEAN_SECONDS: Final = 3_600.0  # without a wrong one, and what others try does not matter
 EVERYBODY: Final = ""
 IPV6_NETWORK_BITS: Final = 64  # what one customer has of addresses (RFC 6177)
 
@@ -23,19 +24,21 @@ class Throttle:
     def __init__(self) -> None:
         self._address = Rate(1 / ADDRESS_SECONDS, burst=ADDRESS_TRIES)
         self._all = Rate(1 / ALL_SECONDS, burst=ALL_TRIES)
+        self._clean = Rate(1 / CLEAN_SECONDS, burst=1)
 
     def wait_seconds(self, address: str, *, now: float) -> float:
         """0 where a try from this address is judged, else how long until one is."""
         key = _network(address)
         own = self._address.due_seconds(key, now=now)
-        if own or self._address.is_untouched(key, now=now):
+        if own or not self._clean.due_seconds(key, now=now):
             return own
         return self._all.due_seconds(EVERYBODY, now=now)
 
     def count(self, address: str, *, now: float) -> None:
         """A wrong token was tried."""
-        self._address.wait_seconds(_network(address), now=now)
-        self._all.wait_seconds(EVERYBODY, now=now)
+        key = _network(address)
+        for rate, sender in ((self._address, key), (self._clean, key), (self._all, EVERYBODY)):
+            rate.wait_seconds(sender, now=now)
 
 
 def _network(address: str) -> str:

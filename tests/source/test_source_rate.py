@@ -31,6 +31,17 @@ def test_who_waits_as_long_as_told_may_ask(per_second: int, requests: int) -> No
     assert rate.wait_seconds("a", now=now + 1 / per_second) == 0
 
 
+@given(st.lists(st.floats(0, 2), max_size=50), st.integers(1, 20), st.integers(1, 30))
+def test_looking_tells_what_asking_would_and_counts_nothing(pauses: list[float], per_second: int, burst: int) -> None:
+    """Law: as long as nobody asks, each look is the same; then the answer is what the look said."""
+    rate, now = Rate(per_second, burst=burst), 0.0
+    for pause in pauses:
+        now += pause
+        looks = {rate.due_seconds("a", now=now) for _ in range(3)}
+
+        assert looks == {rate.wait_seconds("a", now=now)}
+
+
 def test_senders_do_not_share() -> None:
     """One that floods costs the others nothing."""
     rate = Rate(1)

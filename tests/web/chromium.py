@@ -4,6 +4,7 @@ Debian's Chromium without a window (`apt-get install chromium`), driven by playw
 so; in CI that is a failure.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 EVIL = "evil.test"  # resolves to loopback, as a name does that somebody has rebound
+REACHED_SECONDS = 10.0  # until a request of the browser is at the daemon
 FLAGS = (
     "--no-sandbox",  # CI runs as root
     f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
@@ -58,14 +60,25 @@ class Witness:
 
     app: ASGIApp
     seen: list[tuple[str, str, int]] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.seen.append((scope["method"], scope["path"], message["status"]))
+                self._news.set()
             await send(message)
 
         await self.app(scope, receive, noted)
+
+    async def answers(self, method: str, path: str) -> list[int]:
+        """What such requests were answered, once there is one; none where none comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REACHED_SECONDS):
+                while (method, path) not in {found[:2] for found in self.seen}:
+                    self._news.clear()
+                    await self._news.wait()
+        return [status for *what, status in self.seen if what == [method, path]]
 
 
 @contextlib.asynccontextmanager

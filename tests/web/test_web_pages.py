@@ -258,6 +258,9 @@ async def test_text_stands_out(client: httpx.AsyncClient, scheme: int) -> None:
     for text, ground in pairs:
         high, low = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5, f"{text} on {ground}"
+    assert 1.05 / (luminance(colours["primary"]) + 0.05) >= 4.5  # white on a button
+    edge, ground = sorted((luminance(colours[name]) + 0.05 for name in ("edge", "ground")), reverse=True)
+    assert edge / ground >= 3  # where a field ends (WCAG 1.4.11)
 
 
 @given(st.text(alphabet=st.characters()))

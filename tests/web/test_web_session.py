@@ -11,7 +11,7 @@ from web_token import ROLES, TOKENS, write_tokens
 
 from reconciler.web.login import own_path
 from reconciler.web.session import IDLE_SECONDS, LIFE_SECONDS, PER_TOKEN_MAX, SESSIONS_MAX, Sessions
-from reconciler.web.throttle import ADDRESS_SECONDS, ADDRESS_TRIES, ALL_TRIES, Throttle
+from reconciler.web.throttle import ADDRESS_SECONDS, ADDRESS_TRIES, ALL_TRIES, CLEAN_SECONDS, Throttle
 from reconciler.web.token import Role, Token, Tokens
 
 
@@ -158,15 +158,31 @@ def test_only_wrong_tokens_are_counted() -> None:
 
 
 def test_who_guesses_from_many_addresses_is_slowed_and_nobody_else() -> None:
-    """An operator whose address has tried nothing wrong is heard, whatever others do."""
+    """Together they get one a second; an address that has tried nothing wrong for an hour is heard all the same."""
     throttle = Throttle()
     addresses = [f"192.0.2.{number}" for number in range(ALL_TRIES)]
     for address in addresses:
         throttle.count(address, now=0.0)
 
-    assert all(throttle.wait_seconds(address, now=0.0) > 0 for address in addresses)
-    assert throttle.wait_seconds("198.51.100.7", now=0.0) == 0
-    assert throttle.wait_seconds(addresses[0], now=1.0) == 0
+    heard = 0
+    for second in range(1, 601):
+        for address in addresses:
+            if throttle.wait_seconds(address, now=float(second)) == 0:
+                heard += 1
+                throttle.count(address, now=float(second))
+    assert heard <= 601
+    assert throttle.wait_seconds("198.51.100.7", now=600.0) == 0
+
+
+def test_a_wrong_token_is_forgotten_after_an_hour() -> None:
+    """Then an address counts as clean again, while others go on."""
+    throttle = Throttle()
+    throttle.count("198.51.100.7", now=0.0)
+    for number in range(2 * ALL_TRIES):
+        throttle.count(f"192.0.2.{number}", now=CLEAN_SECONDS - 1)
+
+    assert throttle.wait_seconds("198.51.100.7", now=CLEAN_SECONDS - 1) > 0
+    assert throttle.wait_seconds("198.51.100.7", now=CLEAN_SECONDS) == 0
 
 
 @pytest.mark.parametrize(
