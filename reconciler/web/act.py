@@ -79,11 +79,8 @@ class Acts:
         """What a pause would hold, and the form for its reason."""
         return await self._ask_pause(request)
 
-    async def _ask_pause(
-        self, request: Request, status: int = 200, *, error: str = "", reason: str = "", seconds: int = 0
-    ) -> Response:
-        typed = {"error": error, "reason": reason, "seconds": seconds}
-        return await self._ask_flow(request, "pause.html", status, lengths=LENGTHS, **typed)
+    async def _ask_pause(self, request: Request, status: int = 200, *, error: str = "", seconds: int = 0) -> Response:
+        return await self._ask_flow(request, "pause.html", status, lengths=LENGTHS, error=error, seconds=seconds)
 
     async def pause(self, request: Request) -> Response:
         """Send the webhook nothing from now on."""
@@ -93,11 +90,10 @@ class Acts:
         reason, seconds = line(form.text("reason")), _length(form)
         if not reason:
             return await self._ask_pause(request, 422, error=NO_REASON, seconds=seconds)
-        name, now, who = request.path_params["name"], self._now(), form.session.token.name
-        pause = Pause(now, who, reason, now + seconds * 1000 if seconds else None)
+        name, now = request.path_params["name"], self._now()
+        pause = Pause(now, form.session.token.name, reason, now + seconds * 1000 if seconds else None)
         await self._store.pause(name, pause, warrant=warrant_of(request, at=now, reason=reason))
         self._on_operate()
-        log("flow.paused", webhook=name, by=who, why=reason)
         form.session.notice = f"Paused {name}."
         return RedirectResponse(f"/webhooks/{name}", 303)
 
