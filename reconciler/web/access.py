@@ -98,7 +98,7 @@ class Access:
     def _resume_session(self, request: Request) -> None:
         """Adds the session that a person's browser names. A request with a token of its own has none."""
         id_ = None if request.scope["path"].startswith(API_PATH) else request.cookies.get(cookie_name(request))
-        if not id_ or "authorization" in request.headers:
+        if not id_ or _presented(request.headers) is not None:
             return
         session = self._sessions.find(id_, is_use="refresh" not in request.query_params)
         if session is not None:
@@ -116,10 +116,8 @@ class Access:
         """The answer to a request that is refused; to one that is not, its token is added."""
         presented = _presented(request.headers)
         session = session_of(request)
-        if session is not None:
-            token: Token | None = session.token
-        else:
-            token = None if presented is None else self._tokens.find(presented)
+        found = None if presented is None else self._tokens.find(presented)
+        token = found if session is None else session.token
         if token is not None and wanted in token.roles:
             request.scope[TOKEN_KEY] = token
             request.scope[SENDER_KEY] = token.name

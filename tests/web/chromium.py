@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 EVIL = "evil.test"  # resolves to loopback, as a name does that somebody has rebound
-REACHED_SECONDS = 10.0  # until a request of the browser is at the daemon
+REACHED_SECONDS = 30.0  # until a request of the browser is at the daemon
 FLAGS = (
     "--no-sandbox",  # CI runs as root
     f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",

@@ -228,6 +228,19 @@ async def test_a_session_ends_with_its_token(client: httpx.AsyncClient, file: Pa
     assert (await client.get("/")).status_code == 401
 
 
+async def test_a_bearer_token_goes_before_a_session(client: httpx.AsyncClient) -> None:
+    """Who presents one is judged by it; what a proxy adds of another scheme is passed over."""
+    await log_in(client, "operator")
+
+    as_reader = await client.get("/webhooks/created", headers=bearer("reader"))
+    as_nobody = await client.get("/webhooks/created", headers={"authorization": "Bearer wrong"})
+    as_operator = await client.get("/webhooks/created", headers={"authorization": "Basic eDp5"})
+
+    assert (as_reader.status_code, Page(as_reader.text).all("form")) == (200, [])
+    assert as_nobody.status_code == 401
+    assert "logged in as operator" in Page(as_operator.text).text
+
+
 async def test_a_session_opens_pages_only(client: httpx.AsyncClient, room: Room) -> None:
     """A cookie is nothing to the API, reading or changing, whatever says that it comes from our page."""
     await log_in(client, "all")
