@@ -31,7 +31,7 @@ def check_auth(spec: Mapping[str, Any]) -> Faults:
     for kind, field in (("bearer", "token"), ("basic", "password"), ("mtls", "private_key")):
         yield from _check_credential(("spec", "auth", kind, field), mapping_at(auth, kind).get(field))
     username = mapping_at(auth, "basic").get("username")
-    if isinstance(username, str) and ":" in username:
+    if isinstance(username, str) and ":" in SECRET_REFERENCE.sub("", username):
         message = "`auth.basic.username` holds a colon, which ends it (RFC 7617, section 2)"
         yield Fault("auth.basic", ("spec", "auth", "basic", "username"), message)
     if isinstance(auth.get("oauth2"), Mapping):

@@ -165,6 +165,11 @@ def test_header_names_are_tokens(name: str) -> None:
     assert "header.name" in codes(headers={name: "a"})
 
 
+def test_the_user_name_may_be_a_secret() -> None:
+    """The colon of a reference is none of the name."""
+    assert codes(auth={"basic": {"username": "ci-${secret:u}", "password": "${secret:p}"}}) == []
+
+
 @pytest.mark.parametrize(
     ("auth", "code"),
     [
@@ -173,6 +178,7 @@ def test_header_names_are_tokens(name: str) -> None:
         ({"bearer": {"token": "literal"}}, "secret.literal"),
         ({"basic": {"username": "u", "password": "literal"}}, "secret.literal"),
         ({"basic": {"username": "u:v", "password": "${secret:p}"}}, "auth.basic"),
+        ({"basic": {"username": "${secret:u}:v", "password": "${secret:p}"}}, "auth.basic"),
         ({"mtls": {"certificate": "${secret:c}", "private_key": "literal"}}, "secret.literal"),
         ({"oauth2": {"token_url": "https://a.example.com/t", "client_id": "c"}}, "auth.oauth2"),
         (
