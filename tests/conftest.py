@@ -38,9 +38,9 @@ def sample_event() -> dict[str, Any]:
     return json.loads((DATA / "events" / "created_single_resource.json").read_text())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command_env() -> dict[str, str]:
-    """The environment of a command: ours without what would change its output."""
+    """The environment of a command: ours without what would change its output. Copy it to change it."""
     dropped = ("NO_COLOR", "FORCE_COLOR", "CI", "GITHUB_SHA", "CI_COMMIT_SHA", "GITHUB_ACTOR")
     return {key: value for key, value in os.environ.items() if key not in dropped and not key.startswith("RECONCILER_")}
 
