@@ -35,12 +35,7 @@ def needles_of(value: str) -> frozenset[Needle]:
     # 1. in UTF-8, and its Latin-1 characters as one byte each, as old programs have it in URLs and Python in `\xe9`
     # 2. with what looks like an escape in it undone: other escapes around it are undone with it
     plain = {spelling for item in (raw, _latin(value)) for spelling in (item, wholly_undone(item))}
-    inner = {
-        raw,
-        json.dumps(value).encode()[1:-1],
-        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")[1:-1],
-        quote(raw, safe="").encode(),
-    }
+    inner = {raw, *(again(once(raw)) for once in _ESCAPES for again in (*_ESCAPES, bytes))}
     coded = {
         squeezed(code) for item in inner for code in (*_base64(item), item.hex().encode(), item.hex().upper().encode())
     }
@@ -50,6 +45,22 @@ def needles_of(value: str) -> frozenset[Needle]:
             *(Needle(code) for code in coded if len(code) >= CODED_MIN),
         )
     )
+
+
+def _in_json(raw: bytes) -> bytes:
+    return json.dumps(raw.decode("utf-8", "surrogatepass"), ensure_ascii=False).encode("utf-8", "surrogatepass")[1:-1]
+
+
+def _in_ascii_json(raw: bytes) -> bytes:
+    return json.dumps(raw.decode("utf-8", "surrogatepass")).encode()[1:-1]
+
+
+def _in_url(raw: bytes) -> bytes:
+    return quote(raw, safe="").encode()
+
+
+# What texts that are put into Base64 as a whole have their parts escaped by: bodies, records of requests, claims
+_ESCAPES: Final = (_in_json, _in_ascii_json, _in_url)
 
 
 def _plain_needle(spelling: bytes) -> Needle:
