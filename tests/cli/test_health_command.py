@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from readme_shell import Shell
+from terminal import Shell
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TOKENS = "ops: {token: 0123456789abcdef0123456789abcdef, roles: [read]}\n"

@@ -15,7 +15,8 @@ from typing import Any
 import click
 import pytest
 import yaml
-from readme_shell import ROOT, TEXT, Shell, blocks, eventually, files, is_as_told, prose, steps, table, write_files
+from readme_shell import ROOT, TEXT, blocks, files, is_as_told, prose, steps, table, write_files
+from terminal import Shell, eventually
 
 from reconciler.cli.main import COMMANDS, cli
 from reconciler.cli.reference import EXIT_CODES
