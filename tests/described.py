@@ -4,15 +4,18 @@ Stands in `served.running`, so that each answer that a test gets is judged: its 
 its JSON against the schema with every object closed, so that nothing is answered that is not described.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reconciler.web.guard import with_ours
 from reconciler.web.openapi.document import document
 
 PREFIXES = ("/v1/", "/healthz", "/readyz")
@@ -22,15 +25,40 @@ FAULT = 500  # a test has made one: no endpoint promises it
 
 
 class Described:
-    """The application, with an account of what it answered that is not described; of another than a daemon's there is
-    none."""
+    """The application, with an account of what is under way, and of what it answered that is not described; of another
+    than a daemon's there is none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._prefixes = PREFIXES if is_daemon(app) else ()
+        self._under_way = 0
+        self._is_quiet = asyncio.Event()
         self.faults: list[str] = []
 
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        while self._under_way:
+            await self._is_quiet.wait()
+
+    def begin(self) -> None:
+        """One more is under way."""
+        self._under_way += 1
+        self._is_quiet.clear()
+
+    def end(self) -> None:
+        """One less."""
+        self._under_way -= 1
+        if not self._under_way:
+            self._is_quiet.set()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.begin()
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.end()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(self._prefixes):
             await self._app(scope, receive, send)
             return
@@ -43,12 +71,41 @@ class Described:
             elif len(body) <= JUDGED_MAX_BYTES:
                 body.extend(message.get("body", b""))
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                headers = {name.decode().lower(): value.decode("latin-1") for name, value in heads[0]["headers"]}
-                found = faults(scope["method"], scope["path"], heads[0]["status"], headers, bytes(body))
-                self.faults += [f"{scope['method']} {scope['path']} {heads[0]['status']}: {fault}" for fault in found]
+                self._judge(scope["method"], scope["path"], heads[0]["status"], heads[0]["headers"], bytes(body))
             await send(message)
 
         await self._app(scope, receive, noted)
+
+    def _judge(
+        self, method: str, path: str, status: int, raw_headers: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        headers = {name.decode().lower(): value.decode("latin-1") for name, value in raw_headers}
+        found = faults(method, path, status, headers, body)
+        self.faults += [f"{method} {path} {status}: {fault}" for fault in found]
+
+
+def described(app: ASGIApp) -> Described:
+    """The layer around an application, which keeps the short way past it where it has one, and judges its answers."""
+    if isinstance(app, Described) or not hasattr(app, "offer"):
+        return app if isinstance(app, Described) else Described(app)
+
+    class Short(Described, type(app)):  # type: ignore[misc]  # what has a short way is known by its class
+        def offer(self, head: dict[bytes, bytes], body: bytes, *, reply: Any, **facts: Any) -> bool:
+            def noted(content: bytes | Response) -> None:
+                whole = (
+                    content if isinstance(content, Response) else Response(content, 202, media_type="application/json")
+                )
+                self._judge("POST", "/v1/events", whole.status_code, with_ours(whole.raw_headers), bytes(whole.body))
+                reply(content)
+                self.end()
+
+            self.begin()
+            is_taken: bool = app.offer(head, body, reply=noted, **facts)
+            if not is_taken:
+                self.end()
+            return is_taken
+
+    return Short(app)
 
 
 def is_daemon(app: Any) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from described import Described
+from described import described
 
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
@@ -91,10 +91,8 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterat
     """The application served by uvicorn on a free loopback port; yields the base URL. Of a daemon's application each
     answer must be one that the API's description tells of."""
     listener = socket.create_server(("127.0.0.1", 0))
-    described = Described(app)
-    config = uvicorn.Config(
-        described, log_config=None, access_log=False, lifespan="off", http=BoundedProtocol, ws="none"
-    )
+    watched = described(app)
+    config = uvicorn.Config(watched, log_config=None, access_log=False, lifespan="off", http=BoundedProtocol, ws="none")
     config.load()
     config.ssl = tls
     server = _Server(config)
@@ -106,7 +104,7 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterat
         server.should_exit = server.force_exit = True
         await serving
         listener.close()
-    assert not described.faults, "\n".join(described.faults)
+    assert not watched.faults, "\n".join(watched.faults)
 
 
 class _Server(uvicorn.Server):
