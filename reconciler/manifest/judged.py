@@ -1,12 +1,14 @@
 """One file, judged: what it declares, its problems with their places, and the canonical document of each webhook.
 
-Called by `manifest.load` for one file after the other, or by several processes for a share each: what comes out depends
-on nothing but the file and the `Ground`, which is the same for all.
+Called by `manifest.share` for some files after the other, in one process or several: what comes out depends on nothing
+but the file and the `Ground`, which is the same for all.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Final, NamedTuple
 
 from reconciler.errors import Problem
 from reconciler.manifest.file import decode
@@ -16,6 +18,18 @@ from reconciler.manifest.validate import Judge, check_head, kind_of
 from reconciler.manifest.verdict import Ground, Head, Judged
 from reconciler.models.fault import Fault
 from reconciler.models.webhook import Webhook
+
+AT_ONCE: Final = 64  # documents that are judged step by step together; more would only be held together
+NOTHING: Final = Parsed()
+NO_WEBHOOK: Final[tuple[Webhook | None, list[Fault]]] = (None, [])
+
+
+class _Found(NamedTuple):
+    """What was found out about a document."""
+
+    head: Head
+    canonical: bytes | None
+    faults: list[Fault]
 
 
 class FileJudge:
@@ -34,57 +48,78 @@ class FileJudge:
         self._texts = {self._project.document.file: self._project.text} if self._project else {}
         self._placer = Placer(self._texts, ground.variables, self._project.document if self._project else None)
 
-    def judge(self, file: str, raw: bytes) -> Judged:
-        """Everything about one file, which is shown under the name `file`."""
-        text, problem = decode(file, raw)
-        if problem is not None:
-            return Judged((), (problem,))
-        with self._parsed(file, text) as parsed:
-            return self._documents(parsed)
+    def judge(self, files: Sequence[tuple[str, bytes]]) -> list[Judged]:
+        """Everything about each file, which is shown under its name.
+
+        Each step is made for many documents before the next one: a processor that turns from one to another at each
+        document takes a quarter longer."""
+        decoded = [(file, *decode(file, raw)) for file, raw in files]
+        parsed = [
+            parse(file, text, self._ground.variables) if problem is None else NOTHING for file, text, problem in decoded
+        ]
+        documents = [document for item in parsed for document in item.documents]
+        found = chain.from_iterable(
+            self._documents(documents[start : start + AT_ONCE]) for start in range(0, len(documents), AT_ONCE)
+        )
+        return [
+            self._file(file, text, item, list(islice(found, len(item.documents))))
+            if problem is None
+            else Judged((), (problem,))
+            for (file, text, problem), item in zip(decoded, parsed, strict=True)
+        ]
 
     def place(self, file: str, raw: bytes, faults: Iterable[tuple[int, Fault]]) -> list[Problem]:
         """What others have found out about documents of a file, by their index, as problems."""
-        text, _ = decode(file, raw)
-        with self._parsed(file, text) as parsed:
+        with self._parsed(file, raw) as parsed:
             return [
                 problem for index, fault in faults for problem in self._placed(parsed.documents[index], parsed, [fault])
             ]
 
     def places(self, file: str, raw: bytes, faults: Iterable[tuple[int, Fault]]) -> list[Problem]:
         """The same for documents without a fault of their own: a problem for each fault, in order."""
-        text, _ = decode(file, raw)
-        with self._parsed(file, text) as parsed:
+        with self._parsed(file, raw) as parsed:
             origins = [(*self._placer.origin(parsed.documents[index], fault), fault) for index, fault in faults]
             return [self._placer.problem(*origin) for origin in origins]
 
     @contextmanager
-    def _parsed(self, file: str, text: str) -> Iterator[Parsed]:
+    def _parsed(self, file: str, raw: bytes) -> Iterator[Parsed]:
         """The file, parsed, its text at hand for the places of faults meanwhile."""
+        text, _ = decode(file, raw)
+        with self._at_hand(file, text):
+            yield parse(file, text, self._ground.variables)
+
+    @contextmanager
+    def _at_hand(self, file: str, text: str) -> Iterator[None]:
         is_new = file not in self._texts
         self._texts[file] = text
         try:
-            yield parse(file, text, self._ground.variables)
+            yield
         finally:
             if is_new:
                 del self._texts[file]
 
-    def _documents(self, parsed: Parsed) -> Judged:
+    def _documents(self, documents: Sequence[Document]) -> list[_Found]:
+        """Each document by itself; the webhooks live no longer than this."""
+        kinds = [kind_of(document.value) for document in documents]
+        heads = [list(check_head(document.value)) for document in documents]
+        judged = [
+            self._judge.webhook(document.value) if kind == "Webhook" else NO_WEBHOOK
+            for document, kind in zip(documents, kinds, strict=True)
+        ]
+        written = [webhook.canonical() if webhook is not None else None for webhook, _ in judged]
+        return [
+            _Found(_head(document, kind, raw), raw, [*faults, *more])
+            for document, kind, raw, faults, (_, more) in zip(documents, kinds, written, heads, judged, strict=True)
+        ]
+
+    def _file(self, file: str, text: str, parsed: Parsed, found: Sequence[_Found]) -> Judged:
+        """What was found in a file's documents, with the places of faults."""
         problems = dict.fromkeys(parsed.problems)
-        heads: list[Head] = []
-        canonical: list[bytes | None] = []
-        for document in parsed.documents:
-            kind = kind_of(document.value)
-            faults = list(check_head(document.value))
-            webhook: Webhook | None = None
-            if kind == "Webhook":
-                webhook, more = self._judge.webhook(document.value)
-                faults += more
-            if faults:
-                problems.update(dict.fromkeys(self._placed(document, parsed, faults)))
-            raw = webhook.canonical() if webhook is not None else None
-            heads.append(_head(document, kind, raw))
-            canonical.append(raw)
-        return Judged(tuple(heads), tuple(problems), tuple(canonical))
+        with self._at_hand(file, text):
+            for document, one in zip(parsed.documents, found, strict=True):
+                if one.faults:
+                    problems.update(dict.fromkeys(self._placed(document, parsed, one.faults)))
+        return Judged(tuple([one.head for one in found]), tuple(problems), tuple([one.canonical for one in found]))
 
     def _placed(self, document: Document, parsed: Parsed, faults: Iterable[Fault]) -> Iterator[Problem]:
         """Faults as problems, but for those of a value that is at fault as YAML already."""

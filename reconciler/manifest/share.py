@@ -89,7 +89,7 @@ class Judging:
 
     def judged(self, number: int) -> list[Judged]:
         """The verdict on each file of a block."""
-        return [self.judge.judge(file, self.raws[file]) for file in self.blocks[number]]
+        return self.judge.judge([(file, self.raws[file]) for file in self.blocks[number]])
 
 
 def judge_files(

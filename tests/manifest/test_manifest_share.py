@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,7 @@ def no_children() -> bool:
 
 
 class Failing(FileJudge):
-    """Does what it is told to with one file, if it is not the process of the test, or if it is; that one judges nothing
+    """Does what it is told to, if it is not the process of the test, or if it is; that one judges nothing
     before another has begun to."""
 
     def __init__(self, deed: Callable[[], object], *, here: bool = False) -> None:
@@ -70,7 +70,7 @@ class Failing(FileJudge):
         self.pid = os.getpid()
         self.is_begun = multiprocessing.Event()
 
-    def judge(self, file: str, raw: bytes) -> Judged:
+    def judge(self, files: Sequence[tuple[str, bytes]]) -> list[Judged]:
         is_here = os.getpid() == self.pid
         if is_here:
             assert self.is_begun.wait(timeout=10)
@@ -78,7 +78,7 @@ class Failing(FileJudge):
             self.is_begun.set()
         if is_here is self.here:
             self.deed()
-        return super().judge(file, raw)
+        return super().judge(files)
 
 
 def fail() -> None:
