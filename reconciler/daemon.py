@@ -19,7 +19,7 @@ from typing import Final
 import uvicorn
 
 from reconciler.address import is_loopback
-from reconciler.dispatch.doctor import Doctor
+from reconciler.dispatch.doctor import Doctor, loose_keys
 from reconciler.dispatch.herald import Herald
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
@@ -101,6 +101,8 @@ class Daemon:
             resolver = SecretResolver.load(self._settings.egress.secrets_file)
             for problem in resolver.warnings:
                 log("secrets.problem", severity=problem.severity, at=problem.where, why=problem.message)
+            for loose in loose_keys((*(self._settings.tls or ())[1:], *resolver.files)):
+                log("key.loose", file=loose.path, mode=f"{loose.mode:04o}", why="others may read or change it")
             async with Deliverer(self._settings.egress, masker=resolver.masker) as deliverer:
                 await self._serve(_Door(listener, security, tls), resolver, deliverer, on_ready)
         if self._failure is not None:

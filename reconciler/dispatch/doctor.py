@@ -97,7 +97,7 @@ class Doctor:
         problems = problems_of(self._given)
         return [
             diagnose.store(scene, self._room),
-            diagnose.files(scene, _loose((*self._key_files, *self._resolver.files))),
+            diagnose.files(scene, loose_keys((*self._key_files, *self._resolver.files))),
             diagnose.daemon(scene),
             diagnose.queue(scene),
             diagnose.backlog(scene),
@@ -204,7 +204,7 @@ async def _guarded(name: str, check: Callable[[], Awaitable[Check]]) -> Check:
         return Check(name, "cannot be read", (finding,))
 
 
-def _loose(paths: Iterable[Path]) -> Iterator[LooseFile]:
+def loose_keys(paths: Iterable[Path]) -> Iterator[LooseFile]:
     """Of files with keys and secrets, those that others may read or change."""
     for path in paths:
         with contextlib.suppress(OSError):  # what cannot be read is told where it is needed

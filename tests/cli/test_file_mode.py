@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.egress.operator_file import deeds_of_others
+
 ROOT = Path(__file__).parents[2]
 MANIFEST = """\
 apiVersion: reconciler/v1
@@ -73,3 +75,36 @@ def test_a_daemon_says_which_files_it_has_shut(reconciler: Run, tmp_path: Path) 
     assert "store.shut" not in again
     assert modes_of(tmp_path, "reconciler.db") == {"reconciler.db": 0o640}
     assert "file.mode" in reconciler("doctor", "--offline", "--format", "json").stdout, "its group is told of"
+
+
+def test_a_daemon_warns_of_secrets_that_others_may_read(reconciler: Run, tmp_path: Path) -> None:
+    """By the file, never by its value."""
+    (tmp_path / "secrets.yaml").write_text(f"one: {{from: 'file:{tmp_path}/token', hosts: [hooks.example.com]}}\n")
+    (tmp_path / "secrets.yaml").chmod(0o600)
+    (tmp_path / "token").write_text("0123456789abcdef")
+    (tmp_path / "token").chmod(0o640)
+
+    done = reconciler("run", "--listen", "127.0.0.1:0", "--exit-when-idle", "--secrets", "secrets.yaml")
+
+    assert re.search(r"key\.loose .*file=\S*/token .*mode=0640", done.stderr)
+    assert "0123456789abcdef" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "deeds"),
+    [
+        (0o600, "itself", ""),
+        (0o640, "itself", "read"),
+        (0o640, "root", ""),
+        (0o644, "root", "read"),
+        (0o660, "root", "changed"),
+        (0o666, "itself", "read and changed"),
+    ],
+)
+def test_only_root_hands_a_file_to_the_daemons_group(
+    mode: int, owner: str, deeds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+    uid = 0 if owner == "root" else 10001
+
+    assert deeds_of_others(os.stat_result((mode, 0, 0, 1, uid, 0, 0, 0, 0, 0))) == deeds
