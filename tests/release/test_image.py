@@ -6,11 +6,10 @@ No engine runs here: the first stage is run by `.ci/run` (`image_stage.py`), the
 import json
 import re
 import shlex
-from pathlib import Path
+import tomllib
 
 import click
 import pytest
-import yaml
 from image_stage import ROOT, Stage, copied, is_ignored, stages
 
 from reconciler.cli.main import cli
@@ -39,13 +38,8 @@ def variables(stage: Stage) -> dict[str, str]:
 def test_both_stages_stand_on_the_python_that_ci_tests_with() -> None:
     """On glibc; whoever builds puts the digest in its place."""
     assert [stage.base for stage in STAGES] == ["${PYTHON_IMAGE}", "${PYTHON_IMAGE}"]
-    tested = yaml.safe_load(re.sub(r"(?s).*machine that has only Python (\S+) .*", r'"\1"', ci_script()))
-    assert re.fullmatch(rf"python:{re.escape(tested)}-slim-\w+", ARGUMENTS["PYTHON_IMAGE"])
-    assert "alpine" not in ARGUMENTS["PYTHON_IMAGE"]
-
-
-def ci_script() -> str:
-    return (ROOT / ".ci" / "run").read_text()
+    tested = re.search(r"machine that has only Python (\d+\.\d+) ", (ROOT / ".ci" / "run").read_text())
+    assert tested and re.fullmatch(rf"python:{re.escape(tested[1])}-slim-[a-z]+", ARGUMENTS["PYTHON_IMAGE"])
 
 
 def test_nothing_is_installed_but_by_hash_and_nothing_is_built_by_what_is_not() -> None:
@@ -130,10 +124,7 @@ def test_the_dockerfile_says_how_long_a_drain_takes() -> None:
     assert told and float(told[1]) == DRAIN_SECONDS
 
 
-def test_an_sdist_has_what_makes_the_image(tmp_path: Path) -> None:
-    text = (ROOT / "pyproject.toml").read_text()
-    included = re.search(r"(?s)\[tool\.hatch\.build\.targets\.sdist\]\ninclude = (\[.*?\])", text)
+def test_an_sdist_has_what_makes_the_image() -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
 
-    assert included and {"Dockerfile", ".dockerignore", "compose.yaml", "requirements", ".ci"} <= set(
-        yaml.safe_load(included[1])
-    )
+    assert {"Dockerfile", ".dockerignore", "compose.yaml", "requirements", ".ci"} <= set(targets["sdist"]["include"])
