@@ -4,6 +4,7 @@ Called by the commands and the worker that send. A name is resolved only for the
 logged or put into an error; what was read is remembered for the masker, to hide it, and to know it again.
 """
 
+import contextlib
 import functools
 import os
 from collections.abc import Collection
@@ -33,6 +34,7 @@ class SecretResolver:
         self._path = path
         self._bindings = bindings
         self._allowed: dict[tuple[tuple[str, str], ...], tuple[Binding, ...]] = {}
+        self._is_all_known = False  # to the masker
         self._read_last: dict[str, str] = {}  # by name; what is here was judged, and is known to the masker
         self._seen = self._signatures()
         self.warnings = warnings
@@ -54,6 +56,8 @@ class SecretResolver:
         Raises SecretError for the first that is unbound, bound to other hosts, or cannot be read; it names the secret,
         the host and the remedy.
         """
+        if not self._is_all_known:
+            self._know_all()
         wanted = webhook.secret_hosts()
         if idle:
             wanted = tuple([pair for pair in wanted if pair[0] not in idle])
@@ -111,8 +115,17 @@ class SecretResolver:
             return problems
         self._bindings, self.warnings = bindings, problems
         self._allowed.clear()
+        self._is_all_known = False
         self._seen = self._signatures()
         return problems
+
+    def _know_all(self) -> None:
+        """Have every bound value masked, whoever it is sent to: a receiver may repeat what another webhook, another
+        process or an earlier start sent it. What cannot be read is the matter of those who refer to it."""
+        self._is_all_known = True
+        for binding in self._bindings.values():
+            with contextlib.suppress(SecretError):
+                self._read(binding)
 
     def _judge(self, name: str, host: str) -> None:
         binding = self._bindings.get(name)

@@ -220,6 +220,26 @@ def test_a_rotated_secret_file_counts_as_a_change_and_is_read_anew(tmp_path: Pat
     assert resolver.changed() is False
 
 
+def test_what_is_bound_is_masked_whoever_it_is_sent_to(tmp_path: Path, token: str) -> None:
+    """A receiver may repeat what another webhook sent it, or an old value that is bound for that; what cannot be read,
+    and is not referred to, is nobody's trouble."""
+    (tmp_path / "old").write_text("old-value-1")
+    hosts = "hosts: [acme.workflows.okta.com]"
+    text = f"okta: {{from: env:OKTA_TOKEN, {hosts}}}\nold: {{from: file:old, {hosts}}}\n"
+    text += f"none: {{from: file:none, {hosts}}}\n"
+    path = bind(tmp_path, text)
+    resolver = SecretResolver.load(path)
+
+    assert resolver.values(webhook(x_token="${secret:okta}")) == {"okta": VALUE}
+    assert resolver.masker.mask("old-value-1") == "***"
+
+    (tmp_path / "new").write_text("new-value-2")
+    bind(tmp_path, f"{text}new: {{from: file:new, {hosts}}}\n")
+    resolver.reload()
+    resolver.values(webhook(x_token="${secret:okta}"))
+    assert resolver.masker.mask("old-value-1 new-value-2") == "*** ***"
+
+
 def test_a_file_that_others_may_read_is_a_warning(tmp_path: Path) -> None:
     """It holds no values, but names where they are."""
     resolver = SecretResolver.load(bind(tmp_path, "", mode=0o644))
