@@ -102,8 +102,11 @@ def files(scene: Scene, keys: Iterable[LooseFile] = ()) -> Check:
         ("file.mode", "others may use what stands in the store", scene.examined.loose),
         ("file.key_mode", "others may read or change a secret or a key", tuple(keys)),
     )
-    findings = tuple(_too_open(*kind) for kind in kinds if kind[-1])
-    return Check("files", "others may use them" if findings else "for their owner only", findings)
+    findings = [_too_open(*kind) for kind in kinds if kind[-1]]
+    if (folder := scene.examined.open_folder) is not None:
+        fact = f"everybody may put another file in the store's place: {folder.path} (mode {folder.mode:04o})"
+        findings.append(_warning("file.folder_mode", fact, mend=f"chmod o-w {shlex.quote(folder.path)}"))
+    return Check("files", "others may use them" if findings else "for their owner only", tuple(findings))
 
 
 def _too_open(code: str, fact: str, loose: Sequence[LooseFile]) -> Finding:

@@ -64,6 +64,7 @@ class Examination:
     quarantined: int
     lanes: dict[WebhookUid, str | None]  # why nothing is sent, of the webhooks that a daemon has configured
     loose: tuple[LooseFile, ...]
+    open_folder: LooseFile | None  # where everybody may put another file in the place of one of the store's
     answered: tuple[Answered, ...]  # newest first
 
 

@@ -224,6 +224,18 @@ async def test_files_that_others_may_use_are_named(room: Room) -> None:
     assert found.mend == f"chmod 600 {path_of(room)}"
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o777, ["file.folder_mode"]), (0o1777, []), (0o775, [])])
+async def test_a_folder_where_everybody_may_replace_the_store_is_named(room: Room, mode: int, told: list[str]) -> None:
+    """Where it is sticky, as /tmp is, nobody may; a group is somebody's choice."""
+    folder = path_of(room).parent
+    folder.chmod(mode)
+
+    found = findings(await look(room))
+
+    assert [finding.code for finding in found] == told
+    assert [finding.mend for finding in found] == [f"chmod o-w {folder}"] * len(told)
+
+
 async def test_who_can_read_the_lock_can_take_it(room: Room) -> None:
     room.store.take_daemon_lock()
     lock = path_of(room).with_name("store.db.lock")

@@ -17,7 +17,7 @@ from reconciler.models.webhook import WebhookUid
 from reconciler.store.examine import Answered, Broken, Examination
 from reconciler.store.sqlite.connection import array, connect, row, rows, run, value
 from reconciler.store.sqlite.lock import holder_of
-from reconciler.store.sqlite.mode import loose_files
+from reconciler.store.sqlite.mode import loose_files, open_folder
 from reconciler.store.sqlite.publish import written_sha256
 from reconciler.store.sqlite.retention import load
 from reconciler.store.sqlite.rule import RULES, Rule
@@ -105,6 +105,7 @@ def examine(path: Path, now: int, is_full: bool) -> Examination:
             quarantined=value(db, _QUARANTINED),
             lanes={WebhookUid(uid): note for uid, note in array(db, _LANES)},
             loose=tuple(loose_files(path)),
+            open_folder=open_folder(path),
             answered=tuple(Answered(*found) for found in rows(db, _ANSWERED, limit=ANSWERED_MAX)),
         )
     finally:

@@ -42,6 +42,16 @@ def loose_files(path: Path) -> Iterator[LooseFile]:
             yield LooseFile(str(file), mode)
 
 
+def open_folder(path: Path) -> LooseFile | None:
+    """The store's folder, if everybody may replace what stands in it; where it is sticky they may not."""
+    with contextlib.suppress(OSError):
+        folder = path.resolve().parent
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & EVERYBODY_WRITES and not mode & stat.S_ISVTX:
+            return LooseFile(str(folder), mode)
+    return None
+
+
 def shut_files(path: Path) -> tuple[LooseFile, ...]:
     """Take the store's files away from everybody who is neither their owner nor of their group; returns those that had
     been open, with the mode they had. Raises StoreError where everybody can write and that cannot be ended.
