@@ -39,11 +39,14 @@ class Provenance:
     warrant: Warrant = UNKNOWN
 
 
-async def read_live(store: RevisionStore | None) -> tuple[LiveState, Mapping[WebhookUid, int]]:
-    """What a plan compares with: the live state and each webhook's unfinished deliveries. None: no store yet."""
+async def read_live(
+    store: RevisionStore | None, state: LiveState | None = None
+) -> tuple[LiveState, Mapping[WebhookUid, int]]:
+    """What a plan compares with: the live state, if it is not known by now, and each webhook's unfinished deliveries.
+    None: no store yet."""
     if store is None:
         return LiveState(lineage="", revision=0, commit=None, webhooks=()), {}
-    return await store.live_state(), await store.unfinished()
+    return state or await store.live_state(), await store.unfinished()
 
 
 async def apply_plan(

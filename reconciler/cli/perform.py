@@ -16,11 +16,11 @@ from reconciler import VERSION
 from reconciler.apply import Provenance, apply_plan, apply_rebased, new_id, read_plan, write_plan
 from reconciler.cli import view
 from reconciler.cli.approval import says_yes
+from reconciler.cli.early import Early
 from reconciler.cli.option import chosen_paths
 from reconciler.cli.planning import plan_of, plan_view, show_plan
 from reconciler.cli.view_plan import applied_text, out_plan, summary_text
 from reconciler.errors import EXIT_CHANGES, EXIT_FAILED, EXIT_OK, EXIT_REFUSED, StalePlanError
-from reconciler.manifest.ahead import Ahead
 from reconciler.models.revision import Revision
 from reconciler.plan.plan import Plan
 
@@ -36,9 +36,9 @@ Do you want to perform these actions?
   Enter a value: """
 
 
-def run_plan(url: str, ahead: Ahead, output_format: str, options: Mapping[str, Any]) -> int:
+def run_plan(url: str, early: Early, output_format: str, options: Mapping[str, Any]) -> int:
     """`plan`, of the manifests that are being read; returns the exit code."""
-    made = asyncio.run(_measured_plan(url, ahead, options))
+    made = asyncio.run(_measured_plan(url, early, options))
     out_file: str | None = options["out_file"]
     if out_file is not None:
         write_plan(Path(out_file), _saved(made, options))
@@ -52,9 +52,9 @@ def run_plan(url: str, ahead: Ahead, output_format: str, options: Mapping[str, A
     return EXIT_CHANGES if options["detailed_exitcode"] and made.has_changes else EXIT_OK
 
 
-def run_apply(url: str, ahead: Ahead, output_format: str, options: Mapping[str, Any]) -> int:
+def run_apply(url: str, early: Early, output_format: str, options: Mapping[str, Any]) -> int:
     """`apply`, of the manifests that are being read; returns the exit code."""
-    return asyncio.run(_apply(url, ahead, output_format, options))
+    return asyncio.run(_apply(url, early, output_format, options))
 
 
 def run_saved(url: str, file: Path, output_format: str, options: Mapping[str, Any]) -> int:
@@ -62,8 +62,8 @@ def run_saved(url: str, file: Path, output_format: str, options: Mapping[str, An
     return asyncio.run(_apply_saved(url, file, output_format, options))
 
 
-async def _measured_plan(url: str, ahead: Ahead, options: Mapping[str, Any]) -> Plan:
-    made = await plan_of(url, options, ahead)
+async def _measured_plan(url: str, early: Early, options: Mapping[str, Any]) -> Plan:
+    made = await plan_of(url, options, early)
     if not options["has_impact"]:
         return made
     from reconciler.cli.impact import with_impact
@@ -71,8 +71,8 @@ async def _measured_plan(url: str, ahead: Ahead, options: Mapping[str, Any]) -> 
     return await with_impact(made, url, options)
 
 
-async def _apply(url: str, ahead: Ahead, output_format: str, options: Mapping[str, Any]) -> int:
-    made = await plan_of(url, options, ahead, is_apply=True)
+async def _apply(url: str, early: Early, output_format: str, options: Mapping[str, Any]) -> int:
+    made = await plan_of(url, options, early, is_apply=True)
     if output_format == "text" or made.refusals:  # as JSON there is one document, at the end, unless this is the end
         show_plan(made, output_format, options)
     if made.refusals:

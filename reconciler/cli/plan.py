@@ -1,7 +1,7 @@
 """`plan` and `apply`: what would change, and changing it.
 
 Exit codes are the contract of pipelines: 0 done, 2 changes (only under --detailed-exitcode), 3 refused, 4 stale. What
-the commands do is imported while another process reads the manifests.
+the commands do is imported while other processes read the manifests and what is live.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from reconciler.cli.approval import require_terminal
+from reconciler.cli.early import begun
 from reconciler.cli.network_option import NAMES, network_options
 from reconciler.cli.option import ca_option, chosen_paths, format_option, paths_argument, store_url, who_option
 from reconciler.cli.plan_option import (
@@ -22,7 +23,6 @@ from reconciler.cli.plan_option import (
     planning_options,
     view_options,
 )
-from reconciler.manifest.ahead import Ahead
 
 # What a saved plan has settled already; with --plan, saying it again would be a contradiction or no effect
 SETTLED: Final = {
@@ -56,10 +56,11 @@ def plan(ctx: click.Context, /, output_format: str, **options: Any) -> int:
     """
     check_view(output_format, options)
     check_impact(options)
-    with Ahead.begin(chosen_paths(options["paths"])) as ahead:
+    url = store_url(ctx)
+    with begun(url, chosen_paths(options["paths"])) as early:
         from reconciler.cli.perform import run_plan
 
-        return run_plan(store_url(ctx), ahead, output_format, options)
+        return run_plan(url, early, output_format, options)
 
 
 @click.command()
@@ -107,10 +108,11 @@ def apply(ctx: click.Context, /, output_format: str, plan_file: str | None, **op
         raise click.UsageError("--rebase-if-disjoint goes with --plan FILE.", ctx)
     if not options["auto_approve"]:
         require_terminal(hint="pass `--auto-approve`, or review a saved plan and apply it with `--plan FILE`")
-    with Ahead.begin(chosen_paths(options["paths"])) as ahead:
+    url = store_url(ctx)
+    with begun(url, chosen_paths(options["paths"])) as early:
         from reconciler.cli.perform import run_apply
 
-        return run_apply(store_url(ctx), ahead, output_format, options)
+        return run_apply(url, early, output_format, options)
 
 
 def _refuse_settled(ctx: click.Context) -> None:

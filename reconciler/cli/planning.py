@@ -13,6 +13,7 @@ from typing import Any
 
 from reconciler.apply import read_live
 from reconciler.cli import view
+from reconciler.cli.early import Early
 from reconciler.cli.option import chosen_paths, manifest_cache
 from reconciler.cli.state import open_state
 from reconciler.cli.view_field import CONCISE, FULL, NORMAL, PlanView
@@ -54,16 +55,16 @@ def show_plan(plan: Plan, output_format: str, options: Mapping[str, Any]) -> Non
         out_plan(plan, plan_view(options))
 
 
-async def plan_of(url: str, options: Mapping[str, Any], ahead: Ahead, *, is_apply: bool = False) -> Plan:
+async def plan_of(url: str, options: Mapping[str, Any], early: Early, *, is_apply: bool = False) -> Plan:
     """The plan of the manifests that are being read against the store, judged, with what drifted; its warnings are
     said. A hold is one of them, but refuses an apply."""
     held, drift = None, None
     async with AsyncExitStack() as stack:
-        loading = stack.enter_context(_begin(options, ahead))
+        loading = stack.enter_context(_begin(options, early.manifests))
         try:
             opened = open_state(url, create=False)
             store = await stack.enter_async_context(opened) if opened is not None else None
-            live, unfinished = await read_live(store)  # while others judge the manifests
+            live, unfinished = await read_live(store, early.live.state())  # while others judge the manifests
         except (ReconcilerError, OSError):
             _finish(loading, options)  # what is wrong with them is said first
             raise

@@ -1,10 +1,14 @@
 """From `--store` to an engine; called by `cli` and `daemon`, which know no engine by name."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
-from reconciler.store.base import Store
+
+if TYPE_CHECKING:
+    from reconciler.store.base import Store
 
 _FORMS: Final = (
     "write sqlite:///reconciler.db for a file in this folder, sqlite:////var/lib/reconciler.db for any other"

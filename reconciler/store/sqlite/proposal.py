@@ -8,7 +8,8 @@ import orjson
 from reconciler.models.revision import ChangeSet
 from reconciler.store.proposal import Proposal, Proposed, Stage
 from reconciler.store.sqlite.connection import row, run, value
-from reconciler.store.sqlite.revision import live_webhook, with_documents
+from reconciler.store.sqlite.live import with_documents
+from reconciler.store.sqlite.revision import live_webhook
 from reconciler.store.sqlite.text import storable
 
 MANY: Final = 500  # webhooks, before or after; fewer are loaded in less time than a daemon is asked

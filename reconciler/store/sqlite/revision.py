@@ -4,12 +4,11 @@ The one that applies is `publish`.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import apsw
-import orjson
 from pydantic import ValidationError
 
 from reconciler.errors import NotInStoreError, StoreError
@@ -19,38 +18,16 @@ from reconciler.models.revision import Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Policy, Webhook, WebhookName
 from reconciler.store.base import Page
+from reconciler.store.sqlite import live
 from reconciler.store.sqlite.audit import append
-from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
+from reconciler.store.sqlite.connection import Row, array, row, rows, run, value
 from reconciler.store.sqlite.text import load, storable
 
-READ_ROWS: Final = 1000  # at once, as one JSON value: ten thousand would hold others up
-READ_DOCUMENTS: Final = 200  # likewise; some 400 KB
 KEPT_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
 NUMBER_MAX_DIGITS: Final = 18  # within 64 bits
 
 _KEPT: Final[dict[tuple[str, str], Webhook]] = {}  # by name and digest
 
-_VERSIONS: Final = """
-SELECT json_group_array(json_array(v.uid, v.name, v.owner, v.digest, v.is_protected, v.revision, v.document_id))
-FROM ({live}) l JOIN webhook_versions v ON v.uid = l.uid AND v.revision = l.revision
-"""
-# As they are, one after the other: to escape them for JSON would take longer than all else. In the order in which they
-# lie in the file: in that of the webhooks, ten thousand were read through the page cache three times as long.
-_DOCUMENTS: Final = """
-SELECT json_group_array(json_array(id, octet_length(body))), CAST(group_concat(body, '') AS BLOB)
-FROM (SELECT id, body FROM documents WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY id)
-"""
-_LIVE: Final = _VERSIONS.format(
-    live="SELECT uid, revision FROM live_webhooks WHERE uid > :after ORDER BY uid LIMIT :limit"
-)
-_LIVE_AT: Final = _VERSIONS.format(
-    live="SELECT uid, max(revision) AS revision FROM webhook_versions WHERE uid > :after AND revision <= :number"
-    " GROUP BY uid ORDER BY uid LIMIT :limit"
-)
-_POLICIES_AT: Final = """
-SELECT p.owner, p.body FROM policies p
-WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND revision <= :number) ORDER BY p.owner
-"""
 _CHANGES: Final = "SELECT json_group_array(body ORDER BY position) FROM changes WHERE plan_id = :plan_id"
 REVISION_COLUMNS: Final = (
     "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted, manifest_digest, restores,"
@@ -68,48 +45,19 @@ def live_revision(db: apsw.Connection) -> int:
 
 def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
     """Every webhook live now, or at `revision`. Raises StoreError for a revision that never was."""
-    lineage, live = row(db, "SELECT lineage, live_revision FROM store") or ("", 0)
-    number = live if revision is None else revision
-    if not 0 <= number <= live:
-        raise NotInStoreError(f"there is no revision {number}: the live one is {live}", hint="see `reconciler history`")
-    found = with_documents(db, _LIVE if number == live else _LIVE_AT, number=number)
+    found = live.read_header(db, revision)
+    return state_of(found, [live_webhook(*item) for item in live.read_webhooks(db, found)])
+
+
+def state_of(header: live.Header, webhooks: Sequence[LiveWebhook]) -> LiveState:
+    """The state of which rows were read."""
     return LiveState(
-        lineage=lineage,
-        revision=number,
-        commit=value(db, "SELECT git_commit FROM revisions WHERE number = :number", number=number),
-        webhooks=tuple(sorted((live_webhook(*item) for item in found), key=lambda item: item.webhook.name)),
-        policies={
-            owner: Policy.model_validate(load(body), strict=False)
-            for owner, body in rows(db, _POLICIES_AT, number=number)
-        },
+        lineage=header.lineage,
+        revision=header.number,
+        commit=header.commit,
+        webhooks=tuple(sorted(webhooks, key=lambda item: item.webhook.name)),
+        policies={owner: Policy.model_validate(load(body), strict=False) for owner, body in header.policies},
     )
-
-
-def with_documents(db: apsw.Connection, sql: str, **bindings: Any) -> Iterator[tuple[list[Any], bytes]]:
-    """What a statement finds after a uid, up to a limit (uid, …, id of the document), each with its document. What a
-    revision deleted has none."""
-    by_document: dict[int, list[list[Any]]] = {}
-    after = ""
-    while True:
-        heads = array(db, sql, after=after, limit=READ_ROWS, **bindings)
-        for *head, document in heads:
-            if document is not None:
-                by_document.setdefault(document, []).append(head)
-        if len(heads) < READ_ROWS:
-            break
-        after = max(head[0] for head in heads)
-    ids = sorted(by_document)
-    for first in range(0, len(ids), READ_DOCUMENTS):
-        for document, body in _documents(db, ids[first : first + READ_DOCUMENTS]):
-            yield from ((head, body) for head in by_document[document])
-
-
-def _documents(db: apsw.Connection, ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    packed, bodies = row(db, _DOCUMENTS, ids=pack(ids)) or ("[]", b"")
-    start = 0
-    for document, size in orjson.loads(packed):
-        yield document, bodies[start : start + size]
-        start += size
 
 
 def _webhook(name: str, document: bytes, digest: str) -> Webhook:
@@ -130,6 +78,13 @@ def live_webhook(head: Sequence[Any], document: bytes) -> LiveWebhook:
     found = hashlib.sha256(document).hexdigest()
     webhook = _webhook(name, document, found) if found == digest else _edited(uid, document)
     return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, is_intact=found == digest)
+
+
+def live_webhook_behind(head: Sequence[Any], read: Callable[[], bytes], found: str) -> LiveWebhook:
+    """The same, its document being read when somebody looks into it; `found` is the document's digest."""
+    uid, name, owner, digest, is_protected, revision = head
+    webhook = Unopened.of(Seal(name, read)) if found == digest else _edited(uid, read())
+    return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, found == digest)
 
 
 def _edited(uid: str, document: bytes) -> Webhook:

@@ -85,6 +85,18 @@ def prepare(path: Path, steps: tuple[Migration, ...] | None = None) -> apsw.Conn
     return db
 
 
+def open_newest(path: Path) -> apsw.Connection:
+    """Open a store that needs no step, to read it. Raises StoreError for any other, and apsw.Error."""
+    db = connect(path)
+    try:
+        if not _is_ours(db, path) or _version(db) != len(migrations()):
+            raise StoreError(f"the store is not of this version: {path}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
 def _is_ours(db: apsw.Connection, path: Path) -> bool:
     application_id = value(db, "PRAGMA application_id")
     if application_id == APPLICATION_ID:
