@@ -2,9 +2,10 @@
 
 Fed by `egress.secrets` with every value that is read, and by `egress.auth` and `egress.deliver` with what they make or
 receive; used by `egress.deliver` on each text it hands out. It keeps a value that was rotated away; only what ends by
-itself, access tokens and signatures of assertions, is taken out again.
+itself, access tokens and signatures of assertions, is taken out again. Threads may share one.
 """
 
+import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -32,36 +33,55 @@ class Masker:
         self._tiny: dict[bytes, None] = {}  # values without a needle: found as they are, and in no other spelling
         self._haystack = Haystack()
         self._headers: dict[Header, tuple[str, str]] = {}
+        self._changes = 0  # how often something was added or removed
+        self._lock = threading.Lock()
         self.longest = 0  # bytes of a usual spelling of the longest value
 
     def add(self, value: str) -> None:
         """Hide this value from now on."""
         if value in self._values or not value:
             return
-        raw = value.encode("utf-8", "surrogatepass")
-        self._values[value] = needles_of(value)
-        for needle in self._values[value]:
-            if needle.data not in self._needles:
-                self._haystack.add(needle.data)
-            self._needles.setdefault(needle.data, []).append(needle)
-        if not self._values[value]:
-            self._tiny[raw] = None
-        self.longest = max(self.longest, SPELT_MAX * len(raw))
-        self._headers.clear()
+        needles = needles_of(value)
+        with self._lock:
+            if value not in self._values:
+                self._take(value, needles)
 
     def remove(self, value: str) -> None:
         """Hide this value no more: for what expires by itself and is renewed all the time."""
-        for needle in self._values.pop(value, ()):
+        with self._lock:
+            if value in self._values:
+                self._drop(value)
+
+    def _take(self, value: str, needles: frozenset[Needle]) -> None:
+        raw = _bytes(value)
+        self._values[value] = needles
+        for needle in needles:
+            if needle.data not in self._needles:
+                self._haystack.add(needle.data)
+            self._needles.setdefault(needle.data, []).append(needle)
+        if not needles:
+            self._tiny[raw] = None
+        self.longest = max(self.longest, SPELT_MAX * len(raw))
+        self._changes += 1
+        self._headers.clear()
+
+    def _drop(self, value: str) -> None:
+        for needle in self._values.pop(value):
             self._needles[needle.data].remove(needle)
             if not self._needles[needle.data]:
                 del self._needles[needle.data]
                 self._haystack.remove(needle.data)
-        self._tiny.pop(value.encode("utf-8", "surrogatepass"), None)
+        self._tiny.pop(_bytes(value), None)
+        self.longest = SPELT_MAX * max(map(len, map(_bytes, self._values)), default=0)
+        self._changes += 1
         self._headers.clear()
 
     def is_clean(self, text: str) -> bool:
         """Whether no secret is in the text."""
-        return not self._values or self._is_clean(text.encode("utf-8", "surrogatepass"))
+        if not self._values:
+            return True
+        with self._lock:
+            return self._is_clean(_bytes(text))
 
     def mask(self, text: str, *, limit: int | None = None, is_cut: bool = False) -> str:
         """The text with each secret replaced by `***`, where secrets overlap by one for all of them.
@@ -72,13 +92,14 @@ class Masker:
         """
         if not self._values:
             return text if limit is None else text[:limit]
-        data = text.encode("utf-8", "surrogatepass")
-        spans = [] if self._is_clean(data) else list(self._spans(data))
-        if is_cut:
-            spans += self._beginnings(data)
+        data = _bytes(text)
+        end = len(data) if limit is None or len(text) <= limit else len(_bytes(text[:limit]))
+        with self._lock:
+            spans = [] if self._is_clean(data) else list(self._spans(data))
+            if is_cut and (tail := max(0, len(data) - self.longest)) < end:
+                spans += self._beginnings(data, tail)
         if not spans:
             return text if limit is None else text[:limit]
-        end = len(data) if limit is None else len(text[:limit].encode("utf-8", "surrogatepass"))
         return _replaced(data, spans, end).decode("utf-8", "surrogatepass")
 
     def mask_header(self, header: Header) -> tuple[str, str]:
@@ -89,23 +110,29 @@ class Masker:
         masked = self._headers.get(header)
         if masked is None:
             name, value = header
+            changes = self._changes
             masked = (self.mask(_text(name)), self.mask(_text(value)))
             if len(name) + len(value) <= SHORT_MAX:
-                if len(self._headers) >= REMEMBERED_MAX:
-                    self._headers.clear()
-                self._headers[header] = masked
+                with self._lock:
+                    if changes == self._changes:  # else a secret may have come that stands in it
+                        self._remember(header, masked)
         return masked
 
+    def _remember(self, header: Header, masked: tuple[str, str]) -> None:
+        if len(self._headers) >= REMEMBERED_MAX:
+            self._headers.clear()
+        self._headers[header] = masked
+
     def _is_clean(self, data: bytes) -> bool:
-        if any(tiny in data for tiny in self._tiny):
+        if self._tiny and any(tiny in data for tiny in self._tiny):
             return False
-        level: bytes | None = data
         for _ in range(LEVELS_MAX):
-            if level is None:
-                return True
-            if self._haystack.found_in(squeezed(level)):
+            if self._haystack.found_in(squeezed(data)):
                 return False
-            level = undone(level)
+            above = undone(data)
+            if above is None:
+                break
+            data = above
         return True
 
     def _spans(self, data: bytes) -> Iterator[Span]:
@@ -120,18 +147,16 @@ class Masker:
                 for start, stop in _places(view.data, found):
                     yield level.span_of_text(*_grown(level, *view.span_below(start, stop), lead, trail))
 
-    def _beginnings(self, data: bytes) -> Iterator[Span]:
-        """From where on the rest may be the beginning of a secret, or of an escape in one."""
-        for whole in {data, data[: cut_escape(data)]}:
+    def _beginnings(self, data: bytes, tail: int) -> Iterator[Span]:
+        """From where on, not before `tail`, the rest may be the beginning of a secret, or of an escape in one."""
+        for whole in {data[tail:], data[tail : cut_escape(data)]}:
             for level in levels(whole):
                 view = squeeze(level)
                 for needle in self._needles:
                     start = _beginning(view.data, needle)
                     if start is not None:
-                        yield (
-                            level.span_of_text(view.span_below(start, len(view.data))[0], len(level.data))[0],
-                            len(data),
-                        )
+                        first, _ = level.span_of_text(view.span_below(start, len(view.data))[0], len(level.data))
+                        yield tail + first, len(data)
 
 
 def _beginning(data: bytes, needle: bytes) -> int | None:
@@ -199,6 +224,10 @@ def _merge(spans: Iterator[Span]) -> Iterator[Span]:
             current = (start, stop)
     if current is not None:
         yield current
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _text(text: str | bytes) -> str:

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import threading
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -191,3 +192,45 @@ def test_secrets_that_come_and_go_leave_what_those_that_stayed_make(steps: list[
 
     assert masker.mask(text) == fresh.mask(text)
     assert masker.is_clean(text) == fresh.is_clean(text)
+
+
+def test_threads_may_share_a_masker() -> None:
+    """Keys are read and sign in threads of their own, while the loop masks what comes in."""
+    masker, secret = masker_of(SECRET), f"{SECRET}-of-the-loop"
+    masker.add(secret)
+    is_over = threading.Event()
+    failures: list[Exception] = []
+
+    def come_and_go() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            try:
+                masker.add(f"token-{number % 40}-of-a-thread")
+                masker.remove(f"token-{(number + 20) % 40}-of-a-thread")
+            except Exception as exc:
+                failures.append(exc)
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(300):
+            assert masker.mask(f"{number} {secret} {number}", is_cut=True) == f"{number} {MASK} {number}"
+            assert masker.mask_header(("x-a", f"{number % 7} {secret}")) == ("x-a", f"{number % 7} {MASK}")
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+
+
+def test_how_much_is_read_beyond_a_limit_follows_what_is_known() -> None:
+    """As access tokens come and go."""
+    masker = masker_of("x" * 10)
+    masker.add("y" * 1000)
+    assert masker.longest == 8000
+
+    masker.remove("y" * 1000)
+
+    assert masker.longest == 80
