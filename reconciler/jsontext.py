@@ -120,14 +120,22 @@ def _quotation_marks(text: str | bytes) -> int:
     return (_ESCAPED.sub("", text) if "\\" in text else text).count('"')
 
 
-def scan(text: str, start: int) -> tuple[JsonValue, int]:
-    """Parse the JSON value that begins at `start`; returns it with the index after it. Raises ValueError."""
+def scan(text: str, start: int) -> tuple[JsonValue, int, bytes | None]:
+    """Parse the JSON value that begins at `start`; returns it with the index after it and its `canonical` form. Raises
+    ValueError."""
     try:
-        value, end = _DECODER.raw_decode(text, start)
+        try:
+            value, end = _QUICK_SCAN(text, start)
+        except StopIteration:
+            raise json.JSONDecodeError("Expecting value", text, start) from None
+        written = canonical(value)
+        if written is None or _quotation_marks(text[start:end]) != _quotation_marks(written):
+            value, end = _DECODER.raw_decode(text, start)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH_MAX} levels") from None
-    check_depth(value)
-    return value, end
+    if text.count("{", start, end) + text.count("[", start, end) > DEPTH_MAX:
+        check_depth(value)
+    return value, end, written
 
 
 def check_depth(value: JsonValue) -> None:

@@ -92,7 +92,16 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterat
     answer must be one that the API's description tells of."""
     listener = socket.create_server(("127.0.0.1", 0))
     watched = described(app)
-    config = uvicorn.Config(watched, log_config=None, access_log=False, lifespan="off", http=BoundedProtocol, ws="none")
+    config = uvicorn.Config(
+        watched,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        http=BoundedProtocol,
+        ws="none",
+        proxy_headers=False,  # else a layer stands around the application, and no short way is seen
+    )
     config.load()
     config.ssl = tls
     server = _Server(config)

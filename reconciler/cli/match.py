@@ -87,8 +87,8 @@ def explain(webhooks: tuple[Webhook, ...], event: Event) -> list[Any]:
 
 def read_events(name: str) -> list[Event]:
     """The events of a file as intake would take them. Raises ReconcilerError for the first that is none."""
-    from reconciler.dispatch.intake import judge_items
     from reconciler.dispatch.item import parse_items
+    from reconciler.dispatch.judge import judge_items
 
     raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     events = []

@@ -119,7 +119,7 @@ async def _fire_here(
     store: Store, name: str, raw: bytes, given_id: str | None, *, must_send: bool, options: Mapping[str, Any]
 ) -> "Fired":
     """Store the delivery; where no daemon serves the store, make its first attempt, if it `must_send`."""
-    from reconciler.dispatch.intake import check_id
+    from reconciler.dispatch.judge import check_id
     from reconciler.dispatch.live import Live
     from reconciler.dispatch.trigger import fire, manual_webhook
 

@@ -6,8 +6,10 @@ apart, so that one request's fault costs no other its answer.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from reconciler.errors import StoreError, StoreLostError
@@ -17,12 +19,15 @@ EVENTS_MAX: Final = 256  # written together, and
 BYTES_MAX: Final = 1024 * 1024  # of them, which keeps a transaction well under 100 ms
 
 
+Outcome = tuple[EventStatus, ...] | BaseException  # what `EventStore.accept` gives, or what it raises
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     rows: Sequence[NewEvent]
     revision: int  # with which they were matched
     size: int
-    answer: "asyncio.Future[tuple[EventStatus, ...]]"
+    done: Callable[[Outcome], None]
 
 
 class Gatherer:
@@ -39,10 +44,15 @@ class Gatherer:
         A caller that is cancelled gives up the answer, not the work.
         """
         answer: asyncio.Future[tuple[EventStatus, ...]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(rows, revision, sum([len(row.raw) for row in rows]), answer))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_all())
+        self.put(rows, revision=revision, done=partial(_settle, answer))
         return await answer
+
+    def put(self, rows: Sequence[NewEvent], *, revision: int, done: Callable[[Outcome], None]) -> None:
+        """`accept` without waiting: `done`, which must not raise, is called once, with what `accept` would return or
+        raise."""
+        self._waiting.append(_Waiting(rows, revision, sum([len(row.raw) for row in rows]), done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -50,13 +60,12 @@ class Gatherer:
             try:
                 await self._write(group)
             except BaseException as exc:
-                for waiting in group:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(exc) if isinstance(exc, Exception) else waiting.answer.cancel()
+                while group:
+                    group.popleft().done(exc)
                 if not isinstance(exc, Exception):
                     raise
 
-    def _next_group(self) -> list[_Waiting]:
+    def _next_group(self) -> deque[_Waiting]:
         """The first that waits, and those behind it that were matched with the same revision, up to the limits."""
         first = self._waiting[0]
         number, size, end = 0, 0, 0
@@ -66,9 +75,10 @@ class Gatherer:
                 break
             end += 1
         group, self._waiting = self._waiting[:end], self._waiting[end:]
-        return group
+        return deque(group)
 
-    async def _write(self, group: list[_Waiting]) -> None:
+    async def _write(self, group: deque[_Waiting]) -> None:
+        """Write what waits and tell each its outcome, taking it out of the group; raises what is that of those left."""
         rows = [row for waiting in group for row in waiting.rows]
         try:
             statuses = await self._store.accept(rows, revision=group[0].revision)
@@ -77,23 +87,31 @@ class Gatherer:
         except StoreError:
             if len(group) == 1:
                 raise
-            for waiting in group:
-                await self._write_apart(waiting)
+            while group:
+                outcome = await self._written_apart(group[0])
+                group.popleft().done(outcome)
             return
         start = 0
-        for waiting in group:
+        while group:
+            waiting = group.popleft()
             end = start + len(waiting.rows)
-            _answer(waiting, statuses[start:end])
+            waiting.done(statuses[start:end])
             start = end
 
-    async def _write_apart(self, waiting: _Waiting) -> None:
+    async def _written_apart(self, waiting: _Waiting) -> Outcome:
         try:
-            _answer(waiting, await self._store.accept(waiting.rows, revision=waiting.revision))
+            return await self._store.accept(waiting.rows, revision=waiting.revision)
         except Exception as exc:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(exc)
+            return exc
 
 
-def _answer(waiting: _Waiting, statuses: tuple[EventStatus, ...]) -> None:
-    if not waiting.answer.done():  # else its caller was cancelled
-        waiting.answer.set_result(statuses)
+def _settle(answer: "asyncio.Future[tuple[EventStatus, ...]]", outcome: Outcome) -> None:
+    # Four cases: the caller was cancelled; statuses; an error; the writer was cancelled.
+    if answer.done():
+        return
+    if isinstance(outcome, tuple):
+        answer.set_result(outcome)
+    elif isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.cancel()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from reconciler import jsontext
-from reconciler.dispatch.intake import MATCH_TRIES, matched
+from reconciler.dispatch.intake import MATCH_TRIES
+from reconciler.dispatch.judge import matched
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.errors import StoreError, StoreLostError
 from reconciler.jsontext import JsonValue, Number

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from reconciler import jsontext
 from reconciler.errors import ReconcilerError
@@ -67,7 +67,7 @@ def parse_items(body: bytes, *, content_type: str | None = None) -> list[Item]:
         )
     text = body.removeprefix(_BOM).strip(b" \t\r\n")
     # Four cases: said to be lines; an array; lines that nobody said to be lines; one value.
-    if _media_type(content_type) in NDJSON_TYPES and text:
+    if content_type != "application/json" and _media_type(content_type) in NDJSON_TYPES and text:
         items = _lines(text)
     elif text.startswith(b"["):
         items = _array(text)
@@ -128,10 +128,10 @@ def _array(text: bytes) -> Iterator[Item]:
     except (ValueError, RecursionError) as exc:
         yield Item(text, None, syntax_problem(exc) if isinstance(exc, ValueError) else "nested too deeply to be read")
         return
-    for start, end, value, problem in spans:
-        raw = decoded[start:end].encode("utf-8", "surrogateescape")
-        bad_bytes = _utf8_problem(raw)
-        yield Item(raw, value if bad_bytes is None else None, bad_bytes or problem)
+    for span in spans:
+        raw = decoded[span.start : span.end].encode("utf-8", "surrogateescape")
+        bad_bytes = _utf8_problem(raw) if span.canonical is None else None
+        yield Item(raw, None, bad_bytes) if bad_bytes else Item(raw, span.value, span.problem, span.canonical)
 
 
 def _utf8_problem(raw: bytes) -> str | None:
@@ -142,8 +142,18 @@ def _utf8_problem(raw: bytes) -> str | None:
     return None
 
 
-def _spans(text: str) -> Iterator[tuple[int, int, JsonValue, str | None]]:
-    """Start, end, value and problem of each item of the array that is the whole of `text`. Raises ValueError."""
+class _Span(NamedTuple):
+    """Where an item of an array stands, and what an `Item` holds of it."""
+
+    start: int
+    end: int
+    value: JsonValue
+    problem: str | None
+    canonical: bytes | None
+
+
+def _spans(text: str) -> Iterator[_Span]:
+    """Each item of the array that is the whole of `text`. Raises ValueError."""
     at = _skip(text, 1)
     if text[at : at + 1] == "]":
         at += 1
@@ -151,10 +161,9 @@ def _spans(text: str) -> Iterator[tuple[int, int, JsonValue, str | None]]:
         for index in range(REQUEST_MAX_EVENTS + 1):
             if index == REQUEST_MAX_EVENTS:
                 raise _too_many()
-            start = at
-            value, at, problem = _scan(text, start)
-            yield start, at, value, problem
-            at = _skip(text, at)
+            span = _scan(text, at)
+            yield span
+            at = _skip(text, span.end)
             closed = text[at : at + 1] == "]"
             if not closed and text[at : at + 1] != ",":
                 raise json.JSONDecodeError("expecting ',' or ']'", text, at)
@@ -165,13 +174,13 @@ def _spans(text: str) -> Iterator[tuple[int, int, JsonValue, str | None]]:
         raise json.JSONDecodeError("extra data after the array", text, at)
 
 
-def _scan(text: str, start: int) -> tuple[JsonValue, int, str | None]:
+def _scan(text: str, start: int) -> _Span:
     try:
-        value, end = jsontext.scan(text, start)
+        value, end, canonical = jsontext.scan(text, start)
     except ValueError as exc:
         _, end = _LENIENT.raw_decode(text, start)
-        return None, end, syntax_problem(exc)
-    return value, end, None
+        return _Span(start, end, None, syntax_problem(exc), None)
+    return _Span(start, end, value, None, canonical)
 
 
 def _skip(text: str, at: int) -> int:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from reconciler.dispatch.intake import MATCH_TRIES, new_delivery
+from reconciler.dispatch.intake import MATCH_TRIES
+from reconciler.dispatch.judge import new_delivery
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.errors import StoreError
 from reconciler.models.audit import Deed

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from reconciler.dispatch.intake import Intake, IntakeAnswer, ItemAnswer, Judged, judge_items
+from reconciler.dispatch.intake import Intake, IntakeAnswer, ItemAnswer
 from reconciler.dispatch.item import PayloadTooLargeError, parse_items
+from reconciler.dispatch.judge import Judged, judge_items
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.rejudge import Rejudged, RejudgeStore, rejudge
 from reconciler.errors import NotInStoreError, ReconcilerError

@@ -57,13 +57,13 @@ class Room:
     def __init__(self, limits: RoomLimits = RoomLimits()) -> None:
         self._limits = limits
         self._load = Load(0)
+        self._full = limits.full(self._load)
         self._was_full = False
 
     @property
     def why_full(self) -> str | None:
         """What is full, in words; None while there is room."""
-        full = self._limits.full(self._load)
-        return None if full is None else full[0]
+        return None if self._full is None else self._full[0]
 
     async def watch(self, store: RetentionStore) -> None:
         """Look at the store's load again and again, until cancelled."""
@@ -75,7 +75,7 @@ class Room:
     def see(self, load: Load) -> None:
         """The store's load, just asked."""
         self._load = load
-        full = self._limits.full(load)
+        self._full = full = self._limits.full(load)
         if full is not None and not self._was_full:
             log("intake.full", why=full[1], retry_after_seconds=RETRY_SECONDS)
         elif full is None and self._was_full:
@@ -84,7 +84,9 @@ class Room:
 
     def added(self, deliveries: int) -> None:
         """So many deliveries were taken since the load was asked."""
-        self._load = Load(self._load.unfinished + deliveries, self._load.free_bytes, self._load.total_bytes)
+        if deliveries:
+            self._load = Load(self._load.unfinished + deliveries, self._load.free_bytes, self._load.total_bytes)
+            self._full = self._limits.full(self._load)
 
     def check(self) -> None:
         """Raise NoRoomError where no more is taken."""

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from reconciler.dispatch.intake import MATCH_TRIES, Judged, judge_items
+from reconciler.dispatch.intake import MATCH_TRIES
 from reconciler.dispatch.item import EVENT_MAX_BYTES, parse_item
+from reconciler.dispatch.judge import Judged, judge_items
 from reconciler.dispatch.live import Live
 from reconciler.errors import NotInStoreError, ReconcilerError, StoreError
 from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant

@@ -18,11 +18,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reconciler.dispatch.intake import BadIdError, Intake, IntakeAnswer, IntakeClosedError
+from reconciler.dispatch.intake import Intake, IntakeAnswer, IntakeClosedError
 from reconciler.dispatch.item import REQUEST_MAX_BYTES, PayloadTooLargeError
+from reconciler.dispatch.judge import BadIdError, check_id
 from reconciler.dispatch.room import NoRoomError
-from reconciler.errors import StoreError
-from reconciler.observe.log import log
+from reconciler.errors import ReconcilerError, StoreError
+from reconciler.observe.log import log, place_of
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.source.rate import Rate
@@ -33,7 +34,11 @@ BUSY_RETRY_SECONDS: Final = 1  # intake drains in milliseconds
 CLAIM_KEY: Final = "reconciler.claim"  # in the ASGI scope: a Claim that the body has to prove
 SENDER_KEY: Final = "reconciler.sender"  # in the ASGI scope: who asks, where the daemon knows that
 AWAY_RETRY_SECONDS: Final = 5  # a store that failed, or a daemon that restarts
+TAKEN: Final = 202
 CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so the connection cannot be used again
+
+
+Content = bytes | Response  # the body of a 202, or another answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +97,41 @@ class HttpSource:
         except ClientDisconnect:
             log("intake.refused", source=SOURCE, status="disconnected")
             return Response(status_code=400, headers=CLOSE)  # nobody is there to read it
-        response = _answer(answer)
-        duration_ms = round((time.monotonic() - began) * 1000, 1)
-        log(
-            "intake.answered",
-            source=SOURCE,
-            status=response.status_code,
-            **answer.counts(),
-            bytes=size,
-            duration_ms=duration_ms,
-        )
-        return response
+        content = _content(answer, size=size, began=began)
+        return content if isinstance(content, Response) else taken(content)
+
+    def offer(
+        self, body: bytes, *, key: bytes | None, content_type: str | None, sender: str, reply: Callable[[Content], None]
+    ) -> bool:
+        """`post` without waiting, for a small request that is here to its end: `reply`, which must not raise, is called
+        once. `key` is what `Idempotency-Key` says, `sender` who asks. False: nothing has begun, `post` is to answer."""
+        began, size = time.monotonic(), len(body)
+        if self._intake.is_closed or self._intake.is_full or not self._has_room(size):
+            return False
+        try:
+            given_id = None if key is None else check_id(_bare(key.decode("ascii")))
+        except (BadIdError, UnicodeDecodeError):
+            return False
+        if not self._may_ask(sender):
+            return False
+
+        def done(answer: IntakeAnswer | Exception) -> None:
+            self._requests -= 1
+            self._bytes -= size
+            if isinstance(answer, IntakeAnswer):
+                reply(_content(answer, size=size, began=began))
+            else:
+                refusal = _refusal(answer)
+                log("intake.refused", source=SOURCE, status=refusal.status_code)
+                reply(refusal)
+
+        self._requests += 1
+        self._bytes += size
+        try:
+            self._intake.offer(body, source=SOURCE, content_type=content_type, given_id=given_id, done=done)
+        except Exception as exc:
+            done(exc)
+        return True
 
     async def _take(self, request: Request, body: Body) -> tuple[IntakeAnswer, int]:
         if self._intake.is_closed:
@@ -143,9 +172,16 @@ class HttpSource:
         if wait:
             raise _RefusedError(_too_often(self._limits.per_second or 0, wait))
 
+    def _may_ask(self, sender: str) -> bool:
+        return self._rate is None or not self._rate.wait_seconds(sender, now=time.monotonic())
+
     def _check_room(self) -> None:
-        if self._bytes > self._limits.waiting_max_bytes or self._requests >= self._limits.waiting_max_requests:
+        if not self._has_room(0):
             raise _RefusedError(_busy())
+
+    def _has_room(self, size: int) -> bool:
+        is_held = self._bytes + size <= self._limits.waiting_max_bytes
+        return is_held and self._requests < self._limits.waiting_max_requests
 
     async def _read(self, body: Body, hold: Callable[[int], None]) -> bytes:
         content = bytearray()
@@ -173,17 +209,8 @@ class HttpSource:
                 idempotency_key=head.idempotency_key,
                 ce_id=head.ce_id,
             )
-        except PayloadTooLargeError as exc:
-            raise _RefusedError(problem_response(413, exc.message, hint=exc.hint, index=exc.index)) from exc
-        except BadIdError as exc:
-            raise _RefusedError(problem_response(400, exc.message, hint=exc.hint)) from exc
-        except NoRoomError as exc:  # it filled up while the body was read
-            raise _RefusedError(_full(exc)) from exc
-        except IntakeClosedError as exc:
-            raise _RefusedError(_draining()) from exc
-        except StoreError as exc:
-            log("intake.failed", source=SOURCE, error=exc.message)
-            raise _RefusedError(_away()) from exc
+        except ReconcilerError as exc:
+            raise _RefusedError(_refusal(exc)) from exc
         finally:
             self._requests -= 1
 
@@ -234,18 +261,54 @@ def _single(request: Request, name: str) -> str | None:
     values = request.headers.getlist(name)
     if len(values) > 1:
         raise _RefusedError(problem_response(400, f"`{name}` stands {len(values)} times", headers=CLOSE))
-    if not values:
-        return None
-    value = values[0].strip()
+    return _bare(values[0]) if values else None
+
+
+def _bare(value: str) -> str:
+    value = value.strip()
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
-def _answer(answer: IntakeAnswer) -> Response:
+def taken(content: bytes) -> Response:
+    """The answer to a request whose events are stored."""
+    return Response(content, TAKEN, media_type="application/json")
+
+
+def _content(answer: IntakeAnswer, *, size: int, began: float) -> Content:
+    """What a request is told that was taken; `size` is that of its body, `began` when it came (seconds)."""
+    conflict = None
     if answer.is_lone_conflict:
-        return problem_response(
-            409, answer.items[0].problem or "", hint="send another event under another id", **answer.to_json()
-        )
-    return Response(orjson.dumps(answer.to_json()), 202, media_type="application/json")
+        fact, hint = answer.items[0].problem or "", "send another event under another id"
+        conflict = problem_response(409, fact, hint=hint, **answer.to_json())
+    counts = answer.counts()
+    log(
+        "intake.answered",
+        source=SOURCE,
+        status=TAKEN if conflict is None else conflict.status_code,
+        **counts,
+        bytes=size,
+        duration_ms=round((time.monotonic() - began) * 1000, 1),
+    )
+    return orjson.dumps({**counts, "events": answer.events()}) if conflict is None else conflict
+
+
+def _refusal(exc: Exception) -> Response:
+    """What a request is told of which nothing was stored."""
+    match exc:
+        case PayloadTooLargeError():
+            return problem_response(413, exc.message, hint=exc.hint, index=exc.index)
+        case BadIdError():
+            return problem_response(400, exc.message, hint=exc.hint)
+        case NoRoomError():  # there was room when it was asked for
+            return _full(exc)
+        case IntakeClosedError():
+            return _draining()
+        case StoreError():
+            log("intake.failed", source=SOURCE, error=exc.message)
+            return _away()
+        case _:
+            log("web.failed", path=EVENTS_PATH, error=f"{type(exc).__name__}: {exc}", where=place_of(exc))
+            return problem_response(500, "the daemon has a fault; its log says more")
 
 
 def _encoded(encoding: str) -> Response:

@@ -34,6 +34,7 @@ from reconciler.web.api import Api, BadQueryError
 from reconciler.web.audit import AuditApi
 from reconciler.web.describe import DescribeApi
 from reconciler.web.doctor import DoctorApi
+from reconciler.web.express import Express
 from reconciler.web.flow import FlowApi
 from reconciler.web.guard import Guard
 from reconciler.web.login import Login
@@ -81,8 +82,9 @@ def build_app(
     health = Health(store=store, live=live, intake=intake, status=status, now=now)
     pages = Pages(store=store, live=live, now=now, has_tokens=security.tokens is not None)
     replayer = Replayer(store, live, intake, now=now)
+    source = HttpSource(intake, limits=limits or HttpLimits())
     routes: list[BaseRoute] = [
-        *HttpSource(intake, limits=limits or HttpLimits()).routes(),
+        *source.routes(),
         *Api(store=store, live=live, now=now).routes(),
         *StateApi(store=store, now=now, on_publish=on_publish).routes(),
         *OperateApi(store=store, live=live, replayer=replayer, now=now, on_operate=on_operate).routes(),
@@ -116,7 +118,8 @@ def build_app(
     if security.tokens is not None and sessions is not None and login is not None:
         inner = Access(app, tokens=security.tokens, sessions=sessions, doorway=login, now=now)
     # around everything, so that even the answer to a bug carries its headers
-    return Guard(inner, listen=listen, names=security.names, has_forms=login is not None)
+    guard = Guard(inner, listen=listen, names=security.names, has_forms=login is not None)
+    return Express(guard, guard=guard, source=source, tokens=security.tokens)
 
 
 class Health:

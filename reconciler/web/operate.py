@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reconciler.dispatch.intake import BadIdError, check_id
 from reconciler.dispatch.item import EVENT_MAX_BYTES, REQUEST_MAX_BYTES
+from reconciler.dispatch.judge import BadIdError, check_id
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.replay import Replayer, ReplayError
 from reconciler.dispatch.trigger import TriggerError, fire

@@ -2,27 +2,36 @@
 
 Named by the daemon as the protocol of its server. A request's body is bounded where it is read (`source.http`,
 `web.content`); here are the head, which no application sees in the making, the answer that nobody takes, and the number
-of connections. What is wrong is told as problem details.
+of connections. What is wrong is told as problem details. A plain event is kept from the application until it is here to
+its end, and offered to the short way (`web.express`) first.
 """
 
 import asyncio
 import resource
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from reconciler.observe.log import log
+from reconciler.source.http import TAKEN, Content, taken
 from reconciler.source.problem import PROBLEM_TYPE, problem_response
+from reconciler.web.express import METHOD, TARGET, Offer, is_plain
+from reconciler.web.guard import with_ours
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 HEAD_SECONDS: Final = 10.0  # for request line and headers, from their first byte; also from connect to the first byte
 REST_SECONDS: Final = 10.0  # for what is left of a request that is answered already
+WHOLE_SECONDS: Final = 0.25  # for the body of a plain event; one that takes longer is read by the application
 ANSWER_SECONDS: Final = 60.0  # for a full buffer to move at all
 HEAD_MAX: Final = 32 * 1024  # bytes of request line and headers, and of trailers
 FIELDS_MAX: Final = 100
 CONNECTIONS_MAX: Final = 4096
+CONTINUE: Final = b"100-continue"
 TOO_LONG: Final = f"the head of the request has more than {HEAD_MAX} bytes"
 
 
@@ -30,6 +39,27 @@ def connections_max() -> int:
     """How many connections at once: a quarter of the files this process may open, for deliveries need them too."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(CONNECTIONS_MAX, soft // 4) if soft > 0 else CONNECTIONS_MAX
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % item for item in headers])
+
+
+_TAKEN_LINES: Final = _lines(item for item in with_ours(taken(b"").raw_headers) if item[0] != b"content-length")
+
+
+class _Offered:
+    """A request on the short way, as uvicorn sees a request that is being answered."""
+
+    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete", "response_started")
+
+    def __init__(self) -> None:
+        self.message_event = _NOBODY_WAITS
+        self.disconnected = self.response_started = self.response_complete = False
+        self.keep_alive = True
+
+
+_NOBODY_WAITS: Final = asyncio.Event()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -48,7 +78,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_body = False  # the bytes that are being read hold some of a body
         self._framing = 0  # bytes since there was any of the body
         self._is_refused = False
-        self._active: RequestResponseCycle | None = None  # the request that is being answered, or was last
+        self._active: RequestResponseCycle | _Offered | None = None  # the request that is being answered, or was last
+        self._offer: Offer | None = getattr(self.app, "offer", None)
+        self._whole: list[bytes] | None = None  # the body, as far as it is here, of what may go the short way
+        self._plain_head: dict[bytes, bytes] = {}
 
     # What the transport calls
 
@@ -71,6 +104,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._is_refused:
             return
+        if self._whole is not None and self._timer is None:
+            self._wait(WHOLE_SECONDS)
         if not self._is_in_head:
             self._count_framing(data)
             return
@@ -99,39 +134,53 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_message = self._is_in_head = self._has_begun = True
         self._unparsed = HEAD_MAX
         self._room, self._fields = HEAD_MAX, FIELDS_MAX
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False  # the rest of it, where it goes the long way
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._room -= len(url)
+        if self._room < 0:
+            self._refuse(431, TOO_LONG)
         if not self._is_refused:
-            super().on_url(url)
+            self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
+        self._room -= len(name) + len(value) + 4
         self._fields -= 1
-        if self._fields < 0:
+        # Four cases: too long; too many; a trailer, which says nothing that was not said before the body; a header.
+        if self._room < 0:
+            self._refuse(431, TOO_LONG)
+        elif self._fields < 0:
             self._refuse(431, f"the request has more than {FIELDS_MAX} headers")
-        if not self._is_refused and self._is_in_head:  # a trailer says nothing that was not said before the body
-            super().on_header(name, value)
+        elif self._is_in_head and not self._is_refused:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
         self._framing = 0
         self._room, self._fields = HEAD_MAX, FIELDS_MAX  # for the trailers
         self._stop()
-        if not self._is_refused:
-            super().on_headers_complete()
+        if self._is_refused:
+            return
+        if self._may_be_short():
+            self._whole = []
+        else:
+            self._go_long()
 
     def on_body(self, body: bytes) -> None:
         self._has_body = True
-        if not self._is_refused:
+        if self._whole is not None:
+            self._whole.append(body)
+        elif not self._is_refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_in_message, self._is_in_head = False, True
         self._stop()
-        if not self._is_refused:
-            super().on_message_complete()
+        if self._is_refused or (self._whole is not None and self._go_short(self._whole)):
+            return
+        if self._whole is not None:
+            self._go_long()
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -141,6 +190,77 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._active = cycle
         super()._start_asgi_task(cycle, app)
+
+    def shutdown(self) -> None:
+        if self._whole is not None:
+            self._go_long()
+        super().shutdown()
+
+    # The short way
+
+    def _may_be_short(self) -> bool:
+        """Whether what has this head is to be offered to the short way once it is here."""
+        if self._offer is None or self.url != TARGET or self.parser.get_method() != METHOD:
+            return False
+        is_free = self._active is None or self._active.response_complete
+        if not is_free or self.flow.write_paused or self.parser.get_http_version() != "1.1":
+            return False
+        self._plain_head = dict(self.headers)
+        return len(self._plain_head) == len(self.headers) and is_plain(self._plain_head)
+
+    def _go_short(self, parts: list[bytes]) -> bool:
+        """Offer a request that is here to its end."""
+        assert self._offer is not None
+        active = _Offered()
+        is_taken = self._offer(
+            self._plain_head,
+            parts[0] if len(parts) == 1 else b"".join(parts),
+            server=self.server,
+            client=self.client,
+            reply=partial(self._reply, active),
+        )
+        if is_taken:
+            self._whole = None
+            self._active = active
+            self.cycle = active  # type: ignore[assignment]  # it has what uvicorn asks of one
+        return is_taken
+
+    def _go_long(self) -> None:
+        """Begin what was kept from the application, with as much of its body as is here."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers
+        self.expect_100_continue = any(name == b"expect" and value.lower() == CONTINUE for name, value in headers)
+        parts, self._whole = self._whole or (), None
+        super().on_headers_complete()
+        for part in parts:
+            super().on_body(part)
+
+    def _reply(self, active: _Offered, content: Content) -> None:
+        """Answer a request on the short way."""
+        if active.disconnected or self.transport.is_closing():
+            return
+        is_last = not active.keep_alive
+        if isinstance(content, Response):
+            head, body = with_ours(content.raw_headers), bytes(content.body)
+            is_last = is_last or content.headers.get("connection") == "close"
+            data = self._head(
+                content.status_code, _lines(head), is_last=is_last and (b"connection", b"close") not in head
+            )
+        else:
+            body = content
+            data = self._head(TAKEN, b"content-length: %d\r\n%b" % (len(body), _TAKEN_LINES), is_last=is_last)
+        active.response_started = active.response_complete = True
+        self.transport.write(data + body)
+        if is_last:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _head(self, status: int, lines: bytes, *, is_last: bool) -> bytes:
+        """As uvicorn writes it."""
+        end = b"connection: close\r\n\r\n" if is_last else b"\r\n"
+        return b"%b%b%b%b" % (STATUS_LINE[status], _lines(self.server_state.default_headers), lines, end)
 
     # Refusals
 
@@ -153,11 +273,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._framing = 0 if self._has_body else self._framing + len(data)
         if self._framing > HEAD_MAX:
             self._refuse(431, f"the body is framed by more than {HEAD_MAX} bytes")
-
-    def _count(self, size: int) -> None:
-        self._room -= size
-        if self._room < 0:
-            self._refuse(431, TOO_LONG)
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer and close, once. An answer under way to the request before this one goes out first; where it is the
@@ -203,7 +318,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        if self._is_in_message and self._is_in_head:
+        if self._whole is not None:
+            self._go_long()
+        elif self._is_in_message and self._is_in_head:
             self._refuse(408, f"the head of the request did not arrive within {HEAD_SECONDS:g} s")
         elif self._active is None or self._active.response_complete:
             self.transport.close()  # nothing was asked, or the rest of what was answered never comes

@@ -10,8 +10,9 @@ import pytest
 from served import NOW, Room, open_room, publish, webhook
 
 from reconciler.dispatch.gather import EVENTS_MAX, Gatherer
-from reconciler.dispatch.intake import IntakeAnswer, fan_out, judge_items
+from reconciler.dispatch.intake import IntakeAnswer
 from reconciler.dispatch.item import parse_items
+from reconciler.dispatch.judge import fan_out, judge_items
 from reconciler.errors import StoreError
 from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError
 

@@ -11,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from served import NOW, Room, event, open_room, publish, raw, webhook
 
-from reconciler.dispatch.intake import (
-    BadIdError,
-    Intake,
-    IntakeAnswer,
-    IntakeClosedError,
-    fan_out,
-    judge_items,
-)
+from reconciler.dispatch.intake import Intake, IntakeAnswer, IntakeClosedError
 from reconciler.dispatch.item import EVENT_MAX_BYTES, PayloadTooLargeError, parse_items
+from reconciler.dispatch.judge import BadIdError, fan_out, judge_items
 from reconciler.dispatch.live import Live
 from reconciler.errors import StoreError
 from reconciler.models.delivery import State, delivery_id

@@ -77,7 +77,7 @@ async def test_bytes_that_this_version_takes_need_no_mending(
 ) -> None:
     """As after an upgrade: the same bytes are judged by what is taken now."""
     with monkeypatch.context() as patch:
-        patch.setattr("reconciler.dispatch.intake.judge_payload", _refuse)
+        patch.setattr("reconciler.dispatch.judge.judge_payload", _refuse)
         old = await quarantine(room, raw(event(1)))
 
     replayed = await replayer.replay(old)

@@ -229,6 +229,10 @@ class Watched(Intake):
         self.entered.release()
         return await super().take(body, **facts)
 
+    def offer(self, body: bytes, **facts: Any) -> None:
+        self.entered.release()
+        super().offer(body, **facts)
+
 
 def intake_over(held: Held, room: Room) -> Watched:
     intake = Watched(held, room.live, now=lambda: NOW, wake=lambda: None)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from reconciler.dispatch.intake import ID_MAX_CHARACTERS
 from reconciler.dispatch.item import EVENT_MAX_BYTES, REQUEST_MAX_BYTES, REQUEST_MAX_EVENTS
+from reconciler.dispatch.judge import ID_MAX_CHARACTERS
 from reconciler.models.delivery import Action
 from reconciler.models.event import AccessRequestEvent
 from reconciler.store.wire import CHANGE_SET_MAX_BYTES, CHANGE_SET_TYPE, HoldOrder, Id
