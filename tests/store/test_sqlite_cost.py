@@ -195,6 +195,33 @@ async def test_no_statement_of_the_daemon_walks_a_table(store: SqliteStore) -> N
     assert walked == []
 
 
+async def test_a_verb_that_runs_for_each_delivery_is_few_statements(store: SqliteStore) -> None:
+    """After each the writer queues for the interpreter's lock beside the event loop, which costs more than most
+    statements do: so they are counted, whatever each of them does."""
+    await store.configure(1, [make_lane("busy", max_concurrency=5), make_lane("shared", per_second=9.0, burst=3)])
+    await fill(store, "busy", 9, due_at=0, order_key="r", hold_until=0)
+    await fill(store, "shared", 9, due_at=0)
+    counted: list[str] = []
+
+    def count(told: dict[str, Any]) -> None:
+        if not told["trigger"]:
+            counted.append(told["sql"])
+
+    async def statements(verb: Awaitable[Any]) -> tuple[int, Any]:
+        counted.clear()
+        answer = await verb
+        return len(counted) - len(["BEGIN", "COMMIT"]), answer
+
+    await claim(store, 5, limit=1)  # releases what was held
+    await store._write(lambda db: db.trace_v2(apsw.SQLITE_TRACE_STMT, count))
+
+    claiming, claimed = await statements(claim(store, 10))
+    assert (claiming, len(claimed)) == (3, 7), "all that both lanes may give"
+    assert await statements(claim(store, 10)) == (1, ())
+    assert (await statements(store.finish([delivered(item) for item in claimed])))[0] == 2
+    assert (await statements(fill(store, "busy", 9, due_at=0)))[0] == 2
+
+
 async def test_no_statement_is_parsed_twice(store: SqliteStore) -> None:
     """Whatever it is called with: a claim has half a hundred lines of SQL, which take longer to parse than to run."""
     await store.configure(1, [make_lane("busy")])

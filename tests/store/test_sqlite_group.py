@@ -103,6 +103,26 @@ async def test_an_exception_undoes_its_own_call_only(store: SqliteStore) -> None
     assert await claim_ids(store, 0) == ["d1", "d3"]
 
 
+async def test_a_refusal_before_anything_is_written_costs_the_group_nothing(store: SqliteStore) -> None:
+    """An intake that was matched with a revision that has gone is answered so, and all others keep their one commit."""
+    committed: list[int] = []
+    await store._write(lambda db: db.set_commit_hook(lambda: bool(committed.append(1))))
+    gate = Gate(store)
+    await gate.entered()
+    adding = [accept(store, f"d{number}") for number in range(20)]
+    late = store.accept([make_event("late", make_delivery("late", "a", 0))], revision=9)
+    running = asyncio.gather(*adding[:10], late, *adding[10:], return_exceptions=True)
+    await asyncio.sleep(0)
+    committed.clear()
+
+    await gate.open()
+    answers = await running
+
+    assert [type(answer) for answer in answers if answer is not None] == [RevisionMovedError]
+    assert len(committed) == 1
+    assert len(await claim_ids(store, 0)) == 20
+
+
 async def test_a_read_does_not_wait_for_a_write(store: SqliteStore) -> None:
     """It sees the last commit, not what is being written."""
     gate = Gate(store)
