@@ -135,22 +135,15 @@ def new_id() -> str:
 
 
 def write_plan(path: Path, saved: "SavedPlan") -> None:
-    """Write the plan's file whole or not at all, readable by its owner only. Raises OSError."""
-    import tempfile
-
+    """Write the plan's file whole or not at all, readable by its owner only; of a link, what it leads to is replaced,
+    and a pipe or a device is written to. Raises OSError."""
     from reconciler.plan.saved import dump_plan
 
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(dump_plan(saved))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    raw = dump_plan(saved)
+    if path.exists() and not path.is_file():
+        path.write_bytes(raw)  # put in its place, a file would be what everybody on this machine takes for /dev/null
+    else:
+        _put_in_place(path, Path(os.path.realpath(path)), raw)
 
 
 def read_plan(path: Path) -> "SavedPlan":
@@ -158,6 +151,26 @@ def read_plan(path: Path) -> "SavedPlan":
     from reconciler.plan.saved import load_plan
 
     return load_plan(path.read_bytes())
+
+
+def _put_in_place(path: Path, target: Path, raw: bytes) -> None:
+    import tempfile
+
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
+    except OSError as exc:
+        exc.filename = str(path)  # the one that a person has named
+        raise
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _upserts(plan: Plan, new_uid: Callable[[], str]) -> list[LiveWebhook]:

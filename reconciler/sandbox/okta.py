@@ -270,7 +270,10 @@ def _cause(exc: OSError) -> str:
 
 
 def write_public(path: Path, content: bytes) -> None:
-    """Put a file that anyone may read in place, whole or not at all. Raises OSError."""
+    """Put a file that anyone may read in place, whole or not at all; a pipe or device is written to. Raises OSError."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # a file in its place would be everybody's /dev/null
+        return
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -170,6 +170,33 @@ def test_a_stale_plan_is_refused_with_the_numbers(folder: Folder, call: Call) ->
     assert live(folder) == (2, ["a", "c"])
 
 
+def test_a_saved_plan_never_takes_the_place_of_a_pipe_or_a_link(folder: Folder, call: Call) -> None:
+    """`--out /dev/null` leaves /dev/null what it is; of a link, what it leads to is written."""
+    folder.declare("a")
+    os.mkfifo("pipe")
+    Path("kept").mkdir()
+    Path("link").symlink_to("kept/plan.json")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)  # a plan of one webhook fits the pipe's buffer
+
+    assert [call("plan", "--out", name).code for name in ("pipe", "link")] == [0, 0]
+
+    sent = os.read(reader, 1 << 20)
+    os.close(reader)
+    assert stat.S_ISFIFO(Path("pipe").lstat().st_mode)
+    assert Path("link").is_symlink()
+    assert json.loads(sent)["format"] == json.loads(Path("kept/plan.json").read_bytes())["format"] == "reconciler-plan"
+    assert call("apply", "--plan", "link").code == 0
+
+
+def test_a_plan_that_cannot_be_saved_is_told_by_the_name_that_was_given(folder: Folder, call: Call) -> None:
+    """Not by that of a temporary file."""
+    folder.declare("a")
+
+    called = call("plan", "--out", "nowhere/plan.json")
+
+    assert (called.code, called.err) == (1, "error: no such file or directory: nowhere/plan.json\n")
+
+
 def test_a_plan_made_without_a_store_applies_only_while_there_is_none(folder: Folder, call: Call) -> None:
     """Two first plans: one wins."""
     folder.declare("a")

@@ -93,6 +93,19 @@ def test_the_authority_is_there_for_everyone_when_it_is_ready(start, tmp_path):
     assert os.listdir(tmp_path) == ["ca.pem"]
 
 
+def test_the_authority_never_takes_the_place_of_a_pipe(start, tmp_path):
+    """`--ca-out /dev/null` leaves /dev/null what it is."""
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    start("--ca-out", "pipe")
+
+    sent = os.read(reader, 1 << 16)
+    os.close(reader)
+    assert stat.S_ISFIFO(os.lstat(tmp_path / "pipe").st_mode)
+    ssl.create_default_context(cadata=sent.decode())
+
+
 def test_only_its_owner_reads_the_record_and_nobody_else_ever_writes_the_authority(start, tmp_path):
     """Whatever the umask is: tokens stand in the one, and who changes the other is trusted by the daemon."""
     old = os.umask(0)
