@@ -149,7 +149,7 @@ def _headers(
     kept = [(name, value) for name, value in declared if name.lower() not in _RESERVED]
     names = {name.lower() for name, _ in kept}
     if content_type is not None and "content-type" not in names:
-        ours["content-type"] = content_type
+        ours["content-type"] = _header("content-type", content_type)
     if "user-agent" not in names:
         ours["user-agent"] = f"reconciler/{VERSION}"
     return tuple(kept), tuple(ours.items())

@@ -120,6 +120,13 @@ def test_a_header_value_with_a_control_character_is_refused_unseen(character: st
     assert "hush" not in f"{caught.value} {caught.value.hint}"
 
 
+@pytest.mark.parametrize("content_type", ["\x1f", "text/plain\r\nx-evil: 1", "text/plain\x7f", "text/\u20ac"])
+def test_a_content_type_is_a_header_like_any_other(content_type: str) -> None:
+    """Found by a law: one transport sent what the other refused."""
+    with pytest.raises(TemplateError, match="a header value holds a c"):
+        render({}, content_type=content_type)
+
+
 def test_a_header_value_beyond_latin_1_is_refused_unseen() -> None:
     """HTTP/1.1 carries Latin-1 at most."""
     assert headers_of(render({"t": "é"}, headers={"x-token": "${secret:t}"}))["x-token"] == "é"
