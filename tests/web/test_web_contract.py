@@ -32,7 +32,7 @@ ANSWERS = (
     checks.missing_required_header,
 )
 MORE_THAN_SCHEMAS_SAY = {  # of which the right answer to a request cannot be told from the description
-    "POST /v1/events": "whatever is sent is taken, as quarantined where it is no event",
+    "POST /v1/events": "whatever is sent is taken, but an array under one `Idempotency-Key`, and what is too large",
     "POST /v1/webhooks/{name}/pause": "the end of a pause is still to come",
     "POST /v1/webhooks/{name}/trigger": "an event has rules of its own, and a webhook wants the trigger Manual",
     "POST /v1/revisions": "a change set is made for one state, and each document is judged as a manifest is",

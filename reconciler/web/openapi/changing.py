@@ -69,7 +69,9 @@ class CancelOrder(OperateBody):
 
 
 OneEvent = AccessRequestEvent | CloudEvent
-Events = OneEvent | Annotated[list[OneEvent], Field(max_length=REQUEST_MAX_EVENTS)]
+Whatever = Annotated[Any, Field(description="Whatever else is kept as quarantined.")]
+Events = OneEvent | Annotated[list[OneEvent], Field(max_length=REQUEST_MAX_EVENTS)] | Whatever
+CloudEvents = Annotated[list[CloudEvent], Field(max_length=REQUEST_MAX_EVENTS)] | Whatever
 Lines = {"type": "string", "description": "One JSON document a line."}
 
 
@@ -151,11 +153,12 @@ INTAKE: Final = Operation(
     Body(
         {
             JSON: Events,
-            "application/cloudevents+json": CloudEvent,
-            "application/cloudevents-batch+json": Annotated[list[CloudEvent], Field(max_length=REQUEST_MAX_EVENTS)],
+            "application/cloudevents+json": CloudEvent | Whatever,
+            "application/cloudevents-batch+json": CloudEvents,
             CHANGE_SET_TYPE: Lines,
         },
         EVENT_EXAMPLE,
+        is_required=False,  # as nothing is whatever else, too
     ),
     "Each item is judged by itself: what is no event is kept as quarantined, and told so in the answer, since a sender "
     "may not send it twice; so is a body that cannot be parsed. Whatever is sent is taken, but for its size. With "
