@@ -60,6 +60,15 @@ def _row(revision: Revision) -> list[str]:
 
 
 def _note(revision: Revision) -> str:
-    """What is unusual: that it was a rollback, and why."""
-    facts = ("" if revision.restores is None else f"rollback to {revision.restores}", revision.reason)
+    """What the numbers do not say: that it was a rollback, what it did beside them, and why."""
+    facts = ("" if revision.restores is None else f"rollback to {revision.restores}", _beside(revision), revision.reason)
     return ": ".join(fact for fact in facts if fact)
+
+
+def _beside(revision: Revision) -> str:
+    """What has no column of its own. A revision that touches no webhook is one of the policy."""
+    counts = (revision.created, revision.updated, revision.renamed, revision.deleted)
+    others = {"adopted": revision.adopted, "forgotten": revision.forgotten}
+    if not any((*counts, *others.values())):
+        return "policy changed"
+    return ", ".join(f"{count} {word}" for word, count in others.items() if count)

@@ -50,6 +50,25 @@ def test_adopt_takes_a_webhook_over_once(folder: Folder, call: Call) -> None:
     assert call("history", "--format", "json").json[0]["adopted"] == 1
 
 
+def test_the_history_says_what_a_revision_did_that_no_column_counts(folder: Folder, call: Call) -> None:
+    """None reads as if it had done nothing: webhooks taken over or released, and the policy."""
+    declare(folder, "platform", "a", "b")
+    call("apply", "--auto-approve")
+    declare(folder, "iam", "a")
+    call("apply", "--auto-approve", "--adopt")
+    folder.write(manifest("a"), project={"owner": "iam", "policy": {"allowed_hosts": ["hooks.example.com"]}})
+    call("apply", "--auto-approve")
+    declare(folder, "platform")
+    call("apply", "--auto-approve", "--keep", "--allow-empty")
+
+    _, released, policy, adopted, created = call("history").out.splitlines()
+
+    assert released.endswith("0  1 forgotten")
+    assert policy.endswith("0  policy changed")
+    assert adopted.endswith("0  1 adopted")
+    assert created.endswith("0  -")
+
+
 def test_keep_releases_what_is_no_longer_declared(folder: Folder, call: Call) -> None:
     """It stays live and nobody's, is pruned by no later apply, and can be adopted again."""
     declare(folder, "iam", "a", "b")
