@@ -188,7 +188,7 @@ async def test_an_event_that_breaks_our_code_costs_itself_only(tmp_path):
             line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "delivery.crashed"
         ]
         assert len(crashes) == 2
-        assert "attempt.py" in crashes[0]["where"]
+        assert "event.py:" in crashes[0]["where"], "where it was read"
 
 
 async def test_a_deleted_webhook_s_delivery_in_flight_is_cancelled_when_it_comes_back(tmp_path):

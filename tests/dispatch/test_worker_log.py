@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from worker_room import START, flow, open_worker
 
+from reconciler.dispatch.attempt import Recipes
 from reconciler.observe.log import configure, silence
 from reconciler.sandbox.script import Line
 
@@ -108,3 +109,33 @@ async def test_a_line_is_masked(tmp_path, log_lines):
         [line] = log_lines()
         assert line["detail"] == 'the answer does not count as delivered: $.said is "***", expected "ok"'
         assert TOKEN not in json.dumps(line)
+
+
+async def test_a_crash_is_logged_and_recorded_without_secrets(tmp_path, log_lines, monkeypatch):
+    """A bug may put anything into its exception: its text is masked in the log, and the record names its kind alone."""
+    (tmp_path / "secrets.yaml").write_text("t: {from: env:CANARY, hosts: [acme.workflows.okta.com]}")
+    (tmp_path / "secrets.yaml").chmod(0o600)
+    monkeypatch.setenv("CANARY", TOKEN)
+
+    def crash(self, webhook, claimed, secrets, *, now):
+        raise RuntimeError(f"cannot make of {secrets} what was wanted: {secrets['t'].encode().hex()}")
+
+    monkeypatch.setattr(Recipes, "prepare", crash)
+    webhook = flow("a", headers={"x-api-key": "${secret:t}"}, retry={"max_attempts": 1})
+    async with open_worker(tmp_path, webhook, secrets=tmp_path / "secrets.yaml") as room:
+        lines = io.StringIO()
+        configure("json", lines)
+        await room.start()
+        await room.take("r-1")
+        await room.settled()
+
+        [crashed] = [
+            line for line in map(json.loads, lines.getvalue().splitlines()) if line["event"] == "delivery.crashed"
+        ]
+        assert crashed["why"] == "cannot make of {'t': '***'} what was wanted: ***"
+        assert TOKEN not in lines.getvalue()
+        [delivery] = await room.deliveries("a")
+        assert delivery.state == "dead"
+    left = b"".join(file.read_bytes() for file in tmp_path.glob("store.db*"))
+    assert TOKEN.encode() not in left
+    assert TOKEN.encode().hex().encode() not in left
