@@ -59,8 +59,8 @@ def counts_text(changes: Sequence[Change], policies: Policies) -> str:
     actions = [change.action for change in changes]
     extra = {
         "renamed": actions.count(Action.RENAME),
-        "adopted": sum(change.is_adopted for change in changes),
-        "released": actions.count(Action.FORGET),
+        "adopted": sum(change.is_adopted and not change.is_released for change in changes),
+        "released": sum(change.is_released for change in changes),
     }
     words = [f"{actions.count(Action.CREATE)} added", f"{sum(change.is_edit for change in changes)} changed"]
     words += [

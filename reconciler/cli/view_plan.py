@@ -181,7 +181,8 @@ def fate(change: Change) -> str:
         case Action.UPDATE | Action.RENAME | Action.ADOPT:
             words = {
                 "renamed": change.action is Action.RENAME,
-                "adopted": change.is_adopted,
+                "adopted": change.is_adopted and not change.is_released,
+                "released": change.is_released,
                 "updated in-place": change.is_edit,
             }
             *first, last = (word for word, is_said in words.items() if is_said)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from reconciler.models.revision import LiveWebhook
+from reconciler.models.revision import NOBODY, LiveWebhook
 from reconciler.models.webhook import Webhook, WebhookName
 from reconciler.plan.diff import FieldChange
 
@@ -66,6 +66,11 @@ class Change:
     def is_adopted(self) -> bool:
         """Whether the webhook was another owner's, or nobody's, and becomes this one's."""
         return self.adopted_by is not None
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the webhook becomes nobody's, as it is or, between two states, with an edit or another name."""
+        return self.action is Action.FORGET or self.adopted_by == NOBODY
 
     @property
     def is_edit(self) -> bool:

@@ -53,6 +53,19 @@ def test_a_revision_as_json_has_the_keys_of_a_plan(room: Room) -> None:
     }
 
 
+def test_what_was_renamed_and_released_since_is_not_called_adopted(room: Room) -> None:
+    """Between two states a webhook may have been edited, renamed and given up; nobody adopts."""
+    room.apply(hook("a"), hook("b"))
+    room.apply(hook("a2", {"renamed_from": "a"}, method="PUT"), hook("b"))
+    room.apply(hook("b"), flags=("--keep",))
+
+    shown = room.done("diff", "1", "3").out
+
+    assert "# webhook.a2 was renamed, released and updated in-place" in shown
+    assert '~ owner         = "" -> "nobody"' in shown
+    assert shown.endswith("0 added, 1 changed, 0 destroyed, 1 renamed, 1 released.\n")
+
+
 def test_what_the_history_keeps_reads_back_as_the_changes_it_was_made_of(room: Room) -> None:
     """Renames, adoptions and releases included: what the states say is what the record says."""
     grown(room)
