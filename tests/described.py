@@ -179,10 +179,11 @@ def _validator(schema: str) -> Draft202012Validator:
 
 @cache
 def _templates() -> list[tuple[re.Pattern[str], str]]:
-    """Paths as patterns, those without parameters first."""
+    """Paths as patterns, those without parameters first; an id may hold slashes."""
     paths = sorted(closed()["paths"], key=lambda path: path.count("{"))
-    return [(re.compile(re.sub(r"\\\{id\\\}", ".+", re.escape(path)).replace(r"\{name\}", "[^/]+")
-             .replace(r"\{number\}", "[^/]+"), re.DOTALL), path) for path in paths]  # fmt: skip
+    parts = {"{id}": ".+", "{name}": "[^/]+", "{number}": "[^/]+"}
+    patterns = [re.sub(r"\{\w+\}", lambda found: parts[found[0]], path) for path in paths]
+    return [(re.compile(pattern, re.DOTALL), path) for pattern, path in zip(patterns, paths, strict=True)]
 
 
 def _operation(method: str, path: str) -> tuple[str, str] | None:

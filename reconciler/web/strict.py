@@ -1,6 +1,7 @@
 """Parameters of a query that an endpoint does not know are refused: a misspelt filter would otherwise narrow nothing.
 
-Put around the API's routes by `web.app`. Intake is left alone: what a sender hangs at its URL is the sender's affair.
+Put around the API's routes by `web.app`. Intake and health are left alone: what senders and probes hang at a URL is not
+ours to judge.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -20,17 +21,20 @@ def strict(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
     """The same routes; those that the API's description tells of raise BadQueryError for what it does not tell of."""
     for route in routes:
         known = _known(route) if isinstance(route, Route) else None
-        if known is None or not isinstance(route, Route):
-            yield route
-        else:
+        if isinstance(route, Route) and known is not None:
             yield Route(route.path, _checked(route.endpoint, known), methods=sorted(route.methods or ()))
+        else:
+            yield route
 
 
 def _known(route: Route) -> frozenset[str] | None:
     """The parameters of a route; None where any is taken."""
-    operations = [OPERATIONS.get((method, described_path(route.path))) for method in route.methods or ()]
-    found = [operation for operation in operations if operation is not None]
-    if not found or ("POST" in (route.methods or ()) and route.path == EVENTS_PATH):
+    methods = route.methods or set()
+    found = [
+        OPERATIONS[key] for key in ((method, described_path(route.path)) for method in methods) if key in OPERATIONS
+    ]
+    is_intake = route.path == EVENTS_PATH and "POST" in methods
+    if not found or is_intake or not route.path.startswith("/v1/"):
         return None
     return frozenset(item.name for operation in found for item in operation.parameters if item.place == "query")
 

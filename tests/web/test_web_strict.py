@@ -43,9 +43,11 @@ async def test_a_parameter_that_means_nothing_is_refused(
     assert (found.status_code, found.json()["detail"]) == (400, fact)
 
 
-async def test_a_sender_may_hang_what_it_likes_at_its_url(client: httpx.AsyncClient) -> None:
-    """Senders are not ours to change; a listing of the same path knows its parameters."""
+async def test_senders_and_probes_may_hang_what_they_like_at_a_url(client: httpx.AsyncClient) -> None:
+    """They are not ours to change; a listing of the same path knows its parameters."""
     assert (await client.post("/v1/events?tenant=acme", json=event())).status_code == 202
+    assert (await client.get("/healthz?verbose")).status_code == 200
+    assert (await client.get("/readyz?from=balancer")).status_code == 200
     assert (await client.get("/v1/events?tenant=acme")).status_code == 400
 
 

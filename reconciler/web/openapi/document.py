@@ -30,7 +30,8 @@ What `reconciler run` serves to pipelines, senders and programs beside its page.
 
 A daemon with `--tokens` wants a bearer token with the role that stands beside each endpoint; without tokens it \
 listens on loopback only and takes no change from a browser. Whatever answers GET answers HEAD. Lists lead on by \
-`before` and by their `Link`. New members of an answer do not move the version: pass over what you do not know."""
+`before` and by their `Link`. A parameter that an endpoint does not know is refused, except by intake and health. New \
+members of an answer do not move the version: pass over what you do not know."""
 TAGS: Final = {
     Tag.INTAKE: "Events in.",
     Tag.EVENTS: "What was received.",
