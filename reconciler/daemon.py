@@ -19,13 +19,14 @@ from typing import Final
 import uvicorn
 
 from reconciler.address import is_loopback
+from reconciler.dispatch.clock import Clock
 from reconciler.dispatch.doctor import Doctor, loose_keys
 from reconciler.dispatch.herald import Herald
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
 from reconciler.dispatch.retention import Pruner
 from reconciler.dispatch.room import Room, RoomLimits
-from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
+from reconciler.dispatch.worker import Worker, WorkerSettings
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
 from reconciler.egress.secrets import SecretResolver

@@ -143,8 +143,8 @@ async def _send_here(
     store: Store, live: Any, name: str, raw: bytes, fallback_id: str, options: Mapping[str, Any]
 ) -> "Fired":
     from reconciler.dispatch.alone import Alone
+    from reconciler.dispatch.clock import Clock
     from reconciler.dispatch.trigger import fire, manual_webhook
-    from reconciler.dispatch.worker import Clock
     from reconciler.egress.deliver import Deliverer
     from reconciler.egress.secrets import SecretResolver
 

@@ -9,8 +9,9 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, cast
 
+from reconciler.dispatch.clock import Clock
 from reconciler.dispatch.live import Live
-from reconciler.dispatch.worker import Clock, Worker
+from reconciler.dispatch.worker import Worker
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.models.delivery import DeliveryId

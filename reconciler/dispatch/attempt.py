@@ -6,53 +6,59 @@ Called by the worker, which does the sending between the two. What a result mean
 from typing import Final
 
 from reconciler.dispatch import retry
+from reconciler.egress.deliver import Deliverer
+from reconciler.egress.form import EXAMPLE, UNSIGNED, Form
 from reconciler.errors import TemplateError
 from reconciler.models.credential import Signing
 from reconciler.models.delivery import AttemptResult, Outcome, State, iso_time
 from reconciler.models.event import read_event
 from reconciler.models.health import Health
+from reconciler.models.size import HEADER_MAX
 from reconciler.models.webhook import Webhook, WebhookUid
 from reconciler.observe.log import log
+from reconciler.request.draft import Draft
 from reconciler.request.render import Prepared, blank_secrets, envelope_of, render_body, shows_secrets
-from reconciler.request.sign import Signer, next_change, signed_by, signers_of
+from reconciler.request.sign import Signer, next_change, signatures_of, signers_of
+from reconciler.request.size import check_body, size_of
 from reconciler.store.base import Claimed, Finished
 
 RECIPES_MAX: Final = 16_384  # more than one store has webhooks; above it all are made anew
 NEVER: Final = 2**63  # later than any time in milliseconds
+OWN_MAX: Final = 2_000  # bytes of the headers that each delivery has of its own: its id, and a few signatures
 BLAME_CHARACTERS: Final = 200  # of what an attempt met, in the reason of a pause
-
-
-def prepare(webhook: Webhook, claimed: Claimed, secrets: dict[str, str], *, now: int) -> tuple[Prepared, Prepared]:
-    """The request with its secrets, signed at `now`, and the same as people are shown it. Raises TemplateError and
-    SecretError."""
-    return Recipe(webhook, secrets).prepare(claimed, now=now)
 
 
 class Recipes:
     """The recipe of each webhook that was sent to lately; made anew where the webhook or a secret is another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, deliverer: Deliverer) -> None:
+        self._deliverer = deliverer
         self._of: dict[WebhookUid, Recipe] = {}
 
-    def prepare(
-        self, webhook: Webhook, claimed: Claimed, secrets: dict[str, str], *, now: int
-    ) -> tuple[Prepared, Prepared]:
-        """`prepare`, without what an earlier attempt has found out already."""
-        recipe = self._of.get(claimed.webhook_uid)
+    def of(self, uid: WebhookUid, webhook: Webhook, secrets: dict[str, str]) -> "Recipe":
+        """The recipe that holds now. Raises TemplateError and SecretError."""
+        recipe = self._of.get(uid)
         if recipe is None or recipe.webhook is not webhook or recipe.secrets != secrets:
-            recipe = Recipe(webhook, secrets)
+            recipe = Recipe(webhook, secrets, self._deliverer)
             if len(self._of) >= RECIPES_MAX:
                 self._of.clear()
-            self._of[claimed.webhook_uid] = recipe
-        return recipe.prepare(claimed, now=now)
+            self._of[uid] = recipe
+        return recipe
 
 
 class Recipe:
-    """What does not depend on the event: the envelope, as sent and as shown, and who signs. Raises as `prepare`."""
+    """What does not depend on the event: credentials, the envelope as sent and as shown, its form on the wire, and who
+    signs.
 
-    def __init__(self, webhook: Webhook, secrets: dict[str, str]) -> None:
+    Raises TemplateError and SecretError, as its methods do.
+    """
+
+    def __init__(self, webhook: Webhook, secrets: dict[str, str], deliverer: Deliverer) -> None:
         self.webhook = webhook
         self.secrets = secrets
+        self.pace_key = webhook.pace_key
+        self.credentials = deliverer.credentials(webhook, secrets)
+        self._has_body = webhook.spec.method.has_body
         self._sent = self._shown = envelope_of(webhook, secrets)
         self._blank = blank_secrets(webhook)
         if self._blank:
@@ -60,22 +66,41 @@ class Recipe:
         self._is_body_shown_as_sent = not shows_secrets(webhook.spec)
         self._signers: tuple[Signer, ...] = ()
         self._signers_from, self._signers_until = 0, 0  # milliseconds since the epoch
+        self.form = self._form(deliverer)
 
-    def prepare(self, claimed: Claimed, *, now: int) -> tuple[Prepared, Prepared]:
-        """The request of one delivery, and the same as people are shown it."""
+    def draft(self, claimed: Claimed, *, now: int) -> Draft:
+        """What one delivery's request has of its own, signed at `now`."""
         spec = self.webhook.spec
         body = shown_body = None
-        if spec.method.has_body:
+        if self._has_body:
             payload, own = read_event(claimed.raw, is_stored=True)
             body = shown_body = render_body(spec, payload, own, secrets=self.secrets)
+            check_body(body)
             if not self._is_body_shown_as_sent:
                 shown_body = render_body(spec, payload, own, secrets=self._blank)
-        prepared = shown = self._sent.around(body, claimed.delivery_id)
-        if self._blank:
-            shown = self._shown.around(shown_body, claimed.delivery_id)
-        if spec.signing is None:
-            return prepared, shown
-        return signed_by(self._signers_at(spec.signing, now), prepared, shown, now=now)
+        timestamp = signature = ""
+        if spec.signing is not None:
+            signers = self._signers_at(spec.signing, now)
+            timestamp, signature = signatures_of(signers, claimed.delivery_id, body or b"", now=now)
+        return Draft(claimed.delivery_id, timestamp, signature, body, shown_body)
+
+    def prepared(self, draft: Draft) -> tuple[Prepared, Prepared]:
+        """The request of a draft, and the same as people are shown it."""
+        sent = self._sent.of(draft, draft.body)
+        return sent, self._shown.of(draft, draft.shown_body) if self._blank else sent
+
+    def _form(self, deliverer: Deliverer) -> Form | None:
+        """None where `Deliverer.send` is to see each request as a whole."""
+        is_signed = self.webhook.spec.signing is not None
+        example = EXAMPLE if is_signed else UNSIGNED
+        body = example.body if self._has_body else None
+        try:
+            sent, shown = self.prepared(example._replace(body=body, shown_body=body))
+        except TemplateError:
+            return None
+        if size_of(sent.headers) + OWN_MAX > HEADER_MAX:
+            return None
+        return deliverer.form(sent, shown, self.credentials, is_signed=is_signed)
 
     def _signers_at(self, signing: Signing, now: int) -> tuple[Signer, ...]:
         """Those whose window is open; found anew where one opens or closes, or the clock was set back."""
@@ -115,29 +140,25 @@ def _log(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finis
         webhook=webhook.name if webhook else claimed.webhook_uid,
         attempt=claimed.number,
         max_attempts=webhook.spec.retry.max_attempts if webhook else None,
-        outcome=judged.outcome,
+        outcome=None if judged.outcome is None else judged.outcome.value,
         status=judged.status,
-        fault=judged.fault,
+        fault=None if judged.fault is None else judged.fault.value,
         detail=judged.detail or None,
         revision=claimed.revision,
         commit=claimed.commit,
         probe=claimed.is_probe or None,
         address=judged.address,
-        dns_ms=_tenths(timings.dns_ms),
-        connect_ms=_tenths(timings.connect_ms),
-        tls_ms=_tenths(timings.tls_ms),
-        first_byte_ms=_tenths(timings.first_byte_ms),
-        duration_ms=_tenths(timings.total_ms),
+        dns_ms=None if timings.dns_ms is None else round(timings.dns_ms, 1),
+        connect_ms=None if timings.connect_ms is None else round(timings.connect_ms, 1),
+        tls_ms=None if timings.tls_ms is None else round(timings.tls_ms, 1),
+        first_byte_ms=None if timings.first_byte_ms is None else round(timings.first_byte_ms, 1),
+        duration_ms=round(timings.total_ms, 1),
         sent_bytes=judged.sent_bytes,
         received_bytes=response.body_bytes if response is not None else None,
-        state=finished.state,
-        reason=finished.reason,
+        state=finished.state.value,
+        reason=None if finished.reason is None else finished.reason.value,
         next_attempt_at=iso_time(finished.next_attempt_at),
     )
-
-
-def _tenths(ms: float | None) -> float | None:
-    return None if ms is None else round(ms, 1)
 
 
 def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float) -> Finished:

@@ -63,9 +63,9 @@ class Lanes:
         """Whether some are not claimed from now, but will be."""
         return bool(self._waiting)
 
-    def pace(self, webhook: Webhook) -> Pace:
-        """How fast the webhook's pace key may be written to."""
-        return self._paces.get(webhook.pace_key, UNLIMITED)
+    def pace(self, pace_key: str) -> Pace:
+        """How fast it may be written to."""
+        return self._paces.get(pace_key, UNLIMITED)
 
     def look_again(self) -> None:
         """A secret could not be read: the next refresh closes its lanes."""

@@ -28,8 +28,10 @@ class Recorder:
         self._store = store
         self._patience = patience
         self._on_recorded = on_recorded
-        self._queue: asyncio.Queue[Finished] = asyncio.Queue()
-        self._unrecorded: set[int] = set()
+        self._waiting: list[Finished] = []
+        self._arrived = asyncio.Event()
+        self._written = asyncio.Event()
+        self._unrecorded: dict[int, int] = {}  # about how many characters there are to write, by `seq`
         self._characters = 0
 
     @property
@@ -48,30 +50,43 @@ class Recorder:
 
     def put(self, finished: Finished) -> None:
         """Take a result; it is written soon."""
-        self._unrecorded.add(finished.seq)
-        self._characters += _characters(finished)
-        self._queue.put_nowait(finished)
+        self._unrecorded[finished.seq] = size = _characters(finished)
+        self._characters += size
+        self._waiting.append(finished)
+        if len(self._waiting) == 1:
+            self._arrived.set()
 
     async def join(self) -> None:
         """Until everything is written."""
-        await self._queue.join()
+        while self._unrecorded:
+            self._written.clear()
+            await self._written.wait()
 
     async def run(self) -> None:
         """Write until cancelled. Raises StoreError when the store stays away."""
         while True:
-            batch = [await self._queue.get()]
-            characters = _characters(batch[0])
-            while len(batch) < BATCH_MAX and characters < BATCH_CHARACTERS and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-                characters += _characters(batch[-1])
+            await self._arrived.wait()
+            batch = self._take()
             writing = asyncio.create_task(self._write(batch))
             self._on_recorded()  # whoever it wakes comes next after the write
             await writing
-            self._characters -= characters
             for finished in batch:
-                self._unrecorded.discard(finished.seq)
-                self._queue.task_done()
+                self._characters -= self._unrecorded.pop(finished.seq)
+            self._written.set()
             self._on_recorded()
+
+    def _take(self) -> list[Finished]:
+        """As many of those that wait as may be written together."""
+        waiting, count, characters = self._waiting, 0, 0
+        for finished in waiting[:BATCH_MAX]:
+            count += 1
+            characters += self._unrecorded[finished.seq]
+            if characters >= BATCH_CHARACTERS:
+                break
+        self._waiting = waiting[count:]
+        if not self._waiting:
+            self._arrived.clear()
+        return waiting[:count]
 
     async def _write(self, batch: list[Finished]) -> None:
         lost = await self._patience("finish", lambda: self._store.finish(batch))
@@ -81,5 +96,5 @@ class Recorder:
 
 def _characters(finished: Finished) -> int:
     """About how much of invocation data there is to write."""
-    parts = (finished.result.get("request"), finished.result.get("response"))
-    return sum(len(part["body"]) for part in parts if part is not None)
+    request, response = finished.result["request"], finished.result["response"]
+    return (len(request["body"]) if request is not None else 0) + (len(response["body"]) if response is not None else 0)

@@ -3,9 +3,8 @@
 The one home of the table and the arithmetic. `now` and `rand` are arguments; times are milliseconds since the epoch.
 """
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from reconciler.models.delivery import AttemptResult, DeliveryControl, Fault, Outcome, Reason, State
 from reconciler.models.health import Health
@@ -16,7 +15,9 @@ DESTINATION_STATUSES: Final = frozenset({401, 403, 404, 410})  # the destination
 GONE_STATUS: Final = 410
 THROTTLE_STATUSES: Final = frozenset({429, 503})  # with these a Retry-After holds back the whole pace key
 TOKEN_SECONDS: Final = 1.0  # after which a delivery without an access token is due; its lane stays closed for longer
-THROTTLED_SECONDS: Final = 1.0  # hold of a pace key after a 429 that names no time; Okta's window is one second
+# The least that a pace key is held after a 429, be it that no time is named, or none that is to come (a receiver's clock
+# is behind ours): what is throttled is no attempt that counts, so nothing else would end it. Okta's window is a second.
+THROTTLED_SECONDS: Final = 1.0
 
 
 class Destination(StrEnum):
@@ -28,8 +29,7 @@ class Destination(StrEnum):
     UNTOLD = "untold"  # nothing was sent, or nobody saw the end of it: counts neither for nor against it
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows from an attempt; the fields are those of `store.base.Finished`."""
 
     state: State
@@ -47,7 +47,7 @@ def judge(result: AttemptResult, retry: Retry | None = None) -> AttemptResult:
     is_honoured = retry is not None and retry.honour_webhook_delivery
     if is_honoured and result.control is DeliveryControl.ABORT_MESSAGE and outcome is not Outcome.DELIVERED:
         detail = f"{result.detail}, and asked not to be sent this again (webhook-delivery: abort-message)"
-        return replace(result, outcome=Outcome.PERMANENT, detail=detail)
+        return result._replace(outcome=Outcome.PERMANENT, detail=detail)
     return result.judged(outcome)
 
 
@@ -58,6 +58,8 @@ def destination_of(result: AttemptResult, retry: Retry) -> Destination:
     if result.fault is Fault.STATUS and result.status in DESTINATION_STATUSES:
         return Destination.GONE if result.status == GONE_STATUS else Destination.FAULT
     match result.fault:
+        case None:
+            return Destination.RIGHT
         case Fault.TOKEN | Fault.SECRET | Fault.RENDER | Fault.SHUTDOWN | Fault.LEASE_EXPIRED:
             return Destination.UNTOLD
         case _:
@@ -66,6 +68,8 @@ def destination_of(result: AttemptResult, retry: Retry) -> Destination:
 
 def health_of(result: AttemptResult, retry: Retry) -> Health:
     """What the result of an attempt tells of its receiver: what breakers and pauses count."""
+    if result.fault is None and result.control is None:  # nearly all there are
+        return Health.WORKS
     match destination_of(result, retry):
         case Destination.GONE:
             return Health.GONE
@@ -172,7 +176,9 @@ def _try_again(retry: Retry, result: AttemptResult, *, counted: int, deadline: i
         # a throttled delivery waits for the receiver, not for its own schedule; its clock stands still meanwhile
         next_attempt_at = blocked_until if blocked_until is not None else next_attempt_at
         deadline += next_attempt_at - now
-    elif next_attempt_at > deadline:
+    elif blocked_until is not None:
+        deadline += max(0, blocked_until - (now + delay))  # beyond its own schedule it waits as its whole pace key does
+    if is_counted and next_attempt_at > deadline:
         return Decision(State.DEAD, Reason.EXPIRED, give_up_at=deadline, blocked_until=blocked_until)
     return Decision(State.PENDING, None, next_attempt_at, is_counted, deadline, blocked_until)
 
@@ -180,9 +186,9 @@ def _try_again(retry: Retry, result: AttemptResult, *, counted: int, deadline: i
 def _blocked_until(result: AttemptResult, now: int) -> int | None:
     if result.status not in THROTTLE_STATUSES:
         return None
-    if result.retry_after_seconds is not None:
-        return now + milliseconds(result.retry_after_seconds)
-    return now + milliseconds(THROTTLED_SECONDS) if result.status == 429 else None
+    if result.status == 429:
+        return now + milliseconds(max(result.retry_after_seconds or 0.0, THROTTLED_SECONDS))
+    return None if result.retry_after_seconds is None else now + milliseconds(result.retry_after_seconds)
 
 
 def delay_seconds(retry: Retry, counted: int, rand: float) -> float:

@@ -7,48 +7,36 @@ nothing itself: what is sent and written is `dispatch.attempt`, what a result me
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from reconciler.dispatch.attempt import Recipes, conclude, describe_fault
+from reconciler.dispatch.clock import Clock
 from reconciler.dispatch.crowd import Crowd
+from reconciler.dispatch.flights import Flights
 from reconciler.dispatch.halts import Halts
 from reconciler.dispatch.lanes import Lanes
 from reconciler.dispatch.live import Live, Snapshot
-from reconciler.dispatch.pace import Gate
 from reconciler.dispatch.patience import Patience
-from reconciler.dispatch.ready import secrets_of
 from reconciler.dispatch.record import Recorder
 from reconciler.dispatch.rewind import Rewinder
-from reconciler.egress.deliver import Credentials, Deliverer
+from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
-from reconciler.errors import SecretError, StoreError, TemplateError
 from reconciler.models.delivery import AttemptResult, Fault, State
-from reconciler.models.webhook import Webhook, WebhookUid
-from reconciler.observe.log import log, place_of
-from reconciler.request.render import Prepared
+from reconciler.models.webhook import WebhookUid
+from reconciler.observe.log import log
 from reconciler.store.base import Claimed, Finished, Store
 
 CLAIM_BATCH: Final = 256
+BEGUN_AT_ONCE: Final = 16  # of what was claimed; each takes some 0.1 ms of the loop
+LOOK_SECONDS: Final = 0.005  # while attempts are under way, before the store is asked when something is due
 REFRESH_SECONDS: Final = 0.5  # how often the live revision and the binding file are looked at
 PREPARE_SECONDS: Final = 0.1  # how often it is looked whether an apply waits for us
 SWEEP_REST_SECONDS: Final = 1.0  # at most, between two steps of writing what a revision has cancelled
 EXPIRE_SECONDS: Final = 10.0  # how often leases of vanished workers are looked for
 SLEEP_MAX_SECONDS: Final = 10.0  # a clock that was set forward makes deliveries due sooner than reckoned
-GIVE_BACK_MS: Final = 1_000  # a delivery that cannot be attempted now comes again after this; its lane is closed sooner
 LAST_WRITES_SECONDS: Final = 5.0  # of a drain, for what has finished and is not recorded, where the store is away
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where the worker gets time and chance: `now` in ms since the epoch, `monotonic` in seconds, `rand` in [0, 1)."""
-
-    now: Callable[[], int]
-    monotonic: Callable[[], float]
-    rand: Callable[[], float] = random.random
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +79,6 @@ class Worker:
         self._crowd = Crowd(
             quick_max=settings.concurrency, total_max=settings.in_flight_max, bytes_max=settings.in_flight_bytes
         )
-        self._gate = Gate()
-        self._recipes = Recipes()
         self._lanes = Lanes(
             store=store,
             live=live,
@@ -106,9 +92,17 @@ class Worker:
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._revised = asyncio.Event()
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._unwritten: dict[int, Claimed] = {}
-        self._given_back: list[Claimed] = []
+        self._flights = Flights(
+            live=live,
+            lanes=self._lanes,
+            deliverer=deliverer,
+            resolver=resolver,
+            recorder=self._recorder,
+            crowd=self._crowd,
+            clock=clock,
+            release=self._release,
+            on_room=self.wake,
+        )
         self._draining = False
         self._is_claiming = False
         self._claims = 0
@@ -116,12 +110,12 @@ class Worker:
     @property
     def in_flight(self) -> int:
         """How many deliveries this worker holds."""
-        return len(self._tasks)
+        return len(self._flights)
 
     @property
     def is_busy(self) -> bool:
         """Whether anything is being claimed, in flight or not yet recorded."""
-        return bool(self._tasks) or self._is_claiming or not self._recorder.is_idle
+        return bool(self._flights) or self._is_claiming or not self._recorder.is_idle
 
     def wake(self) -> None:
         """Something may be due: new events, or an operator's change."""
@@ -160,8 +154,7 @@ class Worker:
             finally:
                 for keeper in keepers:
                     keeper.cancel()
-            while self._tasks:
-                await asyncio.wait(list(self._tasks.values()))
+            await self._flights.landed()
             await self._give_back()
             await self._recorder.join()
             recorder.cancel()
@@ -171,22 +164,18 @@ class Worker:
         self._draining = True
         self._patience.hurry(seconds=timeout_seconds + LAST_WRITES_SECONDS)
         self.wake()
-        cancelled = [task for seq, task in self._tasks.items() if seq in self._unwritten]
-        for task in cancelled:
-            task.cancel()
-        if cancelled:
-            await asyncio.wait(cancelled)
+        await self._flights.drain()
         await self._give_back()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks.values()), timeout=timeout_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._flights.landed()
         self.cut()
 
     def cut(self) -> None:
         """End at once what is in flight: as unknown what was written. Shortens a drain, and its wait for the store."""
         self._draining = True
         self._patience.hurry(seconds=LAST_WRITES_SECONDS)
-        for task in list(self._tasks.values()):
-            task.cancel()
+        self._flights.cut()
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -219,13 +208,17 @@ class Worker:
         """Close attempts whose lease ended as unknown; with `everything` those of every vanished holder."""
         now = self._clock.now()
         expired = await self._store.expired(now=None if everything else now)
-        left = [item for item in expired if item.seq not in self._tasks and not self._recorder.holds(item.seq)]
+        left = [item for item in expired if item.seq not in self._flights and not self._recorder.holds(item.seq)]
         if left:
             log("delivery.lease_expired", count=len(left))
             detail = "the attempt's lease expired: its worker was killed or cut off"
             result = AttemptResult(fault=Fault.LEASE_EXPIRED, detail=detail, wrote=True)
-            await self._store.finish([self._conclude(item, self._webhook_of(item), result) for item in left])
+            await self._store.finish([self._finished(item, result) for item in left])
             self.wake()
+
+    def _finished(self, claimed: Claimed, result: AttemptResult) -> Finished:
+        live = self._live.snapshot.webhooks.get(claimed.webhook_uid)
+        return self._flights.finished(claimed, None if live is None else live.webhook, result)
 
     async def _expire_forever(self) -> None:
         while True:
@@ -258,10 +251,18 @@ class Worker:
             if limit > 0:
                 self._is_claiming = True
                 claimed = await self._patience("claim", partial(self._claim, limit, snapshot))
-                self._begin(claimed, snapshot, group)
+                self._claims += bool(claimed)
+                await self._begin(claimed, snapshot, group)
                 self._is_claiming = False
             if len(claimed) < max(1, limit):  # there was no more
                 await self._sleep(is_full=free == 0)
+
+    async def _begin(self, claimed: Sequence[Claimed], snapshot: Snapshot, group: asyncio.TaskGroup) -> None:
+        """A few at a time: between them answers are taken, and what they came to is on its way to the store."""
+        for start in range(0, len(claimed), BEGUN_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            self._flights.begin(claimed[start : start + BEGUN_AT_ONCE], snapshot, group)
 
     async def _claim(self, limit: int, snapshot: Snapshot) -> Sequence[Claimed]:
         if self._draining:
@@ -275,129 +276,34 @@ class Worker:
             commit=snapshot.commit,
         )
 
-    def _begin(self, claimed: Sequence[Claimed], snapshot: Snapshot, group: asyncio.TaskGroup) -> None:
-        if self._draining:
-            self._given_back += claimed
-            return
-        self._claims += bool(claimed)
-        now = self._clock.monotonic()
-        for one in claimed:
-            self._unwritten[one.seq] = one
-            self._crowd.begin(one.seq, one.webhook_uid, size=len(one.raw), now=now)
-            self._tasks[one.seq] = task = group.create_task(self._deliver(one, snapshot))
-            task.add_done_callback(partial(self._ended, one))
-
     async def _sleep(self, *, is_full: bool) -> None:
         """Until something is due, there is room, or `wake` is called."""
         if is_full:
             timeout = self._crowd.frees_in(now=self._clock.monotonic())
+        elif self._flights and await self._is_woken(LOOK_SECONDS):  # most of the time by what was under way
+            return
         else:
             wake_at = await self._patience("next_wake_at", self._store.next_wake_at)
             timeout = None if wake_at is None else max(0.001, (wake_at - self._clock.now()) / 1000)
+        self._flights.is_room_wanted = is_full
+        await self._is_woken(SLEEP_MAX_SECONDS if timeout is None else min(timeout, SLEEP_MAX_SECONDS))
+        self._flights.is_room_wanted = False
+
+    async def _is_woken(self, seconds: float) -> bool:
+        """Whether `wake` was called within so many seconds."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None if timeout is None else min(timeout, SLEEP_MAX_SECONDS)):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
+        return self._wake.is_set()
 
-    # Attempts
+    # What comes back
 
-    async def _deliver(self, claimed: Claimed, snapshot: Snapshot) -> None:
-        try:
-            await self._attempt(claimed, snapshot)
-        except StoreError:
-            raise
-        except Exception as exc:  # a poison event must cost itself only, and must not come back for ever
-            self._crashed(claimed, exc)
-
-    def _ended(self, claimed: Claimed, task: asyncio.Task[None]) -> None:
-        """The task is over, be it that it was cancelled before it began."""
-        was_full = self._crowd.free(now=self._clock.monotonic()) == 0
-        del self._tasks[claimed.seq]
-        self._crowd.end(claimed.seq, now=self._clock.monotonic())
-        is_unwritten = self._unwritten.pop(claimed.seq, None) is not None
-        if task.cancelled() and self._draining:
-            if is_unwritten:
-                self._given_back.append(claimed)
-            else:
-                result = AttemptResult(fault=Fault.SHUTDOWN, detail="the daemon stopped during the attempt", wrote=True)
-                self._recorder.put(self._conclude(claimed, self._webhook_of(claimed), result))
-        if was_full:
-            self.wake()
-
-    async def _attempt(self, claimed: Claimed, snapshot: Snapshot) -> None:
-        live = snapshot.webhooks.get(claimed.webhook_uid)
-        if live is None:  # deleted between configure and claim: the store cancels what comes back
-            await self._release([claimed], in_ms=GIVE_BACK_MS)
-            return
-        webhook = live.webhook
-        try:
-            now = self._clock.now()
-            secrets = secrets_of(webhook, self._resolver, now=now)
-            credentials = self._deliverer.credentials(webhook, secrets)
-            prepared, shown = self._recipes.prepare(webhook, claimed, secrets, now=now)
-        except SecretError as exc:
-            await self._hold(claimed, webhook, exc.message)
-            return
-        except TemplateError as exc:
-            result = AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
-        else:
-            result = await self._send(claimed, webhook, prepared, shown, credentials)
-        if not result.is_attempt:
-            await self._hold(claimed, webhook, result.detail)
-            return
-        if result.fault is Fault.TOKEN:
-            self._lanes.look_again()
-        if result.status == 401:
-            self._lanes.take_bindings()
-        self._recorder.put(self._conclude(claimed, webhook, result))
-
-    async def _hold(self, claimed: Claimed, webhook: Webhook, why: str) -> None:
-        """Give back what cannot be sent now, as if it had not been claimed; its lane is closed soon."""
-        log("delivery.held", delivery=claimed.delivery_id, webhook=webhook.name, why=why)
-        self._lanes.look_again()
-        await self._release([claimed], in_ms=GIVE_BACK_MS)
-
-    async def _send(
-        self, claimed: Claimed, webhook: Webhook, prepared: Prepared, shown: Prepared, credentials: Credentials
-    ) -> AttemptResult:
-        async def before_write() -> None:
-            pace = self._lanes.pace(webhook)
-            now = self._clock.monotonic()
-            wait = self._gate.reserve(webhook.pace_key, per_second=pace.per_second, burst=pace.burst, now=now)
-            if wait > 0:
-                await asyncio.sleep(wait)
-            self._unwritten.pop(claimed.seq, None)
-
-        return await self._deliverer.send(
-            prepared,
-            shown,
-            timeout_seconds=webhook.spec.timeout_in_sec,
-            validators=webhook.spec.response_validators,
-            credentials=credentials,
-            before_write=before_write,
-        )
-
-    def _crashed(self, claimed: Claimed, exc: Exception) -> None:
-        """A bug met this event: its attempt has failed, as unknown if the request may have been written."""
-        error = f"internal error: {type(exc).__name__}"
-        why = self._resolver.masker.mask(str(exc))
-        log("delivery.crashed", delivery=claimed.delivery_id, error=error, why=why, where=place_of(exc))
-        wrote = claimed.seq not in self._unwritten
-        result = AttemptResult(fault=Fault.PROTOCOL, detail=error, wrote=wrote)
-        self._recorder.put(self._conclude(claimed, self._webhook_of(claimed), result))
-
-    def _webhook_of(self, claimed: Claimed) -> Webhook | None:
-        live = self._live.snapshot.webhooks.get(claimed.webhook_uid)
-        return None if live is None else live.webhook
-
-    def _conclude(self, claimed: Claimed, webhook: Webhook | None, result: AttemptResult) -> Finished:
-        return conclude(claimed, webhook, result, now=self._clock.now(), rand=self._clock.rand())
-
-    async def _release(self, claimed: Sequence[Claimed], *, in_ms: int = 0) -> None:
+    async def _release(self, claimed: Sequence[Claimed], in_ms: int = 0) -> None:
         due_at = self._clock.now() + in_ms
         await self._patience("release", lambda: self._store.release(claimed, due_at=due_at))
 
     async def _give_back(self) -> None:
         """What the drain took away before anything was written."""
-        given_back, self._given_back = self._given_back, []
+        given_back = self._flights.take_given_back()
         if given_back:
             await self._release(given_back)

@@ -4,9 +4,12 @@ It knows no authentication, no redirects, no cookies, no event hooks, no proxies
 than leave them out in silence. What sends is the transport: ours, httpx's own, or a mock such as respx's.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+
+Begin = Callable[..., Callable[[], None] | None]  # `egress.fast.FastTransport.begin`
 
 
 class DeliveryClient(httpx.AsyncClient):
@@ -36,3 +39,9 @@ class DeliveryClient(httpx.AsyncClient):
             finally:
                 await response.aclose()
         return response
+
+    def begin_of(self, url: httpx.URL) -> Begin | None:
+        """How the transport writes bytes at once over an idle connection; None where it knows no such way: `send` then
+        does all there is."""
+        begin: Begin | None = getattr(self._transport_for_url(url), "begin", None)
+        return begin

@@ -1,12 +1,12 @@
 """One HTTP try: a prepared request in, an `AttemptResult` out, whatever the receiver or the network does.
 
-Called by the worker for deliveries and by the probe for `test`. It classifies by exception type and phase, never by
-text; what an attempt means for its delivery is decided in `dispatch.retry`.
+Called by the worker for deliveries and by the probe for `test`. `send` does it all; `begin` is the short way of most
+deliveries: over an idle connection, without a task. What came of it is told by `egress.result` for both.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Self
 
@@ -15,18 +15,23 @@ import httpx
 from reconciler import VERSION
 from reconciler.egress.auth import Answered, OAuthClient, Tokens, Trouble, client_of
 from reconciler.egress.client import DeliveryClient
-from reconciler.egress.dial import RefusedAddressError, ResolveError, TlsError
-from reconciler.egress.exchange import Exchange, Phase
+from reconciler.egress.exchange import Exchange
+from reconciler.egress.flight import Flight, OnEnd
+from reconciler.egress.form import Form
+from reconciler.egress.http1 import request_bytes
 from reconciler.egress.identity import Identities, Identity
 from reconciler.egress.mask import MASK, Masker
+from reconciler.egress.pool import origin_of
 from reconciler.egress.received import Received, one_line
 from reconciler.egress.resolve import Resolve
+from reconciler.egress.result import WELL, Met, classify, detail_of, result_of, timings_of
 from reconciler.egress.retry_after import retry_after_seconds
 from reconciler.egress.transport import make_transport
-from reconciler.models.delivery import AttemptResult, Fault, SentRequest, Timings
+from reconciler.models.delivery import AttemptResult, Fault, SentRequest
 from reconciler.models.webhook import ResponseValidator, Webhook
 from reconciler.request.answer import ANSWER_MAX_BYTES
 from reconciler.request.authorize import HEADER, authorization, with_access_token
+from reconciler.request.draft import Draft
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
 
@@ -35,25 +40,7 @@ _ADDED_HEADERS: Final = (
     ("accept-encoding", "identity"),  # nothing is decompressed here, so nothing can blow up
     ("user-agent", f"reconciler/{VERSION}"),
 )
-_FAULTS: Final[tuple[tuple[type[Exception], Fault], ...]] = (  # the first that matches, so subclasses come first
-    (RefusedAddressError, Fault.REFUSED_ADDRESS),
-    (ResolveError, Fault.DNS),
-    (TlsError, Fault.TLS),
-    (httpx.ConnectTimeout, Fault.CONNECT_TIMEOUT),
-    (httpx.ConnectError, Fault.CONNECT),
-    (httpx.TimeoutException, Fault.TIMEOUT),
-    (httpx.NetworkError, Fault.RESET),
-    (httpx.LocalProtocolError, Fault.RENDER),  # a header or a target that HTTP cannot carry
-    (httpx.UnsupportedProtocol, Fault.RENDER),
-    (httpx.TransportError, Fault.PROTOCOL),
-)
 ANOTHER_TRY_SECONDS: Final = 1.0  # at least, for the request with a new access token; else what is left of the timeout
-_TIMEOUTS: Final = {
-    Phase.RESOLVE: (Fault.DNS, "the name server did not answer"),
-    Phase.CONNECT: (Fault.CONNECT_TIMEOUT, "no connection"),
-    Phase.HANDSHAKE: (Fault.CONNECT_TIMEOUT, "no TLS handshake"),
-    Phase.EXCHANGE: (Fault.TIMEOUT, "no complete answer"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +129,55 @@ class Deliverer:
             return self._without_token(renewed, shown, is_attempt=True)
         result = await send(with_access_token(prepared, renewed.value), timeout_seconds=left)
         fact = "also to a new access token" if result.status == 401 else "with a new access token, after a 401"
-        return replace(result, detail=one_line(f"{result.detail}, {fact}" if result.detail else f"sent {fact}"))
+        return result._replace(detail=one_line(f"{result.detail}, {fact}" if result.detail else f"sent {fact}"))
+
+    def form(self, sent: Prepared, shown: Prepared, credentials: Credentials, *, is_signed: bool) -> Form | None:
+        """What `begin` fills in, from the request of `form.EXAMPLE` (or UNSIGNED) and the same as people are shown it.
+
+        None where a webhook's requests have no form: they want an access token, which only sending obtains, or `send`
+        is to say what is wrong with them.
+        """
+        if credentials.client is not None:
+            return None
+        try:
+            request = _to_request(sent)
+            origin, head = origin_of(request.url, credentials.identity), request_bytes(request)
+            if credentials is not ANONYMOUS:
+                self._hide_credential(sent)
+            headers = complete_headers(shown.headers)
+            example = SentRequest(shown.method, shown.url, headers, "")
+            return Form(origin, request.url, head, example, self._masker, is_signed=is_signed)
+        except (httpx.InvalidURL, httpx.TransportError, ValueError):  # a UnicodeError is a ValueError
+            return None
+
+    def begin(
+        self,
+        form: Form,
+        draft: Draft,
+        *,
+        timeout_seconds: float,
+        validators: Sequence[ResponseValidator],
+        credentials: Credentials,
+        on_end: OnEnd,
+    ) -> Flight | None:
+        """Send a draft at once, as `send` does; None, nothing being written, where that cannot be: there is no idle
+        connection, or the transport knows no such way. `on_end` gets the result, or a bug, after this has returned."""
+        begin = self._client.begin_of(form.url)
+        if begin is None:
+            return None
+        exchange = Exchange(None, credentials.identity)
+        exchange.ends_at = exchange.started_at + timeout_seconds
+        flight = Flight(
+            form,
+            draft,
+            exchange,
+            timeout_seconds=timeout_seconds,
+            validators=validators,
+            masker=self._masker,
+            now=self._now,
+            on_end=on_end,
+        )
+        return flight if flight.is_begun(begin) else None
 
     async def _send(
         self,
@@ -157,26 +192,16 @@ class Deliverer:
         exchange = Exchange(before_write, identity)
         exchange.ends_at = exchange.started_at + timeout_seconds
         response = Received(self._masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
-        fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
-        if response.status is not None and not 200 <= response.status < 300:
-            fault, detail = Fault.STATUS, f"the receiver answered {response.status} {response.reason_phrase}".rstrip()
-        elif validators and fault is None and (miss := response.miss_of(validators)):
-            fault, detail = Fault.VALIDATOR, miss
-        return AttemptResult(
-            fault=fault,
-            detail=self._one_line(detail),
-            status=response.status,
-            retry_after_seconds=retry_after_seconds(response.status, response.telling, now=self._now()),
-            wrote=exchange.wrote,
-            control=response.control(),
-            sent_bytes=len(prepared.body or b"") if exchange.wrote else 0,
+        met = await self._try(prepared, exchange, response, timeout_seconds)
+        return result_of(
+            met,
+            exchange,
+            response,
             request=self.shown(shown),
-            response=response.to_received(),
-            timings=_timings(exchange),
-            address=exchange.address,
-            tls=exchange.tls,
-            connect_to=exchange.connect_to,
-            proxy=exchange.proxy,
+            body_bytes=len(prepared.body or b""),
+            validators=validators,
+            masker=self._masker,
+            now=self._now(),
         )
 
     async def _ask(self, prepared: Prepared, *, timeout_seconds: float) -> Answered:
@@ -190,18 +215,13 @@ class Deliverer:
             status=response.status if is_whole else None,
             reason_phrase=response.reason_phrase,
             body=response.raw if is_whole else b"",
-            detail=self._one_line(detail),
+            detail=detail_of(detail, self._masker),
             retry_after_seconds=retry_after_seconds(response.status, response.telling, now=self._now()),
             address=exchange.address,
             tls=exchange.tls,
             connect_to=exchange.connect_to,
-            timings=_timings(exchange),
+            timings=timings_of(exchange),
         )
-
-    def _one_line(self, detail: str) -> str:
-        """A detail as people are shown it. What it quotes at its end may have been cut in the midst of a secret."""
-        quote = "`" if detail.endswith("`") else ""
-        return one_line(self._masker.mask(detail.removesuffix("`"), is_cut=True) + quote)
 
     def _without_token(self, trouble: Trouble, shown: Prepared, *, is_attempt: bool) -> AttemptResult:
         return AttemptResult(
@@ -241,7 +261,7 @@ class Deliverer:
         exchange: Exchange,
         response: Received,
         timeout_seconds: float,
-    ) -> tuple[Fault | None, str]:
+    ) -> Met:
         """Fills in `exchange` and `response` as far as it comes; the fault with a line on it, or (None, "")."""
         try:
             request = _to_request(prepared, exchange)
@@ -252,11 +272,8 @@ class Deliverer:
         try:
             await response.read(await self._client.send(request, stream=True))
         except httpx.TransportError as exc:
-            if exchange.is_late:
-                fault, text = _TIMEOUTS[exchange.phase]
-                return fault, f"{text} within {timeout_seconds:g} s"
-            return _classify(exc, exchange)
-        return None, ""
+            return classify(exc, exchange, timeout_seconds)
+        return WELL
 
 
 def _is_utf8(text: str) -> bool:
@@ -279,7 +296,7 @@ def _added_headers(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(item for item in _ADDED_HEADERS if item[0] not in set_ones)
 
 
-def _to_request(prepared: Prepared, exchange: Exchange) -> httpx.Request:
+def _to_request(prepared: Prepared, exchange: Exchange | None = None) -> httpx.Request:
     """Raises httpx.InvalidURL and UnicodeError."""
     url, host = _parse_url(prepared.url)
     # the characters of Latin-1 as one byte each (RFC 9110, section 5.5), which is how receivers read them
@@ -298,28 +315,3 @@ def _parse_url(text: str) -> tuple[httpx.URL, bytes]:
     if url.raw_host.endswith(b"."):  # neither certificates nor virtual hosts know a name by its absolute form
         url = url.copy_with(host=url.raw_host[:-1].decode("ascii"))
     return url, url.netloc
-
-
-def _classify(exc: httpx.TransportError, exchange: Exchange) -> tuple[Fault, str]:
-    fault = next(fault for kind, fault in _FAULTS if isinstance(exc, kind))
-    if fault is Fault.PROTOCOL and exchange.was_closed:
-        fault = Fault.RESET
-    match fault:
-        case Fault.RESET:
-            return fault, "the receiver closed the connection before its answer was complete"
-        case Fault.PROTOCOL:
-            return fault, f"the answer is not HTTP/1.1: {exc}"
-        case Fault.RENDER:
-            return fault, f"the request cannot be sent: {exc}"  # h11 quotes the header it refuses; masked like all
-        case _:
-            return fault, str(exc)
-
-
-def _timings(exchange: Exchange) -> Timings:
-    return Timings(
-        dns_ms=exchange.resolved_ms,
-        connect_ms=exchange.connected_ms,
-        tls_ms=exchange.secured_ms,
-        first_byte_ms=exchange.first_byte_ms,
-        total_ms=exchange.mark(),
-    )

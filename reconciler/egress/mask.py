@@ -5,8 +5,9 @@ receive; used by `egress.deliver` on each text it hands out. It keeps a value th
 itself, access tokens and signatures of assertions, is taken out again. Threads may share one.
 """
 
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from reconciler.egress.needle import Haystack, Needle, needles_of
@@ -33,8 +34,9 @@ class Masker:
         self._tiny: dict[bytes, None] = {}  # values without a needle: found as they are, and in no other spelling
         self._haystack = Haystack()
         self._headers: dict[Header, tuple[str, str]] = {}
-        self._changes = 0  # how often something was added or removed
+        self.version = 0  # how often something was added or removed
         self._lock = threading.Lock()
+        self._shortest = sys.maxsize  # bytes of the shortest thing that is looked for, or fewer
         self.longest = 0  # bytes of a usual spelling of the longest value
 
     def add(self, value: str) -> None:
@@ -62,7 +64,8 @@ class Masker:
         if not needles:
             self._tiny[raw] = None
         self.longest = max(self.longest, SPELT_MAX * len(raw))
-        self._changes += 1
+        self._shortest = min([self._shortest, len(raw), *(len(needle.data) for needle in needles)])
+        self.version += 1
         self._headers.clear()
 
     def _drop(self, value: str) -> None:
@@ -73,7 +76,7 @@ class Masker:
                 self._haystack.remove(needle.data)
         self._tiny.pop(_bytes(value), None)
         self.longest = SPELT_MAX * max(map(len, map(_bytes, self._values)), default=0)
-        self._changes += 1
+        self.version += 1
         self._headers.clear()
 
     def is_clean(self, text: str) -> bool:
@@ -110,11 +113,11 @@ class Masker:
         masked = self._headers.get(header)
         if masked is None:
             name, value = header
-            changes = self._changes
+            changes = self.version
             masked = (self.mask(_text(name)), self.mask(_text(value)))
             if len(name) + len(value) <= SHORT_MAX:
                 with self._lock:
-                    if changes == self._changes:  # else a secret may have come that stands in it
+                    if changes == self.version:  # else a secret may have come that stands in it
                         self._remember(header, masked)
         return masked
 
@@ -123,7 +126,14 @@ class Masker:
             self._headers.clear()
         self._headers[header] = masked
 
+    def mask_headers(self, headers: Iterable[Header]) -> list[tuple[str, str]]:
+        """`mask_header` of each."""
+        known = self._headers
+        return [known.get(header) or self.mask_header(header) for header in headers]
+
     def _is_clean(self, data: bytes) -> bool:
+        if 2 * len(data) < self._shortest:  # no escape stands for more than twice its bytes
+            return True
         if self._tiny and any(tiny in data for tiny in self._tiny):
             return False
         for _ in range(LEVELS_MAX):

@@ -7,11 +7,14 @@ slow receiver costs only itself. Nothing is sent here.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import httpx
 
 from reconciler.egress.exchange import Exchange
+
+if TYPE_CHECKING:
+    from reconciler.egress.identity import Identity
 
 IDLE_SECONDS: Final = 30.0  # shorter than the 60 s after which common load balancers close
 IDLE_MAX_PER_NAME: Final = 256  # as many as the worker has in flight: fewer, and each full round shakes hands anew
@@ -68,13 +71,29 @@ class Pool(Generic[P]):
         self._sweeper: asyncio.TimerHandle | None = None
         self._is_closed = False
 
+    def take(self, origin: Origin, exchange: Exchange) -> P | None:
+        """The idle connection that was used last, over which the exchange may write at once; None where there is
+        none."""
+        links = self._idle.get(origin)
+        if not links:
+            return None
+        now = exchange.clock()
+        while links:
+            link, until = links.pop()
+            if _is_dead(link, until, now):
+                link.abort()
+                continue
+            link.serve(exchange)
+            return link
+        return None
+
     async def ready(self, origin: Origin, exchange: Exchange) -> P:
         """A connection over which the exchange may write at once, its `before_write` awaited.
 
         If the receiver closed an idle connection before we wrote, a new one is opened; once we wrote, nothing is
         repeated, since only the caller knows whether it may run twice (RFC 9110, section 9.2.2).
         """
-        link = self._take(origin, exchange) or await self._open(origin, exchange)
+        link = self.take(origin, exchange) or await self._open(origin, exchange)
         if exchange.before_write is None:
             return link
         try:
@@ -112,20 +131,6 @@ class Pool(Generic[P]):
         self._idle.clear()
         await asyncio.sleep(0)  # the loop closes the sockets in its next round
 
-    def _take(self, origin: Origin, exchange: Exchange) -> P | None:
-        links = self._idle.get(origin)
-        if not links:
-            return None
-        now = asyncio.get_running_loop().time()
-        while links:
-            link, until = links.pop()
-            if _is_dead(link, until, now):
-                link.abort()
-                continue
-            link.serve(exchange)
-            return link
-        return None
-
     def _sweep(self) -> None:
         """Close idle connections that are dead; come again while there are any left."""
         loop = asyncio.get_running_loop()
@@ -142,7 +147,7 @@ class Pool(Generic[P]):
         self._sweeper = loop.call_later(self._idle_seconds, self._sweep) if self._idle else None
 
 
-def origin_of(url: httpx.URL, exchange: Exchange) -> Origin:
+def origin_of(url: httpx.URL, identity: "Identity | None") -> Origin:
     """The name (ASCII, lower case), the port and the identity. Raises httpx.UnsupportedProtocol for what is not
     https."""
     if url.scheme != "https":
@@ -150,8 +155,7 @@ def origin_of(url: httpx.URL, exchange: Exchange) -> Origin:
     port = HTTPS_PORT if url.port is None else url.port
     if not 0 < port < 65536:
         raise httpx.UnsupportedProtocol(f"not a port: {port}")
-    identity = "" if exchange.identity is None else exchange.identity.digest
-    return Origin(url.raw_host.decode("ascii"), port, identity)
+    return Origin(url.raw_host.decode("ascii"), port, "" if identity is None else identity.digest)
 
 
 def exchange_of(request: httpx.Request) -> Exchange:

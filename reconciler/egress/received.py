@@ -21,6 +21,7 @@ JUDGED_SHOWN_MAX: Final = 48  # characters of what an answer says, and of what w
 _TELLING: Final = frozenset(
     {b"retry-after", b"x-rate-limit-reset", b"x-ratelimit-reset", b"webhook-delivery", b"content-encoding"}
 )
+_TELLING_SIZES: Final = frozenset(map(len, _TELLING))
 
 
 class Received:
@@ -30,7 +31,7 @@ class Received:
         """`judged_max` is how many bytes of a 2xx are wanted whole, beside what is shown."""
         self._masker = masker
         self._judged_max = judged_max
-        self._body = bytearray()
+        self._body = b""
         self._is_truncated = False
         self.status: int | None = None
         self.reason_phrase = ""
@@ -38,47 +39,60 @@ class Received:
         self._headers: list[tuple[bytes, bytes]] = []
 
     async def read(self, response: httpx.Response) -> None:
-        """Take the head and up to BODY_KEPT_MAX of the body, more where it is judged; what is longer is cut and its
-        connection closed."""
-        self.status = response.status_code
-        self.reason_phrase = response.reason_phrase
-        self._headers = response.headers.raw
-        self.telling = tuple(
-            [
-                (name.lower().decode("ascii"), value.decode("utf-8", "replace"))
-                for name, value in self._headers
-                if name.lower() in _TELLING
-            ]
-        )
-        # a secret that begins before the cut must be seen whole to be masked
-        enough = max(BODY_KEPT_MAX + self._masker.longest, self._judged_max if 200 <= self.status < 300 else 0)
-        self._is_truncated = True
+        """Take a response as httpx has it, and close it."""
+        self.take_head(response.status_code, response.reason_phrase, response.headers.raw)
         if isinstance(response.stream, httpx.ByteStream):  # all of it is here, and nothing is left to be closed
-            self._body += b"".join(response.stream)[: enough + 1]
-        else:
-            try:
-                await self._read_body(response.stream, enough)
-            finally:
-                await response.aclose()
+            self.take_body(b"".join(response.stream))
+            return
+        try:
+            await self.read_body(response.stream)
+        finally:
+            await response.aclose()
+
+    def take_head(self, status: int, reason_phrase: str, headers: list[tuple[bytes, bytes]]) -> None:
+        """Take what stands before the body."""
+        self.status = status
+        self.reason_phrase = reason_phrase
+        self._headers = headers
+        self._is_truncated = True  # until the body is here
+        for name, value in headers:
+            if len(name) in _TELLING_SIZES and name.lower() in _TELLING:
+                said = (name.lower().decode("ascii"), value.decode("utf-8", "replace"))
+                self.telling = (*self.telling, said)
+
+    def take_body(self, body: bytes) -> None:
+        """Take a body that is here as a whole."""
+        self._body = body[: self._enough() + 1] if len(body) > BODY_KEPT_MAX else body
         self._is_truncated = len(self._body) > BODY_KEPT_MAX
 
-    async def _read_body(self, stream: object, enough: int) -> None:
-        """Up to one byte more than enough."""
-        if isinstance(stream, httpx.AsyncByteStream):
-            async for part in stream:
-                self._body += part[: enough + 1 - len(self._body)]
-                if len(self._body) > enough:
-                    return
+    async def read_body(self, stream: object) -> None:
+        """Take up to BODY_KEPT_MAX of a body as it arrives, more where it is judged; what is longer is cut and its
+        connection closed."""
+        body, enough = bytearray(), self._enough()
+        try:
+            if isinstance(stream, httpx.AsyncByteStream):
+                async for part in stream:
+                    body += part[: enough + 1 - len(body)]
+                    if len(body) > enough:
+                        break
+        finally:
+            self._body = bytes(body)
+        self._is_truncated = len(body) > BODY_KEPT_MAX
+
+    def _enough(self) -> int:
+        """How much of the body is wanted: a secret that begins before the cut must be seen whole to be masked."""
+        is_judged = self.status is not None and 200 <= self.status < 300
+        return max(BODY_KEPT_MAX + self._masker.longest, self._judged_max if is_judged else 0)
 
     @property
     def raw(self) -> bytes:
         """The body as far as it was read, unmasked."""
-        return bytes(self._body)
+        return self._body
 
     def miss_of(self, validators: Sequence[ResponseValidator]) -> str | None:
         """Why the answer is not what they want, masked; None if it is."""
         encoding = self._encoding()
-        miss = Miss(f"its content-encoding is {encoding}") if encoding else miss_of(validators, bytes(self._body))
+        miss = Miss(f"its content-encoding is {encoding}") if encoding else miss_of(validators, self._body)
         if miss is None:
             return None
         actual = "" if miss.actual is None else f" {self._masker.mask(miss.actual, limit=JUDGED_SHOWN_MAX)}"
@@ -110,14 +124,14 @@ class Received:
         )
 
     def _shown_headers(self) -> tuple[tuple[str, str], ...]:
-        kept: list[tuple[str, str]] = []
-        left = HEADERS_KEPT_MAX
+        """Those that fit into HEADERS_KEPT_MAX, from the first on."""
+        count, left = 0, HEADERS_KEPT_MAX
         for name, value in self._headers:
-            left -= len(name) + len(value) + len(": ")
+            left -= len(name) + len(value) + 2  # for the colon and the blank
             if left < 0:
                 break
-            kept.append(self._masker.mask_header((name, value)))
-        return tuple(kept)
+            count += 1
+        return tuple(self._masker.mask_headers(self._headers[:count]))
 
     def _shown_body(self) -> str:
         if encoding := self._encoding():

@@ -130,7 +130,7 @@ class StockTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response with its body unread. Raises httpx.TransportError."""
         exchange = exchange_of(request)
-        origin = origin_of(request.url, exchange)
+        origin = origin_of(request.url, exchange.identity)
         link = await self.pool.ready(origin, exchange)
         try:
             with _as_httpx():

@@ -7,6 +7,7 @@ that arrive while it serves none end it. It repeats nothing and knows nothing of
 import asyncio
 import select
 from collections.abc import Callable
+from functools import partial
 from typing import Final, cast
 
 import httpx
@@ -23,11 +24,10 @@ _NEVER: Final = float("inf")
 
 
 class Connection(asyncio.Protocol):
-    """`send`, then `more` until it gives nothing, then `reader` tells whether the connection may serve again."""
+    """`start` or `send`, then `more` until it gives nothing, then `reader` tells whether it may serve again."""
 
     __slots__ = (
         "_due_at",
-        "_error",
         "_exchange",
         "_loop",
         "_on_rest",
@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_waiter",
         "born_at",
+        "error",
         "reader",
     )
 
@@ -47,8 +48,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll = select.poll()
         self._exchange: Exchange | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: httpx.TransportError | None = None
+        self._waiter: Callable[[], None] | None = None
+        self.error: httpx.TransportError | None = None  # why no answer comes, or not all of it
         self._due_at = _NEVER
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = _NEVER
@@ -87,31 +88,46 @@ class Connection(asyncio.Protocol):
 
     # What the transport calls
 
-    def send(self, data: bytes, exchange: Exchange) -> "asyncio.Future[None]":
-        """Write the request; the future is done when the head has arrived, and with it what came along of the body.
+    def start(self, data: bytes, exchange: Exchange, on_head: Callable[[], None]) -> None:
+        """Write the request. `on_head` is called, after this has returned, when the head has arrived, and with it what
+        came along of the body, or when `error` tells why none comes.
 
-        It fails with an httpx.TransportError. Raises httpx.WriteError, nothing being written, on an ended connection.
+        Raises httpx.WriteError, nothing being written, on an ended connection.
         """
         if self._transport is None or self._transport.is_closing():
             raise httpx.WriteError("the connection was closed")
         self._exchange = exchange
+        self._waiter = on_head
         self.reader.begin()
         self._wait_until(exchange.earliest_end(exchange.first_byte_seconds))
         exchange.wrote = True
         self._transport.write(data)
-        self._waiter = self._loop.create_future()
-        return self._waiter
+
+    async def send(self, data: bytes, exchange: Exchange) -> None:
+        """`start`, and wait for the head. Raises httpx.TransportError where none comes."""
+        head = self._loop.create_future()
+        self.start(data, exchange, partial(_settle, head))
+        await head
+        if self.has_failed:
+            raise self.error or httpx.ReadError("the connection was closed")
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether no answer comes. What is wrong with its body does not take back the head: `more` raises it in its
+        turn."""
+        return self.error is not None and not self.reader.is_head_complete
 
     async def more(self) -> bytes:
         """The next piece of the body; empty at its end. Raises httpx.TransportError."""
         reader = self.reader
         while not reader.buffered:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if reader.is_complete:
                 return b""
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            part = self._loop.create_future()
+            self._waiter = partial(_settle, part)
+            await part
         if self._transport is not None:
             self._transport.resume_reading()
         return reader.take()
@@ -185,18 +201,14 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def _fail(self, error: httpx.TransportError) -> None:
-        self._error = error
+        self.error = error
         self.abort()
         self._wake()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
-        if waiter is None or waiter.done():
-            return
-        if self._error is not None and not self.reader.is_head_complete:
-            waiter.set_exception(self._error)
-        else:  # what is wrong with its body does not take back the head: `more` raises it in its turn
-            waiter.set_result(None)
+        if waiter is not None:
+            waiter()
 
     # Deadlines: one timer a connection, set anew only when it fires or is too late; most exchanges end long before
 
@@ -224,3 +236,9 @@ class Connection(asyncio.Protocol):
             return
         exchange.is_late = self._due_at == exchange.ends_at
         self._fail(httpx.ReadTimeout("no complete answer in time"))
+
+
+def _settle(future: "asyncio.Future[None]") -> None:
+    """Let go on who waits for it still."""
+    if not future.done():
+        future.set_result(None)

@@ -20,8 +20,6 @@ Format = Literal["text", "json"]
 VALUE_MAX_CHARACTERS: Final = 256
 NUMBER_LIMIT: Final = 2**63  # beyond it readers of JSON disagree; such a number is written as text
 _NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]|^$')
-_LEAST: Final = -NUMBER_LIMIT
-_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII that needs no quotes: nearly all there is
 
 _write: Callable[[str, dict[str, Any]], None] | None = None
 _pen: "_Pen | None" = None
@@ -139,19 +137,34 @@ def _json_line(at: str, event: str, facts: dict[str, Any]) -> str:
 
 
 def _text_line(at: str, event: str, facts: dict[str, Any]) -> str:
-    line = f"{at} {event}"
+    plain = _plain_line(at, event, facts)
+    if plain is not None:
+        return plain
+    words = [f"{key}={_quoted(_scalar(value))}" for key, value in facts.items() if value is not None]
+    return " ".join([at, event, *words])
+
+
+def _plain_line(at: str, event: str, facts: dict[str, Any]) -> str | None:
+    """The line where every value stands in it as it is, which is looked at for all of them together; else None."""
+    words, texts = [at, event], []
     for key, value in facts.items():
         kind = type(value)
-        # Four cases: nothing; a number; a text that stands as it is, as nearly all do; the rest.
-        if value is None:
+        if kind is str:
+            texts.append(value)
+        elif kind is int or kind is float:
+            if not -NUMBER_LIMIT < value < NUMBER_LIMIT:
+                return None
+        elif value is None:
             continue
-        if kind is int or kind is float:
-            line += f" {key}={value if _LEAST < value < NUMBER_LIMIT else _quoted(_scalar(value))}"
-        elif kind is str and len(value) <= VALUE_MAX_CHARACTERS and _PLAIN.fullmatch(value) is not None:
-            line += f" {key}={value}"
         else:
-            line += f" {key}={_quoted(_scalar(value))}"
-    return line
+            return None
+        words.append(f"{key}={value}")
+    if not all(texts) or len(max(texts, key=len, default="")) > VALUE_MAX_CHARACTERS:
+        return None
+    whole = "".join(texts)
+    is_plain = whole.isascii() and whole.isprintable()
+    needs_quotes = " " in whole or '"' in whole or "=" in whole or "\\" in whole
+    return " ".join(words) if is_plain and not needs_quotes else None
 
 
 def _scalar(value: Any) -> str | int | float | bool | None:

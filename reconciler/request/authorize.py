@@ -6,7 +6,6 @@ place. Client certificates belong to the connection and are not known here.
 
 import base64
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import SecretError
@@ -50,4 +49,4 @@ def basic(username: str, password: str) -> str:
 def with_access_token(prepared: "Prepared", token: str) -> "Prepared":
     """The request with the access token in the place of the mask."""
     headers = tuple((name, f"Bearer {token}" if name == HEADER else value) for name, value in prepared.headers)
-    return replace(prepared, headers=headers)
+    return prepared._replace(headers=headers)

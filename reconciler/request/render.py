@@ -7,7 +7,7 @@ the values of secrets change nothing but where they stand.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from reconciler import VERSION, jsontext
@@ -15,6 +15,7 @@ from reconciler.errors import SecretError, TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secrets, secret_names
 from reconciler.request.authorize import HEADER, authorization
+from reconciler.request.draft import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Draft
 from reconciler.request.size import check_size
 from reconciler.template import compile_body, is_json_type
 from reconciler.template.output import SURROGATE
@@ -24,11 +25,10 @@ MASK: Final = "***"  # stays as it is in a URL: an asterisk needs no percent-enc
 TEST_HEADER: Final = "x-reconciler-test"
 
 _UNENCODED: Final = "*"
-_RESERVED: Final = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature", "accept-encoding", TEST_HEADER})
+_RESERVED: Final = frozenset({ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER, "accept-encoding", TEST_HEADER})
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A request ready to be sent. Header values are Latin-1 at most and are sent as such; `body` is None where the
     method has none."""
 
@@ -49,10 +49,18 @@ class Envelope:
     after: tuple[tuple[str, str], ...]
 
     def around(self, body: bytes | None, delivery_id: str) -> Prepared:
-        """The request of one delivery. Raises TemplateError for one that is too large."""
-        headers = (*self.before, ("webhook-id", delivery_id), *self.after)
+        """The request of one delivery, unsigned. Raises TemplateError for one that is too large."""
+        headers = (*self.before, (ID_HEADER, delivery_id), *self.after)
         check_size(self.url, headers, body)
         return Prepared(self.method, self.url, headers, body)
+
+    def of(self, draft: Draft, body: bytes | None) -> Prepared:
+        """The request that a draft makes, with this body. Raises TemplateError for one that is too large."""
+        unsigned = self.around(body, draft.id)
+        if not draft.signature:
+            return unsigned
+        signature = ((TIMESTAMP_HEADER, draft.timestamp), (SIGNATURE_HEADER, draft.signature))
+        return Prepared(self.method, self.url, unsigned.headers + signature, body)
 
 
 def render_request(
@@ -166,7 +174,8 @@ def render_body(spec: Spec, payload: JsonValue, raw: bytes, *, secrets: Mapping[
     template = compile_body(spec.body_template, content_type=spec.content_type, partials=spec.partials)
     text = template.render(payload, secrets)
     if is_json_type(spec.content_type):
-        _check_json(text)
+        if not template.is_surely_json:
+            _check_json(text)
     else:
         text = SURROGATE.sub("\ufffd", text)
     try:

@@ -14,14 +14,11 @@ from typing import TYPE_CHECKING, Final
 from reconciler.errors import SecretError
 from reconciler.models.credential import Signing, SigningKey
 from reconciler.models.webhook import fill_secrets, secret_names
+from reconciler.request.draft import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from reconciler.request.render import Prepared
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-ID_HEADER: Final = "webhook-id"
-TIMESTAMP_HEADER: Final = "webhook-timestamp"
-SIGNATURE_HEADER: Final = "webhook-signature"
 
 SECRET_PREFIX: Final = "whsec_"  # a shared secret, v1
 PRIVATE_PREFIX: Final = "whsk_"  # an ed25519 private key, v1a
@@ -85,12 +82,7 @@ def signed(
     """
     if signing is None:
         return prepared, shown
-    return signed_by(signers_of(signing, secrets, now=now), prepared, shown, now=now)
-
-
-def signed_by(signers: Iterable[Signer], prepared: Prepared, shown: Prepared, *, now: int) -> tuple[Prepared, Prepared]:
-    """`signed` where the signers are known."""
-    headers = signature_headers(signers, prepared, now=now)
+    headers = signature_headers(signers_of(signing, secrets, now=now), prepared, now=now)
     with_them = _with_headers(prepared, headers)
     return with_them, with_them if shown is prepared else _with_headers(shown, headers)
 
@@ -101,11 +93,16 @@ def _with_headers(request: Prepared, headers: tuple[tuple[str, str], ...]) -> Pr
 
 def signature_headers(signers: Iterable[Signer], prepared: Prepared, *, now: int) -> tuple[tuple[str, str], ...]:
     """The timestamp, and a signature by each of the signers, in their order."""
-    timestamp = str(now // 1000)
     message_id = next(value for name, value in prepared.headers if name == ID_HEADER)
-    content = signed_content(message_id, timestamp, prepared.body or b"")
-    signatures = " ".join(signer.sign(content) for signer in signers)
+    timestamp, signatures = signatures_of(signers, message_id, prepared.body or b"", now=now)
     return (TIMESTAMP_HEADER, timestamp), (SIGNATURE_HEADER, signatures)
+
+
+def signatures_of(signers: Iterable[Signer], message_id: str, body: bytes, *, now: int) -> tuple[str, str]:
+    """The values of the two headers: the timestamp, and a signature by each of the signers, in their order."""
+    timestamp = str(now // 1000)
+    content = signed_content(message_id, timestamp, body)
+    return timestamp, " ".join([signer.sign(content) for signer in signers])
 
 
 def signed_content(message_id: str, timestamp: str, body: bytes) -> bytes:

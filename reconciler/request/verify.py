@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from reconciler.request.draft import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from reconciler.request.sign import (
-    ID_HEADER,
     PUBLIC_PREFIX,
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
     SharedSecret,
     parse_public_key,
     parse_signer,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from types import MappingProxyType, TracebackType
 from typing import Final
 
+from reconciler import jsontext
 from reconciler.errors import TemplateError
 from reconciler.jsontext import JsonValue
 from reconciler.template.code import FILE, Render
@@ -26,7 +27,7 @@ from reconciler.template.output import (
 )
 from reconciler.template.parse import parse
 from reconciler.template.place import Layout, document_layout
-from reconciler.template.program import Apply, Body, Context, Hole, SecretHole, Spot
+from reconciler.template.program import Apply, Body, Context, Hole, SecretHole, Spot, Words
 from reconciler.template.resolve import resolve
 from reconciler.template.run import PartialError
 from reconciler.template.scan import Place
@@ -34,16 +35,21 @@ from reconciler.template.scan import Place
 COMPILED_MAX: Final = 16_384  # templates kept compiled: more than one store has webhooks, some 10 KB each
 NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
+_MARK: Final = "\ue000"  # stands for what an event says
+_VALUE: Final = Place(0, is_value=True)
+
 Partials = tuple[tuple[str, str], ...]  # names and texts, sorted
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """A compiled template: a function that gives the pieces of its text, and the place of each of its lines that can
-    fail: line, column, what a message begins with, and the helper that is called."""
+    fail: line, column, what a message begins with, and the helper that is called. `is_surely_json`: its text is JSON
+    whatever the event says, which need not be looked at again."""
 
     _render: Render
     _places: Mapping[int, tuple[int, int, str, str]]
+    is_surely_json: bool = False
 
     def render(self, context: JsonValue, secrets: Mapping[str, str] = NO_NAMES) -> str:
         """The template's text for one event; `secrets` gives the values of `${secret:name}`.
@@ -118,14 +124,15 @@ def refuse(faults: Iterable[TemplateFault]) -> None:
             raise fault.as_error()
 
 
-def finish(emitter: Emitter) -> Template:
+def finish(emitter: Emitter, *, is_surely_json: bool = False) -> Template:
     """The template of what has been emitted. Raises TemplateError for what Python cannot compile; the limits on depth
     are there to keep templates from it."""
     try:
         render = emitter.function()
     except (MemoryError, RecursionError, SyntaxError):
         raise TemplateError("the template is nested too deeply") from None
-    return Template(render, {line: _place(spot, helper) for line, (spot, helper) in emitter.spots.items()})
+    places = {line: _place(spot, helper) for line, (spot, helper) in emitter.spots.items()}
+    return Template(render, places, is_surely_json)
 
 
 def _place(spot: Spot, helper: str) -> tuple[int, int, str, str]:
@@ -163,6 +170,29 @@ def _compiled(source: str, escape: Escape, partials: Partials) -> Template:
         layout = document_layout(body)
         refuse(layout.faults)
         emitter.body(body, writer_of(layout), dropped=layout.dropped)
-    else:
-        emitter.body(body, _plain_writer(escape))
+        return finish(emitter, is_surely_json=_is_surely_json(body, layout))
+    emitter.body(body, _plain_writer(escape))
     return finish(emitter)
+
+
+def _is_surely_json(body: Body, layout: Layout) -> bool:
+    """Whether all that an event can change is the text of strings that are no keys: nothing that is there or not, no
+    value that could be nested too deeply, no key that could stand twice."""
+    parts = []
+    for statement in body.statements:
+        if isinstance(statement, Words) and statement not in layout.dropped:
+            parts.append(statement.text)
+        elif isinstance(statement, Hole | SecretHole) and not layout.places.get(statement, _VALUE).is_value:
+            parts.append(_MARK)
+        else:
+            return False
+    try:
+        return not _has_marked_key(jsontext.loads("".join(parts)))
+    except ValueError:
+        return False
+
+
+def _has_marked_key(value: JsonValue) -> bool:
+    if isinstance(value, dict):
+        return any(_MARK in key or _has_marked_key(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_has_marked_key, value))

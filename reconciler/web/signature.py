@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler.observe.log import log
-from reconciler.request.sign import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
+from reconciler.request.draft import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 from reconciler.request.verify import TOLERANCE_SECONDS, fitting_key
 from reconciler.source.http import SENDER_KEY
 from reconciler.source.problem import problem_response

@@ -7,16 +7,23 @@ from typing import Any
 import pytest
 from worker_room import START, flow
 
-from reconciler.dispatch.attempt import Recipes, prepare
+from reconciler.dispatch.attempt import Recipe, Recipes
+from reconciler.egress.deliver import Deliverer
+from reconciler.egress.mask import Masker
 from reconciler.errors import SecretError, TemplateError
 from reconciler.models.delivery import DeliveryId
 from reconciler.models.event import EventId
 from reconciler.models.webhook import WebhookUid
 from reconciler.request.render import Prepared
+from reconciler.settings import EgressSettings
 from reconciler.store.base import Claimed
 
 EVENT = {"event_type": "AccessRequestCreated", "event_time": 1, "data": {"id": "r1"}}
 KEYS = {name: "whsec_" + base64.b64encode(name.encode() * 24).decode() for name in ("a", "b")}
+
+
+UID = WebhookUid("u1")
+DELIVERER = Deliverer(EgressSettings(), masker=Masker())
 
 
 def claimed(delivery: str = "dlv_1") -> Claimed:
@@ -26,7 +33,7 @@ def claimed(delivery: str = "dlv_1") -> Claimed:
         token=1,
         number=1,
         counted=0,
-        webhook_uid=WebhookUid("u1"),
+        webhook_uid=UID,
         pace_key="",
         event_id=EventId("evt_1"),
         raw=json.dumps(EVENT).encode(),
@@ -38,21 +45,29 @@ def claimed(delivery: str = "dlv_1") -> Claimed:
     )
 
 
+@pytest.fixture
+def recipes() -> Recipes:
+    return Recipes(DELIVERER)
+
+
+def by(recipe: Recipe, *, delivery: str = "dlv_1", now: int = START) -> tuple[Prepared, Prepared]:
+    """The request of one delivery, and the same as people are shown it."""
+    return recipe.prepared(recipe.draft(claimed(delivery), now=now))
+
+
 def both(recipes: Recipes, webhook: Any, secrets: dict[str, str], *, now: int = START) -> tuple[Prepared, Prepared]:
     """By the recipe, which must make what is made without one."""
-    found = recipes.prepare(webhook, claimed(), secrets, now=now)
-    assert found == prepare(webhook, claimed(), secrets, now=now)
+    found = by(recipes.of(UID, webhook, secrets), now=now)
+    assert found == by(Recipe(webhook, secrets, DELIVERER), now=now)
     return found
 
 
-def test_a_rotated_secret_is_sent_with_the_next_attempt() -> None:
+def test_a_rotated_secret_is_sent_with_the_next_attempt(recipes: Recipes) -> None:
     """In the URL, in a header and in the body; people are shown none of them."""
     webhook = flow(
         "w", headers={"x-api-client-token": "${secret:token}"}, query={"k": "${secret:token}"},
         body_template='{"token": "${secret:token}", "type": "{{event_type}}"}',
     )  # fmt: skip
-    recipes = Recipes()
-
     for value in ("first-value", "second-value", "first-value"):
         prepared, shown = both(recipes, webhook, {"token": value})
         assert json.loads(prepared.body or b"") == {"token": value, "type": "AccessRequestCreated"}
@@ -61,33 +76,31 @@ def test_a_rotated_secret_is_sent_with_the_next_attempt() -> None:
         assert value not in f"{shown}"
 
 
-def test_an_applied_change_is_sent_with_the_next_attempt() -> None:
+def test_an_applied_change_is_sent_with_the_next_attempt(recipes: Recipes) -> None:
     """Another webhook under the same uid is another revision."""
-    recipes = Recipes()
-
     for text in ("one", "two"):
         prepared, _ = both(recipes, flow("w", body_template=f'{{"a": "{text}"}}'), {})
         assert json.loads(prepared.body or b"") == {"a": text}
 
 
-def test_each_delivery_has_its_own_id_and_body() -> None:
+def test_each_delivery_has_its_own_id_and_body(recipes: Recipes) -> None:
     """Only what they have in common is kept."""
-    recipes, webhook = Recipes(), flow("w")
+    webhook = flow("w")
 
-    one, _ = recipes.prepare(webhook, claimed("dlv_1"), {}, now=START)
-    two, _ = recipes.prepare(webhook, claimed("dlv_2"), {}, now=START)
+    one, _ = by(recipes.of(UID, webhook, {}), delivery="dlv_1")
+    two, _ = by(recipes.of(UID, webhook, {}), delivery="dlv_2")
 
     assert dict(one.headers)["webhook-id"] == "dlv_1"
     assert dict(two.headers)["webhook-id"] == "dlv_2"
 
 
-def test_keys_sign_in_their_windows_also_where_the_clock_is_set_back() -> None:
+def test_keys_sign_in_their_windows_also_where_the_clock_is_set_back(recipes: Recipes) -> None:
     """`a` signs up to a moment and `b` from it."""
     turn = "2026-11-23T10:00:00Z"
     webhook = flow("w", signing={"keys": [
         {"key": "${secret:a}", "not_after": turn}, {"key": "${secret:b}", "not_before": turn},
     ]})  # fmt: skip
-    recipes, hour = Recipes(), 3_600_000
+    hour = 3_600_000
 
     signatures = [
         dict(both(recipes, webhook, KEYS, now=at)[0].headers)["webhook-signature"]
@@ -98,21 +111,19 @@ def test_keys_sign_in_their_windows_also_where_the_clock_is_set_back() -> None:
     assert len(set(signatures)) == 4
 
 
-def test_a_key_whose_window_has_ended_is_used_no_more() -> None:
+def test_a_key_whose_window_has_ended_is_used_no_more(recipes: Recipes) -> None:
     """What no key signs now is not sent, however many attempts came before."""
     webhook = flow("w", signing={"keys": [{"key": "${secret:a}", "not_after": "2026-11-23T10:00:00Z"}]})
-    recipes = Recipes()
     both(recipes, webhook, KEYS)
 
     with pytest.raises(SecretError, match="the last signing key ended"):
-        recipes.prepare(webhook, claimed(), KEYS, now=START + 3_600_000)
+        by(recipes.of(UID, webhook, KEYS), now=START + 3_600_000)
 
 
-def test_a_request_that_is_too_large_is_refused_each_time() -> None:
+def test_a_request_that_is_too_large_is_refused_each_time(recipes: Recipes) -> None:
     """A recipe holds no judgement of a body."""
-    recipes = Recipes()
     webhook = flow("w", headers={"x-long": "${secret:long}"})
 
     for _ in range(2):
         with pytest.raises(TemplateError, match="the header x-long has"):
-            recipes.prepare(webhook, claimed(), {"long": "x" * 100_000}, now=START)
+            by(recipes.of(UID, webhook, {"long": "x" * 100_000}))

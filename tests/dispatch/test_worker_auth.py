@@ -11,9 +11,10 @@ from oauth_room import webhook as flow_webhook
 from served import publish
 from worker_room import START, TurnedClock, WatchedStore, WorkerRoom, until
 
+from reconciler.dispatch.clock import Clock
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
-from reconciler.dispatch.worker import Clock, Worker
+from reconciler.dispatch.worker import Worker
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.models.webhook import Webhook

@@ -12,7 +12,8 @@ from worker_room import START, flow, open_worker, until
 from reconciler.dispatch import patience
 from reconciler.dispatch import worker as worker_module
 from reconciler.dispatch.attempt import conclude
-from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
+from reconciler.dispatch.clock import Clock
+from reconciler.dispatch.worker import Worker, WorkerSettings
 from reconciler.egress.deliver import Deliverer
 from reconciler.errors import StoreError, StoreLostError
 from reconciler.models.delivery import AttemptResult

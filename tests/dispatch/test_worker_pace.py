@@ -5,7 +5,8 @@ import time
 
 from worker_room import alias, flow, open_worker, until
 
-from reconciler.dispatch.worker import Clock, WorkerSettings
+from reconciler.dispatch.clock import Clock
+from reconciler.dispatch.worker import WorkerSettings
 from reconciler.sandbox.script import Line
 
 HANG = Line(drop=True, times=10_000)

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook as Receiver
 from standardwebhooks import WebhookVerificationError
 from worker_room import HOST, START, WorkerRoom, flow, open_worker, until
 
-from reconciler.dispatch.worker import Clock
+from reconciler.dispatch.clock import Clock
 from reconciler.models.delivery import Action, Intervention
 from reconciler.observe.log import configure, silence
 from reconciler.request.sign import SIGNATURE_HEADER, PrivateKey, parse_public_key, parse_signer, private_text

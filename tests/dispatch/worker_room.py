@@ -11,9 +11,10 @@ from typing import Any
 
 from served import publish
 
+from reconciler.dispatch.clock import Clock
 from reconciler.dispatch.intake import Intake
 from reconciler.dispatch.live import Live
-from reconciler.dispatch.worker import Clock, Worker, WorkerSettings
+from reconciler.dispatch.worker import Worker, WorkerSettings
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import StoreError

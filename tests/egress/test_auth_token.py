@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -37,7 +36,7 @@ def line(**said: object) -> Line:
 
 def text_of(result: AttemptResult) -> str:
     """Everything that people are shown of an attempt."""
-    return f"{asdict(result)!r} {result.to_json()!r} {result!r}"
+    return f"{result.to_json()!r} {result!r}"
 
 
 async def test_a_flow_that_wants_a_token_is_sent_one(tmp_path: Path, transport: TransportKind) -> None:

@@ -190,7 +190,7 @@ async def test_a_request_without_a_body_says_nothing_of_one(
     receiver: Receiver, deliverer: Deliverer, method: str
 ) -> None:
     """RFC 9110, section 8.6."""
-    bare = replace(request(URL), method=method, body=None)
+    bare = request(URL)._replace(method=method, body=None)
 
     result = await deliverer.send(bare, bare, timeout_seconds=10)
 
@@ -200,7 +200,7 @@ async def test_a_request_without_a_body_says_nothing_of_one(
 
 async def test_an_empty_body_is_announced_as_empty(receiver: Receiver, deliverer: Deliverer) -> None:
     """A POST without a length would be waited for."""
-    empty = replace(request(URL), body=b"")
+    empty = request(URL)._replace(body=b"")
 
     result = await deliverer.send(empty, empty, timeout_seconds=10)
 

@@ -1,0 +1,128 @@
+"""An attempt on its short way: written at once over an idle connection, ended by the answer that calls back.
+
+Begun by `egress.deliver`. It needs no task unless the body is still to come; what it comes to is found out by the same
+code as any other attempt.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+import httpx
+
+from reconciler.egress.exchange import Exchange
+from reconciler.egress.fast import Answer
+from reconciler.egress.form import Form
+from reconciler.egress.mask import Masker
+from reconciler.egress.received import Received
+from reconciler.egress.result import WELL, Met, classify, result_of
+from reconciler.models.delivery import AttemptResult
+from reconciler.models.webhook import ResponseValidator
+from reconciler.request.answer import ANSWER_MAX_BYTES
+from reconciler.request.draft import Draft
+
+OnEnd = Callable[[AttemptResult | Exception], None]
+
+
+class Flight:
+    """One attempt, from the write to its result."""
+
+    __slots__ = (
+        "_abort",
+        "_draft",
+        "_exchange",
+        "_form",
+        "_masker",
+        "_now",
+        "_on_end",
+        "_reading",
+        "_received",
+        "_timeout_seconds",
+        "_validators",
+    )
+
+    def __init__(
+        self,
+        form: Form,
+        draft: Draft,
+        exchange: Exchange,
+        *,
+        timeout_seconds: float,
+        validators: Sequence[ResponseValidator],
+        masker: Masker,
+        now: Callable[[], float],
+        on_end: OnEnd,
+    ) -> None:
+        self._form = form
+        self._draft = draft
+        self._exchange = exchange
+        self._timeout_seconds = timeout_seconds
+        self._validators = validators
+        self._masker = masker
+        self._now = now
+        self._on_end = on_end
+        self._received = Received(masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
+        self._reading: asyncio.Task[None] | None = None
+        self._abort: Callable[[], None] | None = None
+
+    def is_begun(self, begin: Callable[..., Callable[[], None] | None]) -> bool:
+        """Write the request by `begin`, that of the transport; False where there is no connection for it."""
+        self._abort = begin(self._form.origin, self._form.fill(self._draft), self._exchange, self._on_answer)
+        return self._abort is not None
+
+    def cut(self) -> None:
+        """End it at once; nobody is told."""
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._abort is not None:
+            self._abort()
+
+    def _on_answer(self, answer: Answer | httpx.TransportError) -> None:
+        try:
+            met = self._take(answer)
+        except Exception as exc:
+            self._on_end(exc)
+        else:
+            if met is not None:
+                self._end(met)
+
+    def _take(self, answer: Answer | httpx.TransportError) -> Met | None:
+        """What was met; None while the body is still to come."""
+        if not isinstance(answer, Answer):
+            return classify(answer, self._exchange, self._timeout_seconds)
+        received = self._received
+        received.take_head(answer.status, answer.reason_phrase.decode("ascii", "ignore"), answer.headers)
+        if isinstance(answer.body, bytes):
+            received.take_body(answer.body)
+            return WELL
+        self._reading = asyncio.get_running_loop().create_task(self._read(answer.body))
+        return None
+
+    async def _read(self, body: httpx.AsyncByteStream) -> None:
+        met = WELL
+        try:
+            async with contextlib.aclosing(body):
+                await self._received.read_body(body)
+        except httpx.TransportError as exc:
+            met = classify(exc, self._exchange, self._timeout_seconds)
+        except Exception as exc:
+            self._on_end(exc)
+            return
+        self._end(met)
+
+    def _end(self, met: Met) -> None:
+        try:
+            result = result_of(
+                met,
+                self._exchange,
+                self._received,
+                request=self._form.show(self._draft),
+                body_bytes=len(self._draft.body or b""),
+                validators=self._validators,
+                masker=self._masker,
+                now=self._now(),
+            )
+        except Exception as exc:
+            self._on_end(exc)
+        else:
+            self._on_end(result)

@@ -1,0 +1,89 @@
+"""A webhook's requests as bytes and as people are shown them, with blanks for what each delivery has of its own.
+
+Made by `egress.deliver` from an example by the code that makes any request, so that both are the same; filled in by
+`egress.flight`. What stands in it was checked once; what is filled in cannot break it.
+"""
+
+from typing import Final
+
+import httpx
+
+from reconciler.egress.mask import Masker
+from reconciler.egress.pool import Origin
+from reconciler.models.delivery import SentRequest
+from reconciler.request.draft import Draft
+
+EXAMPLE: Final = Draft("{an id}", "{a timestamp}", "{a signature}", b"", b"")  # no value of a header that people write
+UNSIGNED: Final = EXAMPLE._replace(timestamp="", signature="")
+
+_NO_LENGTH: Final = b"Content-Length: 0\r\n\r\n"
+
+
+class Form:
+    """All requests of one webhook while its revision and its secrets stay."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        url: httpx.URL,
+        head: bytes,
+        example: SentRequest,
+        masker: Masker,
+        *,
+        is_signed: bool,
+    ) -> None:
+        """`head` and `example` (not masked) are those of EXAMPLE, or of UNSIGNED. Raises ValueError where a blank is
+        not to be told from the rest."""
+        blanks = EXAMPLE.own if is_signed else UNSIGNED.own
+        self.origin = origin
+        self.url = url
+        self._head = _with_blanks(head, blanks)
+        self._has_body = head.endswith(_NO_LENGTH)
+        self._example = example
+        self._masker = masker
+        self._masked_at = -1  # the masker's version
+        self._shown = example
+        values = [value for _, value in example.headers]
+        self._places = tuple([values.index(blank) for blank in blanks])
+        self._names = tuple([example.headers[place][0] for place in self._places])
+
+    def fill(self, draft: Draft) -> bytes:
+        """The request's bytes."""
+        own = [value.encode("ascii") for value in draft.own]
+        if draft.body is None or not self._has_body:
+            return self._head % tuple(own)
+        return b"%b%b" % (self._head % (*own, len(draft.body)), draft.body)
+
+    def show(self, draft: Draft) -> SentRequest:
+        """The request as people are shown it, masked."""
+        masker = self._masker
+        if self._masked_at != masker.version:
+            self._mask()
+        own = draft.own
+        body = (draft.shown_body or b"").decode("utf-8", "replace")
+        if not masker.is_clean("\n".join((*own, body))):
+            own, body = tuple([masker.mask(value) for value in own]), masker.mask(body)
+        headers = list(self._shown.headers)
+        for place, name, value in zip(self._places, self._names, own, strict=True):
+            headers[place] = (name, value)
+        return SentRequest(self._shown.method, self._shown.url, tuple(headers), body)
+
+    def _mask(self) -> None:
+        """Mask what all requests have in common: it is looked at once, until another secret is known."""
+        masker, example = self._masker, self._example
+        self._masked_at = masker.version
+        headers = tuple([masker.mask_header(header) for header in example.headers])
+        self._shown = SentRequest(example.method, masker.mask(example.url), headers, "")
+
+
+def _with_blanks(head: bytes, blanks: tuple[str, ...]) -> bytes:
+    """The head as a format: each blank once, in the order of EXAMPLE, and the body's length at the end."""
+    head = head.replace(b"%", b"%%")
+    at = 0
+    for blank in blanks:
+        mark = blank.encode("ascii")
+        if head.count(mark) != 1 or head.index(mark) < at:
+            raise ValueError("a blank is not to be told from the rest")
+        at = head.index(mark)
+        head = head.replace(mark, b"%b")
+    return head.removesuffix(_NO_LENGTH) + b"Content-Length: %d\r\n\r\n" if head.endswith(_NO_LENGTH) else head
