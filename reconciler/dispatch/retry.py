@@ -15,8 +15,8 @@ DESTINATION_STATUSES: Final = frozenset({401, 403, 404, 410})  # the destination
 GONE_STATUS: Final = 410
 THROTTLE_STATUSES: Final = frozenset({429, 503})  # with these a Retry-After holds back the whole pace key
 TOKEN_SECONDS: Final = 1.0  # after which a delivery without an access token is due; its lane stays closed for longer
-# The least that a pace key is held after a 429, be it that no time is named, or none that is to come (a receiver's clock
-# is behind ours): what is throttled is no attempt that counts, so nothing else would end it. Okta's window is a second.
+# The least that a pace key is held after a 429, be it that no time is named, or one that is over (a receiver's clock is
+# behind ours): nothing that is throttled counts, so nothing else would end its repetition. Okta's window is a second.
 THROTTLED_SECONDS: Final = 1.0
 
 

@@ -70,7 +70,8 @@ def test_the_table_has_a_row_for_every_fault():
     left_ms=st.integers(0, 10**9),
 )
 def test_what_is_throttled_neither_counts_nor_ages(status, counted, retry_after, left_ms):
-    """Law: after a 429 the budget and the time that is left are what they were before it."""
+    """Law: after a 429 the budget and the time that is left are what they were before it; after a 503 that asks to wait
+    longer than the schedule would, the time that is left is what the schedule leaves."""
     retry = Retry(max_attempts=51, schedule=(timedelta(seconds=1),))
     result = AttemptResult(fault=Fault.STATUS, status=status, wrote=True, retry_after_seconds=retry_after)
 
@@ -82,8 +83,29 @@ def test_what_is_throttled_neither_counts_nor_ages(status, counted, retry_after,
         assert decision.give_up_at is not None
         assert decision.give_up_at - decision.next_attempt_at == left_ms
     else:
+        asked_ms = round((retry_after or 0) * 1000) if status == 503 else 0
         assert decision.is_counted
-        assert decision.give_up_at == NOW + left_ms
+        assert decision.give_up_at == NOW + left_ms + max(0, asked_ms - 1000)
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.0, 0.2])
+def test_a_429_is_never_repeated_at_once(retry_after):
+    """Nothing counts it: without a wait it would be sent as fast as the receiver answers, for ever."""
+    result = AttemptResult(fault=Fault.STATUS, status=429, wrote=True, retry_after_seconds=retry_after)
+
+    decision = decided(result, Retry())
+
+    assert (decision.next_attempt_at, decision.blocked_until) == (NOW + 1000, NOW + 1000)
+
+
+def test_a_503_that_asks_to_wait_longer_than_we_would_does_not_end_its_delivery():
+    """What waits behind it stands still for as long as it asks, and so does it."""
+    result = AttemptResult(fault=Fault.STATUS, status=503, wrote=True, retry_after_seconds=3600.0)
+
+    decision = decided(result, Retry(give_up_after=timedelta(minutes=30)))
+
+    assert (decision.state, decision.next_attempt_at) == (State.PENDING, NOW + 3_600_000)
+    assert decision.give_up_at == NOW - 10 + 30 * 60_000 + 3_600_000 - 5_000
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 401])
