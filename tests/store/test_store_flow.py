@@ -181,6 +181,20 @@ async def test_a_probe_that_fails_doubles_the_wait_and_the_next_one_is_another_d
     assert second.delivery_id != probe.delivery_id
 
 
+async def test_every_delivery_has_its_turn_as_probe_whatever_goes_first(served: Store) -> None:
+    """A fresh one that the receiver will never take must not be the only probe for ever, ahead of all that waits."""
+    await open_breaker(served)
+    await served.resume("a", fresh_first=True)
+    await add(served, "a", "poison", at=NOON)
+    probed = []
+    for number in range(1, BREAKER_FAILURES + 2):
+        (probe,) = await claim(served, NOON + number * HOUR)
+        probed.append(probe.delivery_id)
+        await served.finish([failed(probe, is_counted=False)])
+
+    assert sorted(probed) == await names_of(served)
+
+
 async def test_a_probe_that_is_answered_closes_the_breaker(served: Store) -> None:
     await open_breaker(served)
     (probe,) = await claim(served, NOON + 30_000)

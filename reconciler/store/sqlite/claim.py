@@ -36,6 +36,11 @@ _FIRST_OF_RANK: Final = """SELECT seq FROM deliveries WHERE lane_id = {lane} AND
 _FIRST_OF_RANKS: Final = f"""SELECT first.seq FROM lanes l CROSS JOIN json_each(l.ranks) r
             CROSS JOIN deliveries first ON first.seq = ({_FIRST_OF_RANK.format(lane="l.id", rank="r.value")})
             WHERE l.id = {{lane}} AND r.value > {{rank}} ORDER BY r.value LIMIT 1"""
+# The probe of an open breaker is what has been due for longest, whatever its rank: one that failed is due anew and so
+# goes behind all others, else one that can never succeed would be the only probe of its lane for ever.
+_FIRST_OF_ALL: Final = f"""SELECT first.seq FROM json_each(coalesce(lanes.ranks, '[0]')) r
+            CROSS JOIN deliveries first ON first.seq = ({_FIRST_OF_RANK.format(lane="lanes.id", rank="r.value")})
+            ORDER BY first.due_at, first.seq LIMIT 1"""
 # Both results are in the order in which SQLite comes to them. CAST keeps the bytes: group_concat joins blobs as they
 # are, but calls the result text.
 _PICK: Final = f"""
@@ -43,6 +48,7 @@ WITH RECURSIVE picked (position, lane_id, allowance, n, rank, seq, due_at) AS (
     SELECT a.key, a.value ->> 0, a.value ->> 1, 1, d.rank, d.seq, d.due_at
     FROM json_each(:allowances) a CROSS JOIN lanes ON lanes.id = a.value ->> 0
     CROSS JOIN deliveries d ON d.seq = coalesce(
+        CASE WHEN a.value ->> 2 THEN ({_FIRST_OF_ALL}) END,
         ({_FIRST_OF_RANK.format(lane="lanes.id", rank="lanes.rank")}),
         ({_FIRST_OF_RANKS.format(lane="lanes.id", rank="lanes.rank")}))
     UNION ALL
@@ -182,7 +188,7 @@ def _round(db: apsw.Connection, lease: Lease, glance: Glance, limit: int) -> tup
     """What the lanes that were seen give; and whether there can be no more."""
     lanes = {lane.lane_id: lane for lane in glance.lanes}
     allowances = allot(glance.lanes, limit)
-    picked = _pick(db, lease.now, allowances)
+    picked = _pick(db, lease.now, [[id_, number, lanes[id_].is_probed] for id_, number in allowances.items()])
     if not picked:  # a wake time was too early; set it right, so that nobody is woken by it again
         refresh(db, lanes)
         refresh_paces(db, glance.paces)
@@ -201,11 +207,12 @@ def _round(db: apsw.Connection, lease: Lease, glance: Glance, limit: int) -> tup
     return claimed, glance.is_all and len(picked) == sum(allowances.values())
 
 
-def _pick(db: apsw.Connection, now: int, allowances: Mapping[int, int]) -> list[list[Any]]:
-    """(position, turn, lane, seq, …, the event's bytes) of the heads that go, in their order."""
+def _pick(db: apsw.Connection, now: int, allowances: Sequence[Sequence[int]]) -> list[list[Any]]:
+    """(position, turn, lane, seq, …, the event's bytes) of the heads that go, in their order. An allowance is a lane,
+    how many it may give, and whether that is a probe."""
     if not allowances:
         return []
-    packed, raws = row(db, _PICK, now=now, allowances=pack(list(allowances.items()))) or ("[]", b"")
+    packed, raws = row(db, _PICK, now=now, allowances=pack(allowances)) or ("[]", b"")
     found: list[list[Any]] = orjson.loads(packed)
     start = 0
     for item in found:
