@@ -4,6 +4,8 @@ Called by the command line (and by whatever else applies). Decides nothing about
 business, that nothing moved meanwhile the store's.
 """
 
+from __future__ import annotations
+
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,10 +19,10 @@ from reconciler.models.revision import ChangeSet, Hold, LiveState, LiveWebhook, 
 from reconciler.models.webhook import WebhookUid
 from reconciler.plan.change import Action, Change
 from reconciler.plan.plan import Plan
-from reconciler.store.base import RevisionStore
 
 if TYPE_CHECKING:
     from reconciler.plan.saved import SavedPlan
+    from reconciler.store.base import RevisionStore
 
 REPLAN_HINT = "run `reconciler plan` again and review what it says now"
 REBASES_MAX = 50  # each one was lost to an apply that won
@@ -39,14 +41,11 @@ class Provenance:
     warrant: Warrant = UNKNOWN
 
 
-async def read_live(
-    store: RevisionStore | None, state: LiveState | None = None
-) -> tuple[LiveState, Mapping[WebhookUid, int]]:
-    """What a plan compares with: the live state, if it is not known by now, and each webhook's unfinished deliveries.
-    None: no store yet."""
+async def read_live(store: RevisionStore | None) -> tuple[LiveState, Mapping[WebhookUid, int]]:
+    """What a plan compares with: the live state and each webhook's unfinished deliveries. None: no store yet."""
     if store is None:
         return LiveState(lineage="", revision=0, commit=None, webhooks=()), {}
-    return state or await store.live_state(), await store.unfinished()
+    return await store.live_state(), await store.unfinished()
 
 
 async def apply_plan(
@@ -134,7 +133,7 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def write_plan(path: Path, saved: "SavedPlan") -> None:
+def write_plan(path: Path, saved: SavedPlan) -> None:
     """Write the plan's file whole or not at all, readable by its owner only; of a link, what it leads to is replaced,
     and a pipe or a device is written to. Raises OSError."""
     from reconciler.plan.saved import dump_plan
@@ -146,7 +145,7 @@ def write_plan(path: Path, saved: "SavedPlan") -> None:
         _put_in_place(path, Path(os.path.realpath(path)), raw)
 
 
-def read_plan(path: Path) -> "SavedPlan":
+def read_plan(path: Path) -> SavedPlan:
     """The plan of a file. Raises PlanFileError and OSError."""
     from reconciler.plan.saved import load_plan
 

@@ -4,14 +4,18 @@ Called by the command line and by whatever else plans. Reads by the store's verb
 daemon too; judging is left to `plan`.
 """
 
-from collections.abc import AsyncIterator
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.models.revision import Hold, LiveState, Revision
 from reconciler.plan.drift import Drift, LastApply, find_drift, last_apply
 from reconciler.plan.plan import Desired
-from reconciler.store.base import Page, RevisionStore
+
+if TYPE_CHECKING:
+    from reconciler.store.base import RevisionStore
 
 PAGE_ROWS: Final = 500
 READ_WHOLE_MAX: Final = 20  # revisions that are read whole to find which of them deleted a webhook
@@ -33,9 +37,27 @@ async def read_drift(store: RevisionStore, desired: Desired, live: LiveState) ->
     return find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=digest)
 
 
+def known_drift(desired: Desired, live: LiveState, revisions: Sequence[Revision], *, is_whole: bool) -> Drift | None:
+    """The drift of the owner's webhooks if nobody applied after the manifests' last apply, as is nearly always so; else
+    None, and the store must be asked. `revisions` are the newest; `is_whole` tells whether they are all."""
+    owner, digest = desired.project.spec.owner, desired.digest
+    applied = last_apply(revisions, owner=owner, manifest_digest=digest)
+    if not is_whole and (applied is None or applied.manifest_digest != digest):
+        return None
+    if applied is not None and any(applied.number < revision.number <= live.revision for revision in revisions):
+        return None
+    last = LastApply(applied) if applied is not None else None
+    return find_drift(desired.webhooks, live, last, owner=owner, manifest_digest=digest)
+
+
 async def read_hold(store: RevisionStore, owner: str) -> Hold | None:
     """Why the owner's applies are refused, if they are."""
-    return next((hold for hold in await store.holds() if hold.owner == owner), None)
+    return hold_of(await store.holds(), owner)
+
+
+def hold_of(holds: Iterable[Hold], owner: str) -> Hold | None:
+    """The owner's hold, if there is one."""
+    return next((hold for hold in holds if hold.owner == owner), None)
 
 
 async def commit_at(store: RevisionStore, number: int, owner: str) -> str | None:
@@ -48,6 +70,8 @@ async def commit_at(store: RevisionStore, number: int, owner: str) -> str | None
 
 async def all_revisions(store: RevisionStore) -> AsyncIterator[Revision]:
     """The whole history, newest first, without `changes`."""
+    from reconciler.store.base import Page
+
     page = Page(PAGE_ROWS)
     while True:
         found = await store.revisions(page)

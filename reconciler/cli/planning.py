@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.apply import read_live
 from reconciler.cli import view
@@ -19,7 +19,7 @@ from reconciler.cli.state import open_state
 from reconciler.cli.view_field import CONCISE, FULL, NORMAL, PlanView
 from reconciler.cli.view_plan import out_plan
 from reconciler.errors import Problem, ReconcilerError, Severity
-from reconciler.history import read_drift, read_hold
+from reconciler.history import hold_of, known_drift, read_drift, read_hold
 from reconciler.manifest.ahead import Ahead
 from reconciler.manifest.load import Loading, read_variables
 from reconciler.models.revision import Hold
@@ -28,6 +28,9 @@ from reconciler.plan.change import Allowances, Refusal
 from reconciler.plan.drift import Drift, of_targets
 from reconciler.plan.guard import guarded
 from reconciler.plan.plan import Desired, Plan, Scope, make_plan
+
+if TYPE_CHECKING:
+    from reconciler.store.base import CommandStore
 
 
 def plan_view(options: Mapping[str, Any], *, err: bool = False) -> PlanView:
@@ -62,16 +65,24 @@ async def plan_of(url: str, options: Mapping[str, Any], early: Early, *, is_appl
     async with AsyncExitStack() as stack:
         loading = stack.enter_context(_begin(options, early.manifests))
         try:
-            opened = open_state(url, create=False)
-            store = await stack.enter_async_context(opened) if opened is not None else None
-            live, unfinished = await read_live(store, early.live.state())  # while others judge the manifests
+            known, store = early.live.snapshot(), None
+            if known is not None:
+                live, unfinished = known.state, known.unfinished
+            else:
+                store = await _opened(stack, url)
+                live, unfinished = await read_live(store)  # while others judge the manifests
         except (ReconcilerError, OSError):
             _finish(loading, options)  # what is wrong with them is said first
             raise
         desired = _finish(loading, options)
+        if known is not None:
+            drift = known_drift(desired, live, known.revisions, is_whole=known.is_whole)
+            held = hold_of(known.holds, desired.project.spec.owner)
+            store = await _opened(stack, url) if drift is None else None
+        elif store is not None:
+            held = await read_hold(store, desired.project.spec.owner)
         if store is not None:
             drift = await read_drift(store, desired, live)
-            held = await read_hold(store, desired.project.spec.owner)
     scope = Scope(targets=options["targets"], adopts=options["adopt"], keeps=options["keep"])
     made = make_plan(desired, live, unfinished=unfinished, scope=scope)
     if scope.targets and not made.changes:
@@ -82,6 +93,12 @@ async def plan_of(url: str, options: Mapping[str, Any], early: Early, *, is_appl
     made = told_of(made, drift, held, is_apply=is_apply)
     view.say_problems(made.warnings)
     return guarded(made, Allowances(deletes=options["allow_deletes"], empty=options["allow_empty"]))
+
+
+async def _opened(stack: AsyncExitStack, url: str) -> "CommandStore | None":
+    """The store of a URL, if it is there, until the stack is left."""
+    opened = open_state(url, create=False)
+    return await stack.enter_async_context(opened) if opened is not None else None
 
 
 def told_of(made: Plan, drift: Drift | None, held: Hold | None, *, is_apply: bool) -> Plan:

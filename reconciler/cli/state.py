@@ -3,6 +3,8 @@
 No other module of `cli` opens a store; reading commands never make one.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,14 +15,13 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from reconciler.errors import NotInStoreError, ReconcilerError
-from reconciler.store.base import CommandStore
 
 if TYPE_CHECKING:
     from reconciler.client.connection import DaemonAddress
     from reconciler.client.store import RemoteStore
     from reconciler.dispatch.replay import EventReplay
     from reconciler.models.audit import Warrant
-    from reconciler.store.base import Store
+    from reconciler.store.base import CommandStore, Store
 
 ReplayEvent = Callable[[str, bytes | None], Awaitable["EventReplay"]]
 
@@ -44,7 +45,7 @@ def is_daemon(url: str) -> bool:
     return url.partition("://")[0].lower() in ("http", "https")
 
 
-def daemon_address(url: str) -> "DaemonAddress":
+def daemon_address(url: str) -> DaemonAddress:
     """A daemon with the token of RECONCILER_TOKEN and the authorities of `--ca`, or RECONCILER_CA where a command has
     no such option. Raises ReconcilerError for what is no daemon's address."""
     from reconciler.client.connection import DaemonAddress
@@ -69,7 +70,7 @@ async def reading(url: str) -> AsyncIterator[CommandStore]:
 
 @contextlib.asynccontextmanager
 async def replaying(
-    url: str, *, now: Callable[[], int], by: "Warrant"
+    url: str, *, now: Callable[[], int], by: Warrant
 ) -> AsyncIterator[tuple[CommandStore, ReplayEvent]]:
     """The existing store at `url`, and what judges its events again: here, or in the daemon that serves it. `now` gives
     milliseconds since the epoch, `by` is for the audit log. Raises NotInStoreError where there is no store."""

@@ -1,4 +1,4 @@
-"""What is live, read and checked by another process while the command that compares it is imported.
+"""A store, read and checked by another process while the command that compares it is imported.
 
 Begun by the commands that cost most, beside the reading of their manifests. Whoever begins it reads the store himself
 where it does not come to its end, whatever the reason; what is wrong with a store is said then.
@@ -9,23 +9,38 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from reconciler.errors import ReconcilerError
 from reconciler.fork import Part, processors
 from reconciler.store.open import sqlite_path
 
 if TYPE_CHECKING:
-    from reconciler.models.revision import LiveState
+    from reconciler.models.revision import Hold, LiveState, Revision
+    from reconciler.models.webhook import WebhookUid
 
+HISTORY_ROWS: Final = 500  # the newest revisions
 WRITTEN_BYTES: Final = 256 * 1024  # handed over at once
 
 _OFFSET_BYTES: Final = 8  # of where the rows begin
 _WHOLE: Final = b"whole"  # stands at the end: a process may end well, and early
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A store at one moment: what is live, the unfinished deliveries of each webhook, the newest revisions without
+    `changes`, newest first, whether these are all there are, and the holds."""
+
+    state: LiveState
+    unfinished: Mapping[WebhookUid, int]
+    revisions: tuple[Revision, ...]
+    is_whole: bool
+    holds: tuple[Hold, ...]
 
 
 @dataclass(slots=True)
@@ -54,8 +69,8 @@ class LiveAhead:
         if self.part is not None:
             self.part.end()
 
-    def state(self) -> LiveState | None:
-        """What was live a moment ago; None where the store is still to be read."""
+    def snapshot(self) -> Snapshot | None:
+        """The store a moment ago; None where it is still to be read."""
         memory = self.part.result() if self.part is not None else None
         if memory is None:
             return None
@@ -63,12 +78,12 @@ class LiveAhead:
             return _taken_over(memory)
 
 
-def _taken_over(memory: BinaryIO) -> LiveState | None:
+def _taken_over(memory: BinaryIO) -> Snapshot | None:
     """What `_write` wrote; None where it did not come to an end."""
     import orjson
 
-    from reconciler.store.sqlite.live import Header
-    from reconciler.store.sqlite.revision import live_webhook_behind, state_of
+    from reconciler.models.revision import Hold
+    from reconciler.store.sqlite.state import live_webhook_behind, revision_of, state_of
 
     tail = _OFFSET_BYTES + len(_WHOLE)
     memory.seek(max(memory.seek(0, os.SEEK_END) - tail, 0))
@@ -76,14 +91,19 @@ def _taken_over(memory: BinaryIO) -> LiveState | None:
     if mark != _WHOLE:
         return None
     documents = mmap.mmap(memory.fileno(), 0, prot=mmap.PROT_READ)
-    start = int.from_bytes(offset, "little")
-    header, heads, digests, sizes = orjson.loads(documents[start:-tail])
-    places = pairwise(accumulate(sizes, initial=0))
+    rows = orjson.loads(documents[int.from_bytes(offset, "little") : -tail])
+    places = pairwise(accumulate(rows["sizes"], initial=0))
     webhooks = [
         live_webhook_behind(head, partial(_cut_out, documents, *place), found)
-        for head, found, place in zip(heads, digests, places, strict=True)
+        for head, found, place in zip(rows["heads"], rows["digests"], places, strict=True)
     ]
-    return state_of(Header(*header), webhooks)
+    return Snapshot(
+        state=state_of(webhooks, *rows["state"]),
+        unfinished=dict(rows["unfinished"]),
+        revisions=tuple(revision_of(row) for row in rows["revisions"]),
+        is_whole=len(rows["revisions"]) < HISTORY_ROWS,
+        holds=tuple(Hold(*row) for row in rows["holds"]),
+    )
 
 
 def _cut_out(documents: mmap.mmap, start: int, end: int) -> bytes:
@@ -95,25 +115,46 @@ def _write(path: Path, out: BinaryIO) -> None:
     import orjson
 
     from reconciler.store.sqlite import live, schema
+    from reconciler.store.sqlite.connection import array, rows
 
-    heads, digests, sizes, waiting = [], [], [], []
-    held = total = 0
     db = schema.open_newest(path)
     try:
-        with db:
+        with db:  # one snapshot
             header = live.read_header(db, None)
-            for head, document in live.read_webhooks(db, header):
-                heads.append(head)
-                digests.append(hashlib.sha256(document).hexdigest())
-                sizes.append(len(document))
-                waiting.append(document)
-                total += len(document)
-                if total - held >= WRITTEN_BYTES:
-                    out.write(b"".join(waiting))
-                    waiting.clear()
-                    held = total
+            heads, digests, sizes = _write_documents(live.read_webhooks(db, header), out)
+            found = {
+                "state": (header.lineage, header.number, header.commit, header.policies),
+                "heads": heads,
+                "digests": digests,
+                "sizes": sizes,
+                "unfinished": array(db, live.UNFINISHED),
+                "revisions": rows(db, live.HISTORY, before=None, limit=HISTORY_ROWS),
+                "holds": rows(db, live.HOLDS),
+            }
     finally:
         db.close()
+    out.write(orjson.dumps(found))
+    out.write(sum(sizes).to_bytes(_OFFSET_BYTES, "little") + _WHOLE)
+
+
+def _write_documents(
+    webhooks: Iterable[tuple[Sequence[Any], bytes]], out: BinaryIO
+) -> tuple[list[Sequence[Any]], list[str], list[int]]:
+    """What stands before each document, and its digest and size."""
+    heads: list[Sequence[Any]] = []
+    digests: list[str] = []
+    sizes: list[int] = []
+    waiting: list[bytes] = []
+    held = 0
+    for head, document in webhooks:
+        heads.append(head)
+        digests.append(hashlib.sha256(document).hexdigest())
+        sizes.append(len(document))
+        waiting.append(document)
+        held += len(document)
+        if held >= WRITTEN_BYTES:
+            out.write(b"".join(waiting))
+            waiting.clear()
+            held = 0
     out.write(b"".join(waiting))
-    out.write(orjson.dumps((tuple(header), heads, digests, sizes)))
-    out.write(total.to_bytes(_OFFSET_BYTES, "little") + _WHOLE)
+    return heads, digests, sizes

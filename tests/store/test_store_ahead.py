@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from store_make import make_change_set, make_live
+from store_make import add, make_change_set, make_lane, make_live, publish
 
-from reconciler.models.revision import ChangeSet, LiveState
+from reconciler.models.revision import ChangeSet, Hold, LiveState
 from reconciler.models.webhook import Policy
 from reconciler.store import ahead as ahead_module
 from reconciler.store.ahead import LiveAhead
@@ -56,7 +56,8 @@ def filled(url: str) -> LiveState:
 def read_ahead(url: str) -> LiveState | None:
     with LiveAhead.begin(url) as ahead:
         assert ahead.part is not None
-        return ahead.state()
+        known = ahead.snapshot()
+        return None if known is None else known.state
 
 
 def no_children() -> bool:
@@ -110,6 +111,31 @@ def test_what_was_read_stays_what_it_was(url: str) -> None:
     assert told(state) == told(before)
 
 
+def test_deliveries_history_and_holds_are_read_with_it(url: str) -> None:
+    """All of one moment; of a long history the newest part."""
+
+    async def busy() -> tuple[object, ...]:
+        opened = open_store(url, create=True)
+        assert opened is not None
+        async with opened as store:
+            await publish(store, *(make_live(uid, uid) for uid in "ab"))
+            await store.configure(1, [make_lane(uid) for uid in "ab"])
+            await add(store, "a", "1", "2")
+            await publish(store, make_live("b", "b", title="later"))
+            await store.set_hold("", Hold("", 5, "ann", "why"))
+            return await store.unfinished(), await store.revisions(), await store.holds()
+
+    expected = asyncio.run(busy())
+
+    with LiveAhead.begin(url) as ahead:
+        known = ahead.snapshot()
+
+    assert known is not None
+    assert (known.unfinished, known.revisions, known.holds) == expected
+    assert known.unfinished == {"a": 2}
+    assert known.is_whole
+
+
 def make_foreign(path: Path) -> None:
     sqlite3.connect(path).execute("CREATE TABLE notes (text)").connection.close()
 
@@ -138,7 +164,7 @@ def test_any_other_file_is_left_to_the_store(
 def test_what_is_no_file_is_not_read_ahead(url: str | None) -> None:
     with LiveAhead.begin(url) as ahead:
         assert ahead.part is None
-        assert ahead.state() is None
+        assert ahead.snapshot() is None
 
 
 @pytest.mark.parametrize("deed", [lambda: os._exit(0), lambda: os._exit(7), lambda: os.kill(os.getpid(), 9)])

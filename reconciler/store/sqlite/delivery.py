@@ -12,6 +12,7 @@ from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import DeliveryFilter, Page
 from reconciler.store.sqlite.connection import Row, array, row, rows, value
 from reconciler.store.sqlite.flow import HALT, halt_of, is_cancelling
+from reconciler.store.sqlite.live import UNFINISHED
 from reconciler.store.sqlite.text import LAST_CHARACTER, load, storable
 
 # Cancelled by a revision, though the row does not say so yet.
@@ -48,10 +49,6 @@ SELECT json_group_array(json_array(webhook_uid, pending - doomed, in_flight, del
     dead + pruned_dead, cancelled + doomed + pruned_cancelled))
 FROM lanes
 WHERE pending + in_flight + delivered + dead + cancelled + pruned_delivered + pruned_dead + pruned_cancelled > 0
-"""
-_UNFINISHED: Final = """
-SELECT json_group_array(json_array(webhook_uid, pending - doomed + in_flight)) FROM lanes
-WHERE pending - doomed + in_flight > 0
 """
 
 
@@ -111,7 +108,7 @@ def counts(db: apsw.Connection) -> Mapping[WebhookUid, Mapping[State, int]]:
 
 def unfinished(db: apsw.Connection) -> Mapping[WebhookUid, int]:
     """How many deliveries of each webhook are pending or in flight."""
-    return dict(array(db, _UNFINISHED))
+    return dict(array(db, UNFINISHED))
 
 
 def _seq(db: apsw.Connection, delivery_id: str | None) -> int | None:

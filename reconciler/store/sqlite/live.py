@@ -1,4 +1,4 @@
-"""What is live, as rows: the header of a state, and each webhook with its document.
+"""What a plan must know, as rows: what is live, each webhook with its document, what is under way, and the history.
 
 Called by `revision`, by `proposal` and by the process that reads ahead of a command. Imports little: no model.
 """
@@ -35,6 +35,19 @@ _LIVE_AT: Final = _VERSIONS.format(
 _POLICIES_AT: Final = """
 SELECT p.owner, p.body FROM policies p
 WHERE p.revision = (SELECT max(revision) FROM policies WHERE owner = p.owner AND revision <= :number) ORDER BY p.owner
+"""
+
+REVISION_COLUMNS: Final = (
+    "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted, manifest_digest, restores,"
+    " reason, adopted, forgotten"
+)
+HISTORY: Final = f"""
+SELECT {REVISION_COLUMNS} FROM revisions WHERE :before IS NULL OR number < :before ORDER BY number DESC LIMIT :limit
+"""
+HOLDS: Final = "SELECT owner, held_at, held_by, reason FROM holds ORDER BY owner"
+UNFINISHED: Final = """
+SELECT json_group_array(json_array(webhook_uid, pending - doomed + in_flight)) FROM lanes
+WHERE pending - doomed + in_flight > 0
 """
 
 

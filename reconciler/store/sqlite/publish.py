@@ -22,7 +22,8 @@ from reconciler.models.webhook import WebhookUid
 from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import Row, pack, row, run, value
 from reconciler.store.sqlite.flow import doom
-from reconciler.store.sqlite.revision import REVISION_COLUMNS, holds, set_hold
+from reconciler.store.sqlite.live import REVISION_COLUMNS
+from reconciler.store.sqlite.revision import holds, set_hold
 from reconciler.store.sqlite.text import dump, storable, storable_or_none
 
 STAGE_ROWS: Final = 500  # about 1 MB, some 15 ms

@@ -4,23 +4,24 @@ The one that applies is `publish`.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
 import apsw
-from pydantic import ValidationError
 
-from reconciler.errors import NotInStoreError, StoreError
+from reconciler.errors import NotInStoreError
 from reconciler.models.audit import UNKNOWN, AuditAction, Deed, Warrant
 from reconciler.models.delivery import iso_time
 from reconciler.models.revision import Hold, LiveState, LiveWebhook, Revision
 from reconciler.models.unopened import Seal, Unopened
-from reconciler.models.webhook import Policy, Webhook, WebhookName
+from reconciler.models.webhook import Webhook, WebhookName
 from reconciler.store.base import Page
 from reconciler.store.sqlite import live
 from reconciler.store.sqlite.audit import append
-from reconciler.store.sqlite.connection import Row, array, row, rows, run, value
+from reconciler.store.sqlite.connection import array, row, rows, run, value
+from reconciler.store.sqlite.live import HISTORY, HOLDS, REVISION_COLUMNS
+from reconciler.store.sqlite.state import edited, revision_of, state_of
 from reconciler.store.sqlite.text import load, storable
 
 KEPT_DOCUMENTS: Final = 16_384  # a daemon loads all webhooks at each revision, and most are those it has
@@ -29,13 +30,6 @@ NUMBER_MAX_DIGITS: Final = 18  # within 64 bits
 _KEPT: Final[dict[tuple[str, str], Webhook]] = {}  # by name and digest
 
 _CHANGES: Final = "SELECT json_group_array(body ORDER BY position) FROM changes WHERE plan_id = :plan_id"
-REVISION_COLUMNS: Final = (
-    "number, applied_at, applied_by, git_commit, owner, created, updated, renamed, deleted, manifest_digest, restores,"
-    " reason, adopted, forgotten"
-)
-_HISTORY: Final = f"""
-SELECT {REVISION_COLUMNS} FROM revisions WHERE :before IS NULL OR number < :before ORDER BY number DESC LIMIT :limit
-"""
 
 
 def live_revision(db: apsw.Connection) -> int:
@@ -46,18 +40,8 @@ def live_revision(db: apsw.Connection) -> int:
 def live_state(db: apsw.Connection, revision: int | None) -> LiveState:
     """Every webhook live now, or at `revision`. Raises StoreError for a revision that never was."""
     found = live.read_header(db, revision)
-    return state_of(found, [live_webhook(*item) for item in live.read_webhooks(db, found)])
-
-
-def state_of(header: live.Header, webhooks: Sequence[LiveWebhook]) -> LiveState:
-    """The state of which rows were read."""
-    return LiveState(
-        lineage=header.lineage,
-        revision=header.number,
-        commit=header.commit,
-        webhooks=tuple(sorted(webhooks, key=lambda item: item.webhook.name)),
-        policies={owner: Policy.model_validate(load(body), strict=False) for owner, body in header.policies},
-    )
+    webhooks = [live_webhook(*item) for item in live.read_webhooks(db, found)]
+    return state_of(webhooks, found.lineage, found.number, found.commit, found.policies)
 
 
 def _webhook(name: str, document: bytes, digest: str) -> Webhook:
@@ -76,24 +60,8 @@ def live_webhook(head: Sequence[Any], document: bytes) -> LiveWebhook:
     """The webhook of (uid, name, owner, digest, is_protected, revision) and its document."""
     uid, name, owner, digest, is_protected, revision = head
     found = hashlib.sha256(document).hexdigest()
-    webhook = _webhook(name, document, found) if found == digest else _edited(uid, document)
+    webhook = _webhook(name, document, found) if found == digest else edited(uid, document)
     return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, is_intact=found == digest)
-
-
-def live_webhook_behind(head: Sequence[Any], read: Callable[[], bytes], found: str) -> LiveWebhook:
-    """The same, its document being read when somebody looks into it; `found` is the document's digest."""
-    uid, name, owner, digest, is_protected, revision = head
-    webhook = Unopened.of(Seal(name, read)) if found == digest else _edited(uid, read())
-    return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, found == digest)
-
-
-def _edited(uid: str, document: bytes) -> Webhook:
-    """The webhook of a document that somebody edited, which may have another name now."""
-    try:
-        return Webhook.from_document(document)
-    except (ValidationError, ValueError, KeyError, TypeError) as exc:
-        hint = "it was edited by hand; roll back to a revision before"
-        raise StoreError(f"a stored webhook cannot be read: {uid}", hint=hint) from exc
 
 
 def revisions(db: apsw.Connection, page: Page) -> tuple[Revision, ...]:
@@ -103,7 +71,7 @@ def revisions(db: apsw.Connection, page: Page) -> tuple[Revision, ...]:
         if not (page.before.isascii() and page.before.isdigit() and len(page.before) <= NUMBER_MAX_DIGITS):
             raise NotInStoreError(f"not the number of a revision: {page.before}")
         before = int(page.before)
-    return tuple(_revision(found) for found in rows(db, _HISTORY, before=before, limit=page.limit))
+    return tuple(revision_of(found) for found in rows(db, HISTORY, before=before, limit=page.limit))
 
 
 def revision(db: apsw.Connection, number: int) -> Revision | None:
@@ -112,18 +80,12 @@ def revision(db: apsw.Connection, number: int) -> Revision | None:
     if found is None:
         return None
     changes = array(db, _CHANGES, plan_id=found[-1])
-    return _revision(found[:-1], tuple(load(body) for body in changes))
-
-
-def _revision(found: Row, changes: tuple[dict[str, Any], ...] = ()) -> Revision:
-    number, applied_at, applied_by, commit, owner, created, updated, renamed, deleted, *origin = found
-    counts = (created, updated, renamed, deleted)
-    return Revision(number, applied_at, applied_by, commit, owner, *counts, changes, *origin)
+    return revision_of(found[:-1], tuple(load(body) for body in changes))
 
 
 def holds(db: apsw.Connection) -> tuple[Hold, ...]:
     """The owners whose applies are refused, sorted by owner."""
-    return tuple(Hold(*found) for found in rows(db, "SELECT owner, held_at, held_by, reason FROM holds ORDER BY owner"))
+    return tuple(Hold(*found) for found in rows(db, HOLDS))
 
 
 def set_hold(db: apsw.Connection, owner: str, hold: Hold | None, warrant: Warrant = UNKNOWN) -> None:
