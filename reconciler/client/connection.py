@@ -20,12 +20,21 @@ from reconciler.errors import (
     StalePlanError,
     StoreError,
 )
+from reconciler.store.wire import API_HEADER
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_SECONDS: Final = 60.0
 TOKEN_HINT: Final = "set RECONCILER_TOKEN to a token of the daemon's tokens file"
+
+
+PROXY_STATUSES: Final = frozenset((502, 503, 504))  # what a proxy says when nothing, or nothing in time, is behind it
+BEHIND_PROXY: Final = "where a proxy is in front, the daemon behind it does not answer: is it running?"
+NAME_DAEMON: Final = (
+    "name the daemon's own address; a proxy in front must pass the header on, and a daemon from before the API must be "
+    "upgraded"
+)
 
 
 class DaemonError(StoreError):
@@ -74,7 +83,7 @@ class DaemonAddress:
         import httpx
 
         causes = tuple(_causes(exc))
-        # Four cases: the certificate does not convince; no TLS is spoken; nobody listens; it went wrong under way.
+        # Five cases: the certificate does not convince; no TLS is spoken; nobody listens; it takes too long, or breaks off
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 hint = "trust its authority with `--ca FILE` or RECONCILER_CA, or use a name that the certificate has"
@@ -85,7 +94,16 @@ class DaemonAddress:
         if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
             hint = "is the daemon running? `reconciler run` starts one, and its ready line says where"
             return DaemonError(f"no daemon answers at {self.url}", hint=hint)
-        return DaemonError(f"the daemon at {self.url} did not answer: {type(exc).__name__}")
+        if isinstance(exc, httpx.TimeoutException):
+            return DaemonError(f"the daemon at {self.url} did not answer in time")
+        return DaemonError(f"the daemon at {self.url} did not answer: the connection broke off")
+
+    def stranger(self, status: int, unknown: str) -> DaemonError:
+        """What it means that no daemon has answered, but something else did. `unknown` is what to say where a proxy
+        may have passed on what was to be done."""
+        fact = f"no daemon of ours answers at {self.url}: HTTP {status} without `{API_HEADER}`"
+        hint = (unknown or BEHIND_PROXY) if status in PROXY_STATUSES else NAME_DAEMON
+        return DaemonError(fact, status=status, hint=hint)
 
 
 def problem_of(response: "httpx.Response") -> dict[str, Any]:

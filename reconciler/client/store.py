@@ -327,24 +327,20 @@ class RemoteStore:
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = self._daemon.unreachable(exc)
             if method != "GET" and not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
-                failure.hint = HISTORY_TELLS if path == "/v1/revisions" else "whether it was done is unknown"
+                failure.hint = _unknown(path)
             raise failure from exc
-        self._check_version(response)
+        self._check_version(response, _unknown(path) if method != "GET" else "")
         return response
 
-    def _check_version(self, response: "httpx.Response") -> None:
-        """Whether the other side is a daemon that we understand."""
+    def _check_version(self, response: "httpx.Response", unknown: str) -> None:
+        """Whether the other side is a daemon that we understand. `unknown` is what to say where a proxy has passed on
+        what was to be done, and then got no answer."""
         spoken = response.headers.get(API_HEADER)
         if spoken == API_NUMBER:
             return
         status = response.status_code
         if spoken is None:
-            raise DaemonError(
-                f"no daemon of ours answers at {self._daemon.url}: HTTP {status} without `{API_HEADER}`",
-                status=status,
-                hint="name the daemon's own address; a proxy in front must pass the header on, and a daemon from "
-                "before the API must be upgraded",
-            )
+            raise self._daemon.stranger(status, unknown)
         is_newer = spoken.isdigit() and int(spoken[:9]) > int(API_NUMBER)
         raise DaemonError(
             f"the daemon speaks version {spoken:.20} of the API, this reconciler ({VERSION}) version {API_NUMBER}",
@@ -378,6 +374,11 @@ class RemoteStore:
 def _is_missing(response: "httpx.Response") -> bool:
     """Whether the daemon says that it has no such thing; a 404 that says something else is a refusal."""
     return response.status_code == 404 and problem_of(response).get("code") == "missing"
+
+
+def _unknown(path: str) -> str:
+    """What to say of something to be done, if no answer came."""
+    return HISTORY_TELLS if path == "/v1/revisions" else "whether it was done is unknown"
 
 
 def _segment(text: str) -> str:

@@ -186,6 +186,19 @@ async def test_what_is_no_daemon_is_not_believed(refusal: Ask, response: Respons
     assert f"no daemon of ours answers at {url}: HTTP {response.status_code}" in error.message
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_behind_a_proxy_that_gave_up_something_may_have_been_done(refusal: Ask, status: int) -> None:
+    """What was only asked may be asked again; of what was to be done, the person must look."""
+    async with answering(Response("<html>", status)) as url:
+        read = await refusal(url)
+        async with RemoteStore(DaemonAddress(url)) as store:
+            with pytest.raises(DaemonError) as held:
+                await store.set_hold("", None)
+
+    assert "is it running?" in read.hint and "unknown" not in read.hint
+    assert held.value.hint == "whether it was done is unknown"
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"lineage": 1}', b"null"])
 async def test_an_answer_that_cannot_be_read_is_said(refusal: Ask, body: bytes) -> None:
     """Never a traceback, never an empty state."""
@@ -239,7 +252,7 @@ async def test_an_apply_without_an_answer_may_have_been_made(room: Room) -> None
         with pytest.raises(DaemonError) as applied:
             await store.set_hold("", None)
 
-    assert "did not answer" in read.value.message and "unknown" not in read.value.hint
+    assert read.value.message.endswith("did not answer: the connection broke off") and "unknown" not in read.value.hint
     assert "whether it was done is unknown" in applied.value.hint
     assert await publish(room.store, webhook("x")) == 2
 
