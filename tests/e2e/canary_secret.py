@@ -5,17 +5,21 @@ import hashlib
 import html
 import json
 import re
+import string
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
-PART = 10  # characters in a row that must not come out
+PART = 10  # characters in a row that are known again
+STEP = 3  # places between two looks: of a secret that comes out, twelve characters in a row are found for certain
 COMMON = 64  # characters that the PEM of all keys of one kind begins with
+_HEX = re.compile(f"[0-9a-fA-F]{{{2 * PART},}}")
 _CODE_POINT = re.compile(rb"\\+u([0-9a-fA-F]{4})")
 
 
 def token(name: str) -> str:
-    """A secret of letters and digits, like no other's."""
-    return hashlib.sha256(f"canary {name}".encode()).hexdigest().upper()[:40]
+    """A secret of letters, like no other's and like no id or time."""
+    digest = hashlib.sha512(f"canary {name}".encode()).digest()
+    return "".join(string.ascii_letters[byte % 52] for byte in digest[:40])
 
 
 def odd(name: str) -> str:
@@ -35,7 +39,6 @@ def forms(secret: str) -> Iterator[str]:
     in_json = json.dumps(secret)[1:-1]
     yield from (secret, secret.replace("\\", ""), in_json, json.dumps(in_json)[1:-1], repr(secret)[1:-1])
     yield from (quote(secret, safe=""), quote(secret), quote(secret, safe="*"), quote_plus(secret), html.escape(secret))
-    yield from (raw.hex(), raw.hex().upper())
     for inner in {raw, in_json.encode(), quote(secret, safe="").encode()}:
         for offset in range(3):
             encoded = base64.b64encode(b"\0" * offset + inner).decode()[4:-4]
@@ -47,24 +50,31 @@ class Eyes:
 
     def __init__(self, secrets: dict[str, str]) -> None:
         self._parts: dict[str, str] = {}
+        self._hex_parts: dict[str, str] = {}
         for name, secret in secrets.items():
             self.learn(name, secret)
 
     def learn(self, name: str, secret: str) -> None:
         """Look for one more."""
+        raw = secret.encode()
         for form in forms(secret):
-            for start in range(max(1, len(form) - PART + 1)):
-                self._parts.setdefault(form[start : start + PART], name)
+            self._parts |= dict.fromkeys(_pieces(form, PART), name)
+        for code in (raw.hex(), raw.hex().upper()):
+            self._hex_parts |= dict.fromkeys(_pieces(code, 2 * PART), name)
 
     def leaks(self, what: str | bytes) -> set[str]:
         """Which secrets come out of it, and by which part."""
         raw = what.encode() if isinstance(what, str) else what
-        return {
-            f"{self._parts[piece]} as {piece}"
-            for text in _readings(raw)
-            for start in range(len(text) - PART + 1)
-            if (piece := text[start : start + PART]) in self._parts
-        }
+        found: dict[str, str] = {}
+        for text in _readings(raw):
+            found |= {piece: self._parts[piece] for piece in _pieces(text, PART, STEP) if piece in self._parts}
+            codes = (piece for code in _HEX.findall(text) for piece in _pieces(code, 2 * PART, STEP))
+            found |= {piece: self._hex_parts[piece] for piece in codes if piece in self._hex_parts}
+        return {f"{name} as {piece}" for piece, name in found.items()}
+
+
+def _pieces(text: str, length: int, step: int = 1) -> Iterator[str]:
+    return (text[at : at + length] for at in range(0, len(text) - length + 1, step))
 
 
 def _readings(raw: bytes) -> Iterable[str]:
