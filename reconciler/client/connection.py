@@ -83,7 +83,7 @@ class DaemonAddress:
         import httpx
 
         causes = tuple(_causes(exc))
-        # Five cases: the certificate does not convince; no TLS is spoken; nobody listens; it takes too long, or breaks off
+        # Five: the certificate does not convince; no TLS is spoken; nobody listens; it takes too long, or breaks off
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 hint = "trust its authority with `--ca FILE` or RECONCILER_CA, or use a name that the certificate has"
