@@ -182,14 +182,15 @@ def _set_answers(calls: list[_Call]) -> None:
 
 
 def _run(db: apsw.Connection, call: _Call) -> None:
-    """Run a call in the group's transaction, which is undone where it has failed with something written already. A
+    """Run a call in the group's transaction, which is undone with it, unless it has refused before it wrote anything. A
     savepoint for each call would be two statements more, for what hardly ever happens."""
     before = db.total_changes()
     try:
         call.result = call.function(db)
     except BaseException as exc:
         call.error = exc
-        if db.in_transaction and db.total_changes() != before:  # else SQLite has undone it by itself (full disk)
+        is_clean = db.total_changes() == before and not isinstance(exc, apsw.Error)
+        if db.in_transaction and not is_clean:  # where the disk is full SQLite has undone it by itself
             db.execute("ROLLBACK")
 
 
