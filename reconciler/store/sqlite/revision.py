@@ -60,7 +60,7 @@ def live_webhook(head: Sequence[Any], document: bytes) -> LiveWebhook:
     """The webhook of (uid, name, owner, digest, is_protected, revision) and its document."""
     uid, name, owner, digest, is_protected, revision = head
     found = hashlib.sha256(document).hexdigest()
-    webhook = _webhook(name, document, found) if found == digest else edited(uid, document)
+    webhook = _webhook(name, document, found) if found == digest else edited(name, document)
     return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, is_intact=found == digest)
 
 

@@ -36,17 +36,17 @@ def live_webhook_behind(head: Sequence[Any], read: Callable[[], bytes], found: s
     """The webhook of (uid, name, owner, digest, is_protected, revision), its document being read when somebody looks
     into it; `found` is the document's digest."""
     uid, name, owner, digest, is_protected, revision = head
-    webhook = Unopened.of(Seal(name, read)) if found == digest else edited(uid, read())
+    webhook = Unopened.of(Seal(name, read)) if found == digest else edited(name, read())
     return LiveWebhook(uid, owner, webhook, digest, bool(is_protected), revision, found == digest)
 
 
-def edited(uid: str, document: bytes) -> Webhook:
-    """The webhook of a document that somebody edited, which may have another name now."""
+def edited(name: str, document: bytes) -> Webhook:
+    """The webhook of a document that somebody edited; it was applied by this name and may have another now."""
     try:
         return Webhook.from_document(document)
     except (ValidationError, ValueError, KeyError, TypeError) as exc:
-        hint = "it was edited by hand; roll back to a revision before"
-        raise StoreError(f"a stored webhook cannot be read: {uid}", hint=hint) from exc
+        hint = "somebody edited its document in the database, to something that is no webhook: restore a backup"
+        raise StoreError(f"a stored webhook cannot be read: {name}", hint=hint) from exc
 
 
 def revision_of(found: Sequence[Any], changes: tuple[dict[str, Any], ...] = ()) -> Revision:
