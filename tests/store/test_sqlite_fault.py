@@ -62,7 +62,7 @@ async def test_a_stored_webhook_that_cannot_be_read_is_named(tmp_path: Path) -> 
         await publish(store, make_live("u-1", "a"))
         await store._write(lambda db: db.execute("UPDATE documents SET body = '{}'").get)
 
-        with pytest.raises(StoreError, match="cannot be read: a$") as caught:
+        with pytest.raises(StoreError, match=r"cannot be read: a$") as caught:
             await store.live_state()
 
     assert "restore a backup" in caught.value.hint  # no plan and no rollback can be made of such a state
