@@ -117,10 +117,10 @@ async def test_a_crash_is_logged_and_recorded_without_secrets(tmp_path, log_line
     (tmp_path / "secrets.yaml").chmod(0o600)
     monkeypatch.setenv("CANARY", TOKEN)
 
-    def crash(self, webhook, claimed, secrets, *, now):
+    def crash(self, uid, webhook, secrets):
         raise RuntimeError(f"cannot make of {secrets} what was wanted: {secrets['t'].encode().hex()}")
 
-    monkeypatch.setattr(Recipes, "prepare", crash)
+    monkeypatch.setattr(Recipes, "of", crash)
     webhook = flow("a", headers={"x-api-key": "${secret:t}"}, retry={"max_attempts": 1})
     async with open_worker(tmp_path, webhook, secrets=tmp_path / "secrets.yaml") as room:
         lines = io.StringIO()
