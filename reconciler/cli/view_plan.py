@@ -26,10 +26,13 @@ LEGEND: Final = {"+": "create", "~": "update in-place", "-": "destroy", ".": "fo
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """How changes are told: `verb` stands before their fate, `why_gone` after the address of what goes."""
+    """How changes are told: `verb` stands before their fate, `why_gone` after the address of what goes; of what goes
+    while another webhook takes its name, one of `retaken`, `why_gone` would be untrue and `why_retaken` is said."""
 
     verb: str = "will be"
     why_gone: str = "is not in the manifests"
+    retaken: frozenset[WebhookName] = frozenset()
+    why_retaken: str = ""
 
 
 SHARE_MIN_CHANGES: Final = 500  # some 60 ms of work, many times what a fork costs
@@ -121,7 +124,13 @@ def _counted(*counts: tuple[int, str]) -> str:
 
 def telling_of(plan: Plan) -> Telling:
     """How a plan's changes are told: what goes in a rollback was not there then."""
-    return PLANNED if plan.restores is None else Telling(why_gone=f"was not live at revision {plan.restores}")
+    if plan.restores is None:
+        return PLANNED
+    return Telling(
+        why_gone=f"was not live at revision {plan.restores}",
+        retaken=frozenset(change.name for change in plan.changes if change.after is not None),
+        why_retaken=f"was another webhook at revision {plan.restores}",
+    )
 
 
 def likely_renames(plan: Plan) -> Mapping[WebhookName, Suggestion]:
@@ -214,7 +223,8 @@ def notes(change: Change, likely: Suggestion | None, telling: Telling = PLANNED)
     if change.is_adopted and change.before is not None:
         yield f"(belonged to {view.visible(owner_text(change.before.owner))} until now)"
     if change.action in (Action.DELETE, Action.FORGET) and telling.why_gone:
-        yield f"(because {view.visible(change.address)} {telling.why_gone})"
+        why = telling.why_retaken if change.name in telling.retaken else telling.why_gone
+        yield f"(because {view.visible(change.address)} {why})"
     if change.cancels:
         yield f"cancels {change.cancels} pending deliver{'y' if change.cancels == 1 else 'ies'}"
     if change.after is not None and change.was_protected and change.after.protect is None:

@@ -49,6 +49,20 @@ def test_what_was_deleted_comes_back_under_its_uid(room: Room) -> None:
     assert uids(room) == before
 
 
+def test_a_webhook_that_took_the_name_goes_and_the_reason_is_true(room: Room) -> None:
+    """The name was live then, only it was another webhook's."""
+    room.apply(hook("a"), hook("b"))
+    room.apply(hook("a2", {"renamed_from": "a"}), hook("b"))
+    room.apply(hook("b"))
+    room.apply(hook("a"), hook("b"), hook("c"))
+
+    shown = room.done("rollback", "1", "--auto-approve").out
+
+    assert "# webhook.a will be destroyed\n  # (because webhook.a was another webhook at revision 1)\n" in shown
+    assert "# webhook.c will be destroyed\n  # (because webhook.c was not live at revision 1)\n" in shown
+    assert "# webhook.a will be created\n  + webhook" in shown
+
+
 def test_planning_the_manifests_of_that_revision_changes_nothing(room: Room) -> None:
     """Property 14, with a policy, a rename and protection on the way."""
     first = (hook("a", {"protect": True}), hook("b"), project(owner="iam", policy={"required_labels": []}))
