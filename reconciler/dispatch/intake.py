@@ -8,10 +8,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from reconciler.dispatch.gather import Gatherer, Outcome
-from reconciler.dispatch.item import Item, parse_items
+from reconciler.dispatch.item import Item
 from reconciler.dispatch.judge import Judged, check_id, fan_out, judge_items, rows_of
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.room import Room
@@ -26,6 +27,12 @@ R = TypeVar("R")
 MATCH_TRIES: Final = 5  # a revision that moves more often than this while one request is matched is a fault
 HEAVY_BYTES: Final = 1024 * 1024  # larger bodies are taken one at a time: parsed, 8 MiB can be some 200 MB of objects
 THREAD_BYTES: Final = 32 * 1024  # larger bodies are judged in a thread, so that deliveries under way do not wait
+
+
+class MakeRows(Protocol):
+    """What makes rows of a request, by the webhooks of a snapshot."""
+
+    def __call__(self, *, snapshot: Snapshot) -> list[NewEvent]: ...
 
 
 class IntakeClosedError(ReconcilerError):
@@ -154,11 +161,14 @@ class Intake:
         `ce_id` and `idempotency_key` name a single event and are passed over for several. Raises PayloadTooLargeError,
         BadIdError, NoRoomError, IntakeClosedError and StoreError, each with nothing stored.
         """
-        self.check_room()
+        self._check_open()
         given_id = check_id(ce_id if ce_id is not None else idempotency_key)
+        return await self._take(body, source, content_type, given_id)
+
+    async def _take(self, body: bytes, source: str, content_type: str | None, given_id: str | None) -> IntakeAnswer:
         async with self._heavy if len(body) > HEAVY_BYTES else contextlib.nullcontext():
-            items = await _run(len(body) > THREAD_BYTES, parse_items, body, content_type=content_type)
-            return await self.take_items(items, source=source, given_id=given_id)
+            rows = partial(rows_of, body, content_type=content_type, source=source, given_id=given_id, now=self._now())
+            return await self._store_matched(rows, is_large=len(body) > THREAD_BYTES)
 
     def offer(
         self,
@@ -209,8 +219,7 @@ class Intake:
     ) -> None:
         try:
             await self._live.refresh()
-            items = parse_items(body, content_type=content_type)
-            answer = await self.take_items(items, source=source, given_id=given_id)
+            answer = await self._take(body, source, content_type, given_id)
         except Exception as exc:
             done(exc)
         else:
@@ -221,32 +230,29 @@ class Intake:
             raise IntakeClosedError("the daemon is draining")
         self._room.check()
 
-    async def take_items(self, items: Sequence[Item], *, source: str, given_id: str | None = None) -> IntakeAnswer:
+    async def take_items(self, items: Sequence[Item], *, source: str) -> IntakeAnswer:
         """`take` for items that are parsed already."""
         self._check_open()
         now = self._now()
-        is_large = sum(len(item.raw) for item in items) > THREAD_BYTES
-        only_id = given_id if len(items) == 1 else None
-        judged = await _run(is_large, judge_items, items, source=source, now=now, given_id=only_id)
-        return await self.take_judged(judged, now=now)
+        is_large = sum([len(item.raw) for item in items]) > THREAD_BYTES
+        judged = await _run(is_large, judge_items, items, source=source, now=now, given_id=None)
+        return await self._store_matched(partial(fan_out, judged, now=now), is_large=is_large)
 
     async def take_judged(self, judged: Sequence[Judged], *, now: int, deed: Deed | None = None) -> IntakeAnswer:
         """`take` for items that are judged already; `deed`: what a person did with them. Raises IntakeClosedError and
         StoreError, with nothing stored."""
-        if self._is_closed:
-            raise IntakeClosedError("the daemon is draining")
-        is_large = sum(len(item.row.raw) for item in judged) > THREAD_BYTES
-        return await self._store_matched(judged, now=now, is_large=is_large, deed=deed)
+        is_large = sum([len(item.row.raw) for item in judged]) > THREAD_BYTES
+        return await self._store_matched(partial(fan_out, judged, now=now), is_large=is_large, deed=deed)
 
-    async def _store_matched(
-        self, judged: Sequence[Judged], *, now: int, is_large: bool, deed: Deed | None
-    ) -> IntakeAnswer:
+    async def _store_matched(self, make_rows: MakeRows, *, is_large: bool, deed: Deed | None = None) -> IntakeAnswer:
         """Match with the live revision and store; match again where a new revision came in between."""
-        if not judged:
-            return IntakeAnswer(())
         for _ in range(MATCH_TRIES):
+            if self._is_closed:
+                raise IntakeClosedError("the daemon is draining")
             snapshot = self._live.snapshot
-            rows = await _run(is_large, fan_out, judged, snapshot=snapshot, now=now)
+            rows = await _run(is_large, make_rows, snapshot=snapshot)
+            if not rows:
+                return IntakeAnswer(())
             try:
                 if deed is not None:  # an operator's, written with what is kept of it
                     statuses = await self._store.accept(rows, revision=snapshot.revision, deed=deed)
@@ -260,9 +266,13 @@ class Intake:
 
     def _answered(self, rows: Sequence[NewEvent], statuses: Sequence[EventStatus], snapshot: Snapshot) -> IntakeAnswer:
         """The answer to rows that are stored, and what follows from them."""
-        self._room.added(sum([len(row.deliveries) for row in rows]))
+        deliveries = errors = 0
+        for row in rows:
+            deliveries += len(row.deliveries)
+            errors += len(row.match_errors)
+        self._room.added(deliveries)
         answer = IntakeAnswer(tuple([_answer(row, status) for row, status in zip(rows, statuses, strict=True)]))
-        if any(row.match_errors for row in rows):
+        if errors:
             _log_match_errors(rows, statuses, snapshot)
         if EventStatus.ACCEPTED in statuses:
             self._wake()

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -67,15 +68,14 @@ def parse_items(body: bytes, *, content_type: str | None = None) -> list[Item]:
         )
     text = body.removeprefix(_BOM).strip(b" \t\r\n")
     # Four cases: said to be lines; an array; lines that nobody said to be lines; one value.
-    if content_type != "application/json" and _media_type(content_type) in NDJSON_TYPES and text:
-        items = _lines(text)
-    elif text.startswith(b"["):
-        items = _array(text)
-    elif b"\n" in text and looks_like_lines(text):
-        items = _lines(text)
-    else:
-        items = iter((parse_item(text),))
-    return list(_limited(items))
+    if content_type is not None and _media_type(content_type) in NDJSON_TYPES and text:
+        return list(_limited(_lines(text)))
+    if text.startswith(b"["):
+        return list(_limited(_array(text)))
+    if b"\n" in text and looks_like_lines(text):
+        return list(_limited(_lines(text)))
+    item = parse_item(text)
+    return [item] if len(text) <= EVENT_MAX_BYTES else list(_limited(iter((item,))))
 
 
 def looks_like_lines(text: bytes) -> bool:
@@ -110,8 +110,9 @@ def syntax_problem(exc: ValueError) -> str:
             return f"not JSON that can be taken: {exc}"
 
 
-def _media_type(content_type: str | None) -> str:
-    return (content_type or "").partition(";")[0].strip().lower()
+@lru_cache(maxsize=64)  # nearly always the same
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _lines(text: bytes) -> Iterator[Item]:

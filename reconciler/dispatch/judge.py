@@ -6,7 +6,7 @@ DESIGN.md section 5, Identity.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -62,47 +62,83 @@ def check_id(given_id: str | None) -> str | None:
     return given_id
 
 
+def rows_of(
+    body: bytes, *, content_type: str | None, source: str, given_id: str | None, snapshot: Snapshot, now: int
+) -> list[NewEvent]:
+    """The rows of a request's body, with their fan-out; `given_id` names a single event. What was read of the events is
+    gone with the call: while the rows wait for the store, those of the next request are made in the same memory. Pure.
+    Raises PayloadTooLargeError."""
+    items = parse_items(body, content_type=content_type)
+    rows = []
+    for item in items:
+        event = _judged(item, given_id if len(items) == 1 else None, is_outside=True)
+        if isinstance(event, str):
+            rows.append(_quarantined(item, event, source=source, now=now))
+        else:
+            deliveries, errors = _wanted(event, snapshot, now)
+            rows.append(_row(event, source, now, deliveries, errors))
+    return rows
+
+
 def judge_items(
     items: Sequence[Item], *, source: str, now: int, given_id: str | None, is_outside: bool = True
 ) -> list[Judged]:
     """Every item as a row to store: an event under its identity, or quarantined with the reason; of `is_outside`
     sources no operational event is taken, since only the daemon can know. Pure."""
-    return [_judge(item, source=source, now=now, given_id=given_id, is_outside=is_outside) for item in items]
+    found = [(item, _judged(item, given_id, is_outside=is_outside)) for item in items]
+    return [
+        Judged(_quarantined(item, event, source=source, now=now), None)
+        if isinstance(event, str)
+        else Judged(_row(event, source, now), event)
+        for item, event in found
+    ]
 
 
-def _judge(item: Item, *, source: str, now: int, given_id: str | None, is_outside: bool) -> Judged:
+def _judged(item: Item, given_id: str | None, *, is_outside: bool) -> Event | str:
+    """The event that an item is, or the problem for which it is none."""
     if item.problem is not None:
-        return Judged(_quarantined(item, item.problem, source=source, now=now), None)
+        return item.problem
     try:
         event = _event_of(item, given_id)
-        if is_outside and event.event_type in OPERATIONAL_TYPES:
-            raise EventProblem(f"`event_type` is one that only reconciler itself sends: {event.event_type}")
     except (EventProblem, BadIdError) as exc:
-        return Judged(_quarantined(item, str(exc), source=source, now=now), None)
-    return Judged(
-        NewEvent(
-            id=event.id,
-            event_type=event.event_type,
-            data_id=event.data_id,
-            event_time=event.event_time,
-            source=source,
-            raw=item.raw,
-            fingerprint=event.fingerprint,
-            received_at=now,
-        ),
-        event,
+        return str(exc)
+    if is_outside and event.event_type in OPERATIONAL_TYPES:
+        return f"`event_type` is one that only reconciler itself sends: {event.event_type}"
+    return event
+
+
+def _row(
+    event: Event,
+    source: str,
+    now: int,
+    deliveries: tuple[NewDelivery, ...] = (),
+    match_errors: tuple[NewMatchError, ...] = (),
+) -> NewEvent:
+    return NewEvent(
+        event.id,
+        event.event_type,
+        event.data_id,
+        event.event_time,
+        source,
+        event.raw,
+        event.fingerprint,
+        now,
+        None,
+        deliveries,
+        match_errors,
     )
 
 
 def _event_of(item: Item, given_id: str | None) -> Event:
     """The event under the id of its envelope, else the given one, else the digest of what it says."""
+    payload, canonical = item.value, item.canonical
     if is_cloudevent(item.value):
         envelope_id = item.value["id"]
         if not isinstance(envelope_id, str):
             raise EventProblem(f"`id` of a CloudEvent must be a string: {envelope_id!r:.60}")
         given_id = check_id(envelope_id)
-    payload = payload_of(item.value)
-    canonical = item.canonical if payload is item.value else jsontext.canonical(payload)
+        payload = payload_of(item.value)
+        canonical = jsontext.canonical(payload)
     judged = judge_payload(payload, is_utf8=canonical is not None)
     return make_event(judged, item.raw, given_id=given_id, canonical=canonical)
 
@@ -130,17 +166,6 @@ def _claimed_type(value: JsonValue) -> str:
     return claimed[:ID_MAX_CHARACTERS] if isinstance(claimed, str) and claimed.isprintable() else ""
 
 
-def rows_of(
-    body: bytes, *, content_type: str | None, source: str, given_id: str | None, snapshot: Snapshot, now: int
-) -> list[NewEvent]:
-    """The rows of a request's body, with their fan-out. What was read of its events is gone with the call: while the
-    rows wait for the store, those of the next request are made in the same memory. Pure. Raises PayloadTooLargeError.
-    """
-    items = parse_items(body, content_type=content_type)
-    judged = judge_items(items, source=source, now=now, given_id=given_id if len(items) == 1 else None)
-    return fan_out(judged, snapshot=snapshot, now=now)
-
-
 def fan_out(judged: Sequence[Judged], *, snapshot: Snapshot, now: int) -> list[NewEvent]:
     """The rows with one delivery for each webhook of the snapshot that wants the event, and one match error for each of
     which that cannot be told. Pure."""
@@ -149,6 +174,11 @@ def fan_out(judged: Sequence[Judged], *, snapshot: Snapshot, now: int) -> list[N
 
 def matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEvent:
     """An event's row with its fan-out. Pure."""
+    deliveries, errors = _wanted(event, snapshot, now)
+    return replace(row, deliveries=deliveries, match_errors=errors)
+
+
+def _wanted(event: Event, snapshot: Snapshot, now: int) -> tuple[tuple[NewDelivery, ...], tuple[NewMatchError, ...]]:
     deliveries: list[NewDelivery] = []
     errors: list[NewMatchError] = []
     for live, verdict in snapshot.judge(event):
@@ -156,20 +186,7 @@ def matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEve
             errors.append(NewMatchError(live.uid, verdict.error))
         else:
             deliveries.append(new_delivery(event, live, now=now))
-    return NewEvent(
-        row.id,
-        row.event_type,
-        row.data_id,
-        row.event_time,
-        row.source,
-        row.raw,
-        row.fingerprint,
-        row.received_at,
-        row.problem,
-        tuple(deliveries),
-        tuple(errors),
-        row.mends,
-    )
+    return tuple(deliveries), tuple(errors)
 
 
 def new_delivery(event: Event, live: LiveWebhook, *, now: int, is_ordered: bool = True) -> NewDelivery:

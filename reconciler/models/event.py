@@ -209,10 +209,13 @@ def judge_payload(payload: JsonValue, *, is_utf8: bool = False) -> dict[str, Jso
 
 
 def _model_of(event_type: object) -> type[Tolerant]:
-    trigger = TRIGGER_OF_EVENT_TYPE.get(event_type) if isinstance(event_type, str) else None
-    if trigger is None:
-        return AnyEvent
-    return OperationalEvent if trigger.is_operational else AccessRequestEvent
+    return _MODEL_OF.get(event_type, AnyEvent) if isinstance(event_type, str) else AnyEvent
+
+
+_MODEL_OF: Final[Mapping[str, type[Tolerant]]] = {
+    event_type: OperationalEvent if trigger.is_operational else AccessRequestEvent
+    for event_type, trigger in TRIGGER_OF_EVENT_TYPE.items()
+}
 
 
 @cache
@@ -313,7 +316,7 @@ def _text(value: JsonValue) -> str | None:
     """A scalar as the text that names it; None for null."""
     if value is None or isinstance(value, str):
         return value
-    return jsontext.dumps(value)
+    return value.text if type(value) is jsontext.Number else jsontext.dumps(value)
 
 
 @cache

@@ -44,7 +44,7 @@ def quick_check(model: type[Tolerant]) -> Check:
             types = types_of.get(key)  # what the model has no field for, it takes
             if types is not None and type(item) not in types and not inner_of[key](item):
                 return False
-        return required <= value.keys()
+        return not required or required <= value.keys()
 
     return fits
 

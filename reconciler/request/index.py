@@ -59,13 +59,15 @@ class MatchIndex(Generic[T]):
             for trigger in entry.matcher.triggers:
                 self._triggers[trigger].add(position, best)
 
-    def judge(self, facts: Facts) -> Iterator[tuple[T, Verdict]]:
+    def judge(self, facts: Facts) -> list[tuple[T, Verdict]]:
         """Every item that wants the event, or cannot tell."""
+        found = []
         for position in self.candidates(facts):
             entry, item = self._items[position]
             verdict = entry.matcher.judge(facts)
             if verdict.state is not MatchState.NO:
-                yield item, verdict
+                found.append((item, verdict))
+        return found
 
     def candidates(self, facts: Facts) -> list[int]:
         """The positions of items that may want the event, in order."""

@@ -70,7 +70,9 @@ class Matcher:
     def passes(self, facts: Facts) -> bool:
         """Whether the webhook is active, has the event's trigger, and all of its filters hold. Never raises."""
         # An event never carries Manual: `Event.trigger` maps no event type onto it.
-        if facts.trigger not in self.triggers or self.approval not in (None, facts.approval):
+        if facts.trigger not in self.triggers:
+            return False
+        if self.approval is not None and self.approval is not facts.approval:
             return False
         for read, holds in self.request:
             if not holds(read(facts)):

@@ -6,7 +6,7 @@ none is said, SQLite with synchronous=FULL, uvloop, 64 attempts at a time. In th
 bytes to the same sink, before and after what is compared with it.
 
     backlog    deliveries that are stored already
-    intake     one event a request over HTTP, taken and delivered by the same process
+    intake     one event a request over HTTP, taken and delivered by the same process; then a hundred a request
     latency    the same at half that rate: from the sender's first byte to the receiver
     memory     the peak with 100,000 pending
     flows      50 flows of 9 a second each, asked for 95 % of that: lag and fairness
@@ -46,6 +46,7 @@ LATENCY_MS: Final = 50.0  # p99 at half load
 PEAK_MB: Final = 130.0  # with 100,000 pending
 FLAT_SHARE: Final = 0.75  # of the best, for the worst of what should cost the same
 ISOLATED_SHARE: Final = 0.95  # of their rate, for those beside receivers that hang or refuse
+BATCH_EVENTS: Final = 100
 FLOWS: Final = 50
 FLOW_RATE: Final = 9
 FLOW_LOAD: Final = 0.95  # of it; at the whole of it a flow never makes up for its first second
@@ -95,18 +96,22 @@ class Bench:
         yield Row("backlog, one webhook", *self._of_wrk(facts, rate, wrk, BACKLOG_SHARE))
 
     def intake(self) -> Iterator[Row]:
-        """One event a request, delivered by the same process."""
-        self._stage.apply(flows(1))
+        """One event a request, and in batches, delivered by the same process."""
         before = self._wrk()
+        facts = self._taken(batch=1)
+        wrk = statistics.mean([before, self._wrk()])
+        self._intake_rate = rate = facts["deliveries/s"]
+        yield Row("HTTP intake in the same process", *self._of_wrk(facts, rate, wrk, INTAKE_SHARE))
+        yield Row(f"the same, {BATCH_EVENTS} events a request", self._taken(batch=BATCH_EVENTS))
+
+    def _taken(self, *, batch: int) -> dict[str, float]:
+        self._stage.apply(flows(1))
         with self._stage.daemon() as daemon:
-            self._send(daemon, ["flow-0"], self._number)
+            self._send(daemon, ["flow-0"], self._number, batch=batch)
             self._wait_delivered(self._number)
             use = daemon.use()
-        wrk = statistics.mean([before, self._wrk()])
-        self._intake_rate = rate = self._rate()
         cpu = (use.cpu_seconds - daemon.at_ready.cpu_seconds) / self._number * 1000
-        facts = {"deliveries/s": rate, "CPU s/1,000": cpu, "peak MB": use.peak_mb}
-        yield Row("HTTP intake in the same process", *self._of_wrk(facts, rate, wrk, INTAKE_SHARE))
+        return {"deliveries/s": self._rate(), "CPU s/1,000": cpu, "peak MB": use.peak_mb}
 
     def latency(self) -> Iterator[Row]:
         """From the sender's first byte to the receiver, at half the rate that intake reached."""
@@ -256,14 +261,14 @@ class Bench:
                 raise SystemExit(f"not delivered in {WAIT_SECONDS:g} s: {number - self._delivered()} of {number}")
             time.sleep(0.02)
 
-    def _send(self, daemon: Daemon, names: list[str], number: int, rate: float = 0.0) -> None:
+    def _send(self, daemon: Daemon, names: list[str], number: int, rate: float = 0.0, batch: int = 1) -> None:
         script = str(Path(__file__).with_name("sender.py"))
-        args = ["--flows", ",".join(names), "--number", str(number), "--rate", str(rate)]
+        args = ["--flows", ",".join(names), "--number", str(number), "--rate", str(rate), "--batch", str(batch)]
         command = [sys.executable, script, daemon.url, str(self._stage.folder / "sent.txt"), *args]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"the sender failed:\n{done.stderr[-2000:]}")
-        if json.loads(done.stdout)["statuses"] != {"202": number}:
+        if json.loads(done.stdout)["statuses"] != {"202": -(-number // batch)}:
             raise SystemExit(f"not every event was taken: {done.stdout}")
 
     def _lags(self, wanted: list[Flow], number: int, rate: float) -> dict[str, list[float]]:

@@ -1,10 +1,11 @@
-"""Posts events to a daemon, one a request, as fast as it answers or at a given rate; notes when each one was sent.
+"""Posts events to a daemon, as fast as it answers or at a given rate; notes when each request was sent.
 
 A process of its own, started by `dispatch.py` beside this file:
 
-    python tests/benchmarks/sender.py URL FILE --flows NAME,… --number N [--rate PER_SECOND]
+    python tests/benchmarks/sender.py URL FILE --flows NAME,… --number N [--rate PER_SECOND] [--batch EVENTS]
 
-FILE gets a line for each event: its id and when its first byte was written, in milliseconds since the epoch.
+FILE gets a line for each request: the id of its event and when its first byte was written, in milliseconds since the
+epoch. In a batch events have no ids.
 """
 
 import argparse
@@ -51,16 +52,19 @@ class Client(asyncio.Protocol):
         self._transport.write(request)
 
 
-def requests_to(flows: list[str], number: int) -> Iterator[tuple[str, bytes]]:
-    """The id and the bytes of each event's request, dealt out to the flows in turn."""
+def requests_to(flows: list[str], number: int, batch: int = 1) -> Iterator[tuple[str, bytes]]:
+    """The id and the bytes of each request, its events dealt out to the flows in turn: one a request, or arrays."""
     parts = [json.dumps(event(PLACE, flow)).encode().split(str(PLACE).encode()) for flow in flows]
-    for index in range(number):
-        body = str(index).encode().join(parts[index % len(parts)])
+    for first in range(0, number, batch):
+        indexes = range(first, min(number, first + batch))
+        bodies = [str(index).encode().join(parts[index % len(parts)]) for index in indexes]
+        body = bodies[0] if batch == 1 else b"[%b]" % b",".join(bodies)
+        key = f"idempotency-key: bench-{first}\r\n" if batch == 1 else ""
         head = (
             f"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            f"idempotency-key: bench-{index}\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"{key}content-length: {len(body)}\r\n\r\n"
         )
-        yield f"bench-{index}", head.encode() + body
+        yield f"bench-{first}", head.encode() + body
 
 
 async def send(url: str, requests: Iterator[tuple[str, bytes]], number: int, rate: float) -> dict[str, Any]:
@@ -94,8 +98,9 @@ def main() -> None:
     parser.add_argument("--flows", required=True)
     parser.add_argument("--number", type=int, required=True)
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--batch", type=int, default=1)
     args = parser.parse_args()
-    requests = requests_to(args.flows.split(","), args.number)
+    requests = requests_to(args.flows.split(","), args.number, args.batch)
     found = run_in("uvloop", send(args.url, requests, args.number, args.rate))
     args.file.write_text("".join(f"{name} {at:.3f}\n" for name, at in found.pop("sent")))
     say(json.dumps(found))

@@ -23,8 +23,8 @@ def test_the_benchmark_measures_backlog_intake_latency_and_flows(tmp_path: Path)
     )
 
     assert done.returncode in (0, 1) and not done.stderr, done.stderr
-    backlog, intake, latency, flows = json.loads(document.read_text())
-    for row in (backlog, intake):
+    backlog, intake, batches, latency, flows = json.loads(document.read_text())
+    for row in (backlog, intake, batches):
         assert row["facts"]["deliveries/s"] > 0 and row["facts"]["CPU s/1,000"] > 0 and row["facts"]["peak MB"] > 20
     assert 0 < latency["facts"]["p50 ms"] <= latency["facts"]["p99 ms"] < float("inf")
     assert flows["facts"]["delivered"] == round(FLOWS * 9 * 0.95) and flows["good"]
