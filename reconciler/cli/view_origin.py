@@ -35,6 +35,8 @@ class Value:
     def origin_text(self) -> str:
         """The origin in words: a file and line, or whose default it is."""
         place = self.place
+        if place.origin.value == "partial":
+            return f"partial in {place.file}"
         if place.file is not None:
             where = f"{place.file}:{place.line}"
             return where if place.origin.value == "manifest" else f"defaults in {where}"

@@ -1,4 +1,4 @@
-"""Where each value of a declared webhook comes from: its manifest, the project's defaults, its host, or the program.
+"""Where each value of a declared webhook comes from: its manifest, the project, its host, or the program.
 
 Called by `show --webhook NAME`. Reads the files of the webhook and of the project once more, for the places.
 """
@@ -6,11 +6,13 @@ Called by `show --webhook NAME`. Reads the files of the webhook and of the proje
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path as FilePath
 from typing import Any
 
 from reconciler.manifest.file import read_text
 from reconciler.manifest.load import Manifests, Source
 from reconciler.manifest.parse import parse, trees
+from reconciler.manifest.partial import partial_file
 from reconciler.manifest.spans import Tree
 from reconciler.models.fault import Path
 from reconciler.models.webhook import OKTA_DEFAULTS, WebhookName, is_okta_host
@@ -21,6 +23,7 @@ class Origin(StrEnum):
 
     MANIFEST = "manifest"
     PROJECT = "project"  # its defaults
+    PARTIAL = "partial"  # a file of the project's folder of partials
     HOST = "host"  # a default that follows from the URL's host
     BUILT_IN = "built-in"
 
@@ -41,6 +44,7 @@ class Origins:
         self._webhook = _Said(manifests.sources[name], variables)
         self._project = _Said(manifests.project_source, variables) if manifests.project_source else None
         webhook = next(item for item in manifests.webhooks if item.name == name)
+        self._partials = _folder_of_partials(manifests)
         self._has_host_defaults = is_okta_host(webhook.host)
 
     def of(self, path: tuple[str, ...]) -> Place:
@@ -48,6 +52,9 @@ class Origins:
         said = self._said(path)
         if said is not None:
             return said
+        if self._partials is not None and path[:-1] == ("spec", "partials"):
+            file = partial_file(self._partials, path[-1])
+            return Place(Origin.PARTIAL, str(file) if file is not None else None)
         is_hosts = self._has_host_defaults and path[0] == "spec" and path[1] in OKTA_DEFAULTS
         return Place(Origin.HOST if is_hosts and self._said(path[:2]) is None else Origin.BUILT_IN)
 
@@ -60,6 +67,11 @@ class Origins:
             return None
         line, _ = self._project.find(("spec", "defaults", *path[1:]))
         return None if line is None else Place(Origin.PROJECT, self._project.file, line)
+
+
+def _folder_of_partials(manifests: Manifests) -> FilePath | None:
+    source, folder = manifests.project_source, manifests.project.spec.partials
+    return None if source is None or folder is None else FilePath(source.file).parent / folder
 
 
 class _Said:

@@ -1,6 +1,6 @@
 """The Project's folder of partials: the texts that bodies may include by `{{> name}}`.
 
-Called by `manifest.load`. A file's name without its suffix is the partial's name; one in a subfolder is called
+Called by `manifest.project`, and by `manifest.origin`. A file's name without its suffix is the partial's name; one in a subfolder is called
 `folder/name`. Nothing outside the folder is read, whatever links lead there: a pull request could name any file else.
 """
 
@@ -24,7 +24,7 @@ def read_partials(folder: Path) -> tuple[dict[str, str], list[Problem]]:
     files: dict[str, Path] = {}
     size = 0
     for file in sorted(_files_in(folder)):
-        name = file.relative_to(folder).with_suffix("").as_posix()
+        name = _name_of(file, folder)
         text, problem = _read(file, folder)
         size += len(text)
         # 1. unreadable, 2. a second file of the name, 3. too much of it
@@ -39,6 +39,15 @@ def read_partials(folder: Path) -> tuple[dict[str, str], list[Problem]]:
         else:
             texts[name], files[name] = text, file
     return texts, problems
+
+
+def partial_file(folder: Path, name: str) -> Path | None:
+    """The file that a partial of a sound folder was read from."""
+    return next((file for file in _files_in(folder) if _name_of(file, folder) == name), None)
+
+
+def _name_of(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

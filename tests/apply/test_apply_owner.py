@@ -341,6 +341,22 @@ def test_show_webhook_tells_where_each_value_comes_from(folder: Folder, call: Ca
     assert "did you mean `a`" in call(*args, "--webhook", "A").err
 
 
+def test_a_partial_comes_from_its_file(folder: Folder, call: Call) -> None:
+    """It is nobody's default; one that the manifest itself brings is the manifest's."""
+    (folder.path / "manifests" / "shared" / "mail").mkdir(parents=True)
+    (folder.path / "manifests" / "shared" / "mail" / "who.hbs").write_text('"{{data.requester.email}}"')
+    own = manifest("own", body_template="[{{> mail/who}}]", partials={"mail/who": "1"})
+    folder.write(manifest("a", body_template="[{{> mail/who}}]"), own, project={"partials": "shared"})
+
+    text = call("show", "--webhook", "a", "--effective").out
+    values = call("show", "--webhook", "a", "--effective", "--format", "json").json["values"]
+    partial = next(item for item in values if "partials" in item["path"])
+
+    assert 'spec.partials."mail/who" = <<-EOT  # partial in manifests/shared/mail/who.hbs\n' in text
+    assert (partial["origin"], partial["file"]) == ("partial", "manifests/shared/mail/who.hbs")
+    assert "# manifests/all.yaml:" in call("show", "--webhook", "own", "--effective").out.split("partials", 1)[1]
+
+
 def test_the_environments_of_the_docs_plan_from_one_folder(folder: Folder, call: Call) -> None:
     """Each variable file gives another host, owner and limit; without one nothing is planned."""
     docs = Path(__file__).parents[2] / "docs" / "environments"
