@@ -1,7 +1,8 @@
 """The Project's folder of partials: the texts that bodies may include by `{{> name}}`.
 
-Called by `manifest.project`, and by `manifest.origin`. A file's name without its suffix is the partial's name; one in a subfolder is called
-`folder/name`. Nothing outside the folder is read, whatever links lead there: a pull request could name any file else.
+Called by `manifest.project`, and by `manifest.origin`. A file's name without its suffix is the partial's name; one in a
+subfolder is called `folder/name`. Nothing outside the folder is read, whatever links lead there: a pull request could
+name any file else.
 """
 
 import os
