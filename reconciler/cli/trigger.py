@@ -127,7 +127,8 @@ async def _fire_here(
     fallback_id = check_id(given_id) or f"trg_{uuid.uuid4().hex}"
     await live.refresh()
     webhook = manual_webhook(live, name)
-    is_ours = must_send and not (await store.halts()).keys() & {webhook.uid}
+    halt = (await store.halts()).get(webhook.uid)
+    is_ours = must_send and (halt is None or halt.at(_now()).fact is None)
     if is_ours:
         try:
             store.take_daemon_lock()

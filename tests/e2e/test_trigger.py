@@ -46,6 +46,17 @@ def test_without_a_daemon_the_first_attempt_is_made_at_once_and_recorded(worksho
     eventually(lambda: len(workshop.json("deliveries", "list", "--state", "delivered")) >= 2, what="the daemon's turn")
 
 
+def test_a_pause_that_is_over_holds_nothing_back(workshop, eventually):
+    """No daemon has been there to end it."""
+    prepare(workshop)
+    workshop.command("webhooks", "pause", "manual", "--reason", "a night's rest", "--until", "1s")
+    eventually(lambda: workshop.json("webhooks", "list")[0]["paused"] is None, what="the end of the pause")
+
+    fired = fire(workshop, *workshop.egress())
+
+    assert "Delivered  manual" in fired.stdout
+
+
 def test_a_serving_daemon_sends_it_at_once(workshop):
     """On its file and through its API, with what came back shown; the same id fires once."""
     prepare(workshop)
