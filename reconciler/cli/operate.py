@@ -1,6 +1,7 @@
 """`deliveries replay|cancel`: the deliveries that an operator means, counted, approved, done portion by portion."""
 
 import asyncio
+import math
 import sys
 import time
 import uuid
@@ -28,6 +29,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 CANCELLABLE: Final = (State.PENDING, State.IN_FLIGHT)
 NARROWING: Final = ("webhooks", "states", "reasons", "event_id", "event_types", "since", "until")
+
+
+class _Rate(click.FloatRange):
+    """Deliveries a second. `nan` is a float, and within any range by click's comparison."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        rate = float(super().convert(value, param, ctx))
+        if math.isnan(rate):
+            self.fail(f"{value} is no number", param, ctx)
+        return rate
 
 
 def _selection_options(default: str) -> Callable[[Command], Command]:
@@ -75,7 +86,7 @@ def _selection_options(default: str) -> Callable[[Command], Command]:
     multiple=True,
     help="Those dead or cancelled for this reason.",
 )
-@click.option("--rate", type=click.FloatRange(min=0.001, max=100_000), metavar="N", help="Spread them: N a second.")
+@click.option("--rate", type=_Rate(min=0.001, max=100_000), metavar="N", help="Spread them: N a second.")
 @click.option("--new-id", "is_new_id", is_flag=True, help="Under new ids, for receivers that would call them repeats.")
 @click.pass_context
 def replay(ctx: click.Context, /, output_format: str, rate: float | None, is_new_id: bool, **options: Any) -> int:

@@ -211,6 +211,13 @@ def test_events_and_their_types_narrow_a_selection(desk: Desk) -> None:
     assert desk.json("replay", "--dead-reason", "permanent", "--dry-run")["done"] == 0
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "0", "-1", "fast"])
+def test_a_rate_that_is_none_is_a_matter_of_usage(desk: Desk, rate: str) -> None:
+    desk("replay", "--state", "dead", "--rate", rate, "--auto-approve", code=64)
+
+    assert "--rate" in desk.said and len(desk.ids(State.DEAD)) == 3
+
+
 def test_a_rate_spreads_the_replays(desk: Desk) -> None:
     """So that fresh deliveries are not held up for hours."""
     out = desk("replay", "--state", "dead", "--rate", "0.5", "--auto-approve")
