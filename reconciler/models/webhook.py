@@ -421,9 +421,10 @@ def _without_empty(value: dict[str, Any], *, kept: str | None = None) -> dict[st
     pruned: dict[str, Any] = {}
     for key, item in value.items():
         if key != kept:
-            if isinstance(item, dict):
+            kind = item.__class__  # plain ones, of a dump; asked of every value that a set of manifests has
+            if kind is dict:
                 item = _without_empty(item)
-            if not item and isinstance(item, dict | list):
+            if not item and (kind is dict or kind is list):
                 continue
         pruned[key] = item
     return pruned

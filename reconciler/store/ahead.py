@@ -56,9 +56,9 @@ class LiveAhead:
             return cls()
         try:
             path = sqlite_path(url)
-        except ReconcilerError:  # said by whoever opens it
-            return cls()
-        if processors() < 2 or not path.exists():
+            if processors() < 2 or not path.exists():
+                return cls()
+        except (ReconcilerError, OSError):  # said by whoever opens it
             return cls()
         return cls(Part.start(partial(_write, path)))
 
