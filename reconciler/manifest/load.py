@@ -22,7 +22,7 @@ from reconciler.manifest.ahead import Ahead, Read
 from reconciler.manifest.cache import Cache
 from reconciler.manifest.memory import MIN_BYTES, Memory
 from reconciler.manifest.trial import Trial
-from reconciler.manifest.verdict import Ground, Head, Judged
+from reconciler.manifest.verdict import Ground, Head, Judged, told_with_files
 from reconciler.models.fault import Fault
 from reconciler.models.unopened import Seal, Unopened
 from reconciler.models.webhook import Project, Webhook, WebhookName
@@ -216,9 +216,8 @@ class Loading:
         with collector_off():
             verdicts = self.trial.verdicts()
             self.problems.update(self.trial.found.problems)
-            for judged in verdicts.values():
-                if judged.problems:
-                    self.problems.update(judged.problems)
+            faulty = {file: judged.problems for file, judged in verdicts.items() if judged.problems}
+            self.problems.update(told_with_files(faulty, self.trial.found.problems))
             self._check_names(verdicts)
             again = Again(self.trial.ground, verdicts, self.read)
             ready = self._judge_tests(verdicts, again) if self.judges_tests else {}

@@ -5,8 +5,8 @@ tuples each is made in a tenth of the time that a frozen dataclass takes.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -102,3 +102,20 @@ class FoundProject:
 
 
 NO_PROJECT: Final = FoundProject()
+
+
+def told_with_files(found: Mapping[str, Iterable[Problem]], known: Iterable[Problem]) -> Iterator[Problem]:
+    """The problems found in files. One that stands in the project's defaults, which are not wrong by themselves (that
+    would be one of `known`), says which file's webhooks take the default although it is wrong for them."""
+    own = set(known)
+    files_of: dict[Problem, list[str]] = {}
+    for file, problems in sorted(found.items()):
+        for problem in problems:
+            if problem.file == file or problem in own:
+                yield problem
+            else:
+                files_of.setdefault(problem, []).append(file)
+    for problem, (first, *others) in files_of.items():
+        more = f"{len(others)} more file{'' if len(others) == 1 else 's'}"
+        takers = f"{first} and {more} take" if others else f"{first} takes"
+        yield replace(problem, hint=f"{problem.hint}{'; ' if problem.hint else ''}{takers} this default")

@@ -129,6 +129,43 @@ def test_a_dangling_link_is_a_problem(tmp_path: Path) -> None:
     assert problem.code == "file.unreadable"
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "link to a link", "PATH"])
+@pytest.mark.parametrize("text", ["top-secret-value", "secret_name: {token: top-secret-value}", "a: [top-secret"])
+def test_a_link_out_of_the_paths_shows_no_strangers_file(tmp_path: Path, kind: str, text: str) -> None:
+    """A pull request may hold links; whoever checks it must not quote the machine's secrets in what he answers."""
+    inside, outside = tmp_path / "manifests", tmp_path / "vault"
+    outside.mkdir()
+    (outside / "key.yaml").write_text(text)
+    links = {
+        "file": {"manifests/key.yaml": outside / "key.yaml"},
+        "folder": {"manifests/more": outside},
+        "link to a link": {"manifests/.hidden": outside, "manifests/more": inside / ".hidden"},
+        "PATH": {"manifests": outside},
+    }
+    for name, target in links[kind].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(target)
+
+    manifests = load_manifests([inside])
+
+    (problem,) = manifests.problems
+    assert problem.code == "file.outside"
+    assert "secret" not in f"{problem}"
+
+
+def test_who_names_a_path_is_told_what_is_wrong_there(tmp_path: Path) -> None:
+    """A link into another PATH leads nowhere that the caller did not name."""
+    inside, shared = tmp_path / "manifests", tmp_path / "shared"
+    inside.mkdir()
+    shared.mkdir()
+    (shared / "b.yaml").write_text("just text")
+    (inside / "more").symlink_to(shared)
+
+    (problem,) = load_manifests([inside, shared]).problems
+
+    assert problem.code == "document.shape"
+
+
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
     """Bodies have line feeds whatever the editor wrote, and positions do not shift."""
     text = manifest('body_template: |\n  {\n    "who": "{{data.requester.emial}}"\n  }')
@@ -267,6 +304,20 @@ def test_a_problem_that_a_default_causes_points_to_the_project_once(problems: Pr
 
     assert (problem.code, problem.file) == ("secret.literal", str(tmp_path / "000.yaml"))
     assert (problem.path, problem.line, problem.column) == ("spec.defaults.headers.authorization", 6, 22)
+
+
+def test_a_default_that_is_wrong_for_some_names_a_file_that_takes_it(problems: Problems, tmp_path: Path) -> None:
+    """The problem stands once, in the project; among a hundred webhooks nobody would find those it is wrong for."""
+    project = f"{PROJECT}  defaults: {{method: PUT}}\n"
+    okta = "https://acme.workflows.okta.com/api/flo/0123456789abcdef0123456789abcdef/invoke"
+    others = (manifest(name="b", url=okta), manifest(name="c"), manifest(name="d", url=okta))
+
+    (one,) = problems(project, manifest(name="a"), manifest(name="b", url=okta))
+    (two,) = problems(project, manifest(name="a"), *others)
+
+    assert (one.code, one.file) == (two.code, two.file) == ("okta.method", str(tmp_path / "000.yaml"))
+    assert one.hint.endswith(f"; {tmp_path / '002.yaml'} takes this default")
+    assert two.hint.endswith(f"; {tmp_path / '002.yaml'} and 1 more file take this default")
 
 
 def test_a_default_that_is_at_fault_as_yaml_is_complained_of_once(problems: Problems) -> None:
