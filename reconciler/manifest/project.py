@@ -28,14 +28,14 @@ def find_project(raws: Mapping[str, bytes], variables: Mapping[str, str]) -> Fou
     first, *others = files
     placer = Placer({file.document.file: file.text for file in files}, variables, first.document)
     project, faults, default_faults = judge_project(first.document.value)
-    folder = None
-    if project is not None and project.spec.partials is not None:
-        folder = Path(first.document.file).parent / project.spec.partials
-        fault = _folder_fault(folder, project.spec.partials, Path(first.document.file).parent)
+    folder, name = None, project.spec.partials if project is not None else _partials_name(first, faults)
+    if name is not None:
+        folder = Path(first.document.file).parent / name
+        fault = _folder_fault(folder, name, Path(first.document.file).parent)
         if fault is not None:
             faults.append(fault)
-            project = None
-    partials, problems = read_partials(folder) if folder is not None and project is not None else ({}, [])
+            project = folder = None
+    partials, problems = read_partials(folder) if folder is not None else ({}, [])
     problems += _placed(placer, first, faults)
     problems += _placed(placer, first, default_faults, is_default=True)
     where = f"{first.document.file}:{first.document.line}:{first.document.column}"
@@ -51,6 +51,15 @@ def _projects_in(name: str, raw: bytes, variables: Mapping[str, str]) -> list[Pr
         return []
     parsed = parse(name, text, variables)
     return [ProjectFile(item, text, parsed) for item in parsed.documents if kind_of(item.value) == "Project"]
+
+
+def _partials_name(file: ProjectFile, faults: Iterable[Fault]) -> str | None:
+    """What a faulty project calls its folder of partials, if that is sound. Its other faults take no partial away:
+    bodies that include them are not to blame."""
+    spec = file.document.value.get("spec")
+    name = spec.get("partials") if isinstance(spec, Mapping) else None
+    is_faulty = any(fault.path in ((), ("spec",), ("spec", "partials")) for fault in faults)
+    return name if isinstance(name, str) and not is_faulty else None
 
 
 def _folder_fault(folder: Path, name: str, home: Path) -> Fault | None:

@@ -192,3 +192,12 @@ def test_webhooks_of_a_set_without_a_project_have_no_partials(tmp_path: Path) ->
     (problem,) = load_manifests([tmp_path]).problems
 
     assert (problem.code, problem.hint) == ("template.unknown_partial", "there are no partials")
+
+
+def test_another_fault_of_the_project_takes_no_partial_away(load: Load, folder: Path) -> None:
+    """Who mends the one fault is not sent to look at every body that includes something."""
+    (folder / "who.hbs").write_text(WHO)
+
+    project = f"{PROJECT}  defaults: {{headers: {{authorization: x}}}}\n"
+
+    assert codes(load(project, body('{"by": {{> who data.requester}} }')).problems) == ["secret.literal"]
