@@ -4,15 +4,19 @@ Called where there is much to do that falls into parts: manifests to judge, a lo
 safe: on Linux, while there is one thread. Whoever starts a part does it himself where the process fails.
 """
 
+import mmap
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 Work = Callable[[BinaryIO], None]  # writes what it finds out
+
+_DONE: Final = 83  # the exit code of a process that came to its end; what ends early may end with any other
+_LENGTH_BYTES: Final = 8
 
 
 def may_fork() -> bool:
@@ -49,13 +53,13 @@ class Part:
         return cls(pid, memory)
 
     def result(self) -> BinaryIO | None:
-        """Wait for the process; what it wrote, for the caller to close. None where it failed, whatever the reason; it
-        may also have ended well, and early."""
+        """Wait for the process; what it wrote, for the caller to close. None where it did not come to its end, whatever
+        the reason."""
         if self.is_over:
             return None
         _, status = os.waitpid(self.pid, 0)
         self.is_over = True
-        if status != 0:
+        if os.waitstatus_to_exitcode(status) != _DONE:
             return None
         memory, self.memory = os.fdopen(self.memory, "rb"), -1
         memory.seek(0)
@@ -72,6 +76,19 @@ class Part:
             os.waitpid(self.pid, 0)
 
 
+def write_tail(out: BinaryIO, tail: bytes) -> None:
+    """What stands behind much else that a process has written, and tells what that is; see `map_tail`."""
+    out.write(tail)
+    out.write(len(tail).to_bytes(_LENGTH_BYTES, "little"))
+
+
+def map_tail(memory: BinaryIO) -> tuple[mmap.mmap, bytes]:
+    """What a process has written, read as it is asked for, and its tail."""
+    written = mmap.mmap(memory.fileno(), 0, prot=mmap.PROT_READ)
+    end = len(written) - _LENGTH_BYTES
+    return written, written[end - int.from_bytes(written[end:], "little") : end]
+
+
 def _serve(work: Work, memory: int) -> NoReturn:
     """The whole life of a forked process: nothing of its parent's is cleaned up, flushed or reported by it."""
     status = 1
@@ -79,6 +96,6 @@ def _serve(work: Work, memory: int) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports an interruption
         with os.fdopen(memory, "wb") as out:
             work(out)
-        status = 0
+        status = _DONE
     finally:
         os._exit(status)

@@ -61,7 +61,11 @@ def _row(revision: Revision) -> list[str]:
 
 def _note(revision: Revision) -> str:
     """What the numbers do not say: that it was a rollback, what it did beside them, and why."""
-    facts = ("" if revision.restores is None else f"rollback to {revision.restores}", _beside(revision), revision.reason)
+    facts = (
+        "" if revision.restores is None else f"rollback to {revision.restores}",
+        _beside(revision),
+        revision.reason,
+    )
     return ": ".join(fact for fact in facts if fact)
 
 

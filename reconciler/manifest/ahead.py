@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +17,13 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from reconciler.errors import Problem
-from reconciler.fork import Part, processors
+from reconciler.fork import Part, map_tail, processors, write_tail
 from reconciler.manifest.file import Search, read_bytes
 
 FILES_MIN: Final = 256  # some 3 ms of work, twice what a fork costs
 WRITTEN_BYTES: Final = 256 * 1024  # handed over at once
 
 _KEY_DIGITS: Final = 64
-_OFFSET_BYTES: Final = 8  # of where the table begins
-_WHOLE: Final = b"whole"  # stands at the end: a process may end well, and early
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +68,7 @@ class Ahead:
         memory = self.part.result() if self.part is not None else None
         if memory is not None:
             with memory:
-                read = self._taken_over(memory)
-            if read is not None:
-                return read
+                return self._taken_over(memory)
         raws: dict[str, bytes] = {}
         keys: dict[str, str] = {}
         problems = list(self.found.problems)
@@ -84,19 +79,14 @@ class Ahead:
             raws[name], keys[name] = raw, hashlib.sha256(raw).hexdigest()
         return Read(raws, keys, {name: len(raw) for name, raw in raws.items()}, tuple(problems), len(self.names))
 
-    def _taken_over(self, memory: BinaryIO) -> Read | None:
-        """What `_write` wrote; None where it did not come to an end."""
-        tail = _OFFSET_BYTES + len(_WHOLE)
-        memory.seek(max(memory.seek(0, os.SEEK_END) - tail, 0))
-        offset, mark = memory.read(_OFFSET_BYTES), memory.read()
-        if mark != _WHOLE:
-            return None
-        memory.seek(int.from_bytes(offset, "little"))
-        sizes, digests, problems = pickle.load(memory)
+    def _taken_over(self, memory: BinaryIO) -> Read:
+        """What `_write` wrote."""
+        written, table = map_tail(memory)
+        sizes, digests, problems = pickle.loads(table)
         names = [name for name in self.names if name not in problems]
         keys = [digests[start : start + _KEY_DIGITS] for start in range(0, len(digests), _KEY_DIGITS)]
         return Read(
-            _Slices(mmap.mmap(memory.fileno(), 0, prot=mmap.PROT_READ), names, sizes),
+            _Slices(written, names, sizes),
             dict(zip(names, keys, strict=True)),
             dict(zip(names, sizes, strict=True)),
             (*self.found.problems, *problems.values()),
@@ -129,12 +119,12 @@ def _read(found: Search, names: Sequence[str]) -> Iterator[tuple[str, bytes, Pro
 
 
 def _write(found: Search, names: Sequence[str], out: BinaryIO) -> None:
-    """What the files hold, one after the other; then a table of their sizes and digests; then where that begins."""
+    """What the files hold, one after the other; then a table of their sizes and digests."""
     sizes: list[int] = []
     digests: list[str] = []
     problems: dict[str, Problem] = {}
     waiting: list[bytes] = []
-    held = total = 0
+    held = 0
     for name, raw, problem in _read(found, names):
         if problem is not None:
             problems[name] = problem
@@ -142,11 +132,10 @@ def _write(found: Search, names: Sequence[str], out: BinaryIO) -> None:
         sizes.append(len(raw))
         digests.append(hashlib.sha256(raw).hexdigest())
         waiting.append(raw)
-        total += len(raw)
-        if total - held >= WRITTEN_BYTES:
+        held += len(raw)
+        if held >= WRITTEN_BYTES:
             out.write(b"".join(waiting))
             waiting.clear()
-            held = total
+            held = 0
     out.write(b"".join(waiting))
-    pickle.dump((sizes, "".join(digests), problems), out, protocol=pickle.HIGHEST_PROTOCOL)
-    out.write(total.to_bytes(_OFFSET_BYTES, "little") + _WHOLE)
+    write_tail(out, pickle.dumps((sizes, "".join(digests), problems), protocol=pickle.HIGHEST_PROTOCOL))

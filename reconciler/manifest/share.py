@@ -140,7 +140,7 @@ def _verdicts(part: Part) -> dict[int, list[Judged]]:
     found: dict[int, list[Judged]] = {}
     memory = part.result()
     if memory is not None:
-        with memory, suppress(EOFError, pickle.UnpicklingError):  # it may have ended well, and early
+        with memory, suppress(EOFError):  # their end
             while True:
                 number, rows = pickle.load(memory)
                 found[number] = [_of_row(row) for row in rows]

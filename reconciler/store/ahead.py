@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from reconciler.errors import ReconcilerError
-from reconciler.fork import Part, processors
+from reconciler.fork import Part, map_tail, processors, write_tail
 from reconciler.store.open import sqlite_path
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS: Final = 500  # the newest revisions
 WRITTEN_BYTES: Final = 256 * 1024  # handed over at once
-
-_OFFSET_BYTES: Final = 8  # of where the rows begin
-_WHOLE: Final = b"whole"  # stands at the end: a process may end well, and early
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +74,15 @@ class LiveAhead:
             return _taken_over(memory)
 
 
-def _taken_over(memory: BinaryIO) -> Snapshot | None:
-    """What `_write` wrote; None where it did not come to an end."""
+def _taken_over(memory: BinaryIO) -> Snapshot:
+    """What `_write` wrote."""
     import orjson
 
     from reconciler.models.revision import Hold
     from reconciler.store.sqlite.state import live_webhook_behind, revision_of, state_of
 
-    tail = _OFFSET_BYTES + len(_WHOLE)
-    memory.seek(max(memory.seek(0, os.SEEK_END) - tail, 0))
-    offset, mark = memory.read(_OFFSET_BYTES), memory.read()
-    if mark != _WHOLE:
-        return None
-    documents = mmap.mmap(memory.fileno(), 0, prot=mmap.PROT_READ)
-    rows = orjson.loads(documents[int.from_bytes(offset, "little") : -tail])
+    documents, table = map_tail(memory)
+    rows = orjson.loads(table)
     places = pairwise(accumulate(rows["sizes"], initial=0))
     webhooks = [
         live_webhook_behind(head, partial(_cut_out, documents, *place), found)
@@ -111,7 +102,7 @@ def _cut_out(documents: mmap.mmap, start: int, end: int) -> bytes:
 
 
 def _write(path: Path, out: BinaryIO) -> None:
-    """The documents, one after the other; then the rows; then where these begin."""
+    """The documents, one after the other; then the rows."""
     import orjson
 
     from reconciler.store.sqlite import live, schema
@@ -133,8 +124,7 @@ def _write(path: Path, out: BinaryIO) -> None:
             }
     finally:
         db.close()
-    out.write(orjson.dumps(found))
-    out.write(sum(sizes).to_bytes(_OFFSET_BYTES, "little") + _WHOLE)
+    write_tail(out, orjson.dumps(found))
 
 
 def _write_documents(
