@@ -100,7 +100,14 @@ class Recipe:
             return None
         if size_of(sent.headers) + OWN_MAX > HEADER_MAX:
             return None
-        return deliverer.form(sent, shown, self.credentials, is_signed=is_signed)
+        return deliverer.form(
+            sent,
+            shown,
+            timeout_seconds=self.webhook.spec.timeout_in_sec,
+            validators=self.webhook.spec.response_validators,
+            credentials=self.credentials,
+            is_signed=is_signed,
+        )
 
     def _signers_at(self, signing: Signing, now: int) -> tuple[Signer, ...]:
         """Those whose window is open; found anew where one opens or closes, or the clock was set back."""
@@ -140,9 +147,9 @@ def _log(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finis
         webhook=webhook.name if webhook else claimed.webhook_uid,
         attempt=claimed.number,
         max_attempts=webhook.spec.retry.max_attempts if webhook else None,
-        outcome=None if judged.outcome is None else judged.outcome.value,
+        outcome=judged.outcome,
         status=judged.status,
-        fault=None if judged.fault is None else judged.fault.value,
+        fault=judged.fault,
         detail=judged.detail or None,
         revision=claimed.revision,
         commit=claimed.commit,
@@ -155,8 +162,8 @@ def _log(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finis
         duration_ms=round(timings.total_ms, 1),
         sent_bytes=judged.sent_bytes,
         received_bytes=response.body_bytes if response is not None else None,
-        state=finished.state.value,
-        reason=None if finished.reason is None else finished.reason.value,
+        state=finished.state,
+        reason=finished.reason,
         next_attempt_at=iso_time(finished.next_attempt_at),
     )
 

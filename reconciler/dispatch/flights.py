@@ -144,14 +144,8 @@ class Flights:
         if recipe.form is None or self._lanes.pace(recipe.pace_key).per_second is not None:
             return False
         try:
-            flight = self._deliverer.begin(
-                recipe.form,
-                draft,
-                timeout_seconds=webhook.spec.timeout_in_sec,
-                validators=webhook.spec.response_validators,
-                credentials=recipe.credentials,
-                on_end=partial(self._on_end, claimed, webhook, group),
-            )
+            on_end = partial(self._on_end, claimed, webhook, group)
+            flight = self._deliverer.begin(recipe.form, draft, on_end=on_end)
         except Exception as exc:
             self._conclude(claimed, webhook, exc, wrote=True)
             self._ended(claimed)

@@ -18,10 +18,8 @@ from reconciler.egress.client import DeliveryClient
 from reconciler.egress.exchange import Exchange
 from reconciler.egress.flight import Flight, OnEnd
 from reconciler.egress.form import Form
-from reconciler.egress.http1 import request_bytes
 from reconciler.egress.identity import Identities, Identity
 from reconciler.egress.mask import MASK, Masker
-from reconciler.egress.pool import origin_of
 from reconciler.egress.received import Received, one_line
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.result import WELL, Met, classify, detail_of, result_of, timings_of
@@ -131,52 +129,47 @@ class Deliverer:
         fact = "also to a new access token" if result.status == 401 else "with a new access token, after a 401"
         return result._replace(detail=one_line(f"{result.detail}, {fact}" if result.detail else f"sent {fact}"))
 
-    def form(self, sent: Prepared, shown: Prepared, credentials: Credentials, *, is_signed: bool) -> Form | None:
-        """What `begin` fills in, from the request of `form.EXAMPLE` (or UNSIGNED) and the same as people are shown it.
+    def form(
+        self,
+        sent: Prepared,
+        shown: Prepared,
+        *,
+        timeout_seconds: float,
+        validators: Sequence[ResponseValidator] = (),
+        credentials: Credentials = ANONYMOUS,
+        is_signed: bool = False,
+    ) -> Form | None:
+        """What `begin` fills in, from the request of `form.EXAMPLE` (or UNSIGNED) and the same as people are shown it;
+        the rest as for `send`.
 
         None where a webhook's requests have no form: they want an access token, which only sending obtains, or `send`
         is to say what is wrong with them.
         """
         if credentials.client is not None:
             return None
+        if credentials is not ANONYMOUS:
+            self._hide_credential(sent)
+        example = SentRequest(shown.method, shown.url, complete_headers(shown.headers), "")
         try:
-            request = _to_request(sent)
-            origin, head = origin_of(request.url, credentials.identity), request_bytes(request)
-            if credentials is not ANONYMOUS:
-                self._hide_credential(sent)
-            headers = complete_headers(shown.headers)
-            example = SentRequest(shown.method, shown.url, headers, "")
-            return Form(origin, request.url, head, example, self._masker, is_signed=is_signed)
+            return Form(
+                _to_request(sent),
+                example,
+                masker=self._masker,
+                identity=credentials.identity,
+                timeout_seconds=timeout_seconds,
+                validators=validators,
+                is_signed=is_signed,
+            )
         except (httpx.InvalidURL, httpx.TransportError, ValueError):  # a UnicodeError is a ValueError
             return None
 
-    def begin(
-        self,
-        form: Form,
-        draft: Draft,
-        *,
-        timeout_seconds: float,
-        validators: Sequence[ResponseValidator],
-        credentials: Credentials,
-        on_end: OnEnd,
-    ) -> Flight | None:
+    def begin(self, form: Form, draft: Draft, *, on_end: OnEnd) -> Flight | None:
         """Send a draft at once, as `send` does; None, nothing being written, where that cannot be: there is no idle
         connection, or the transport knows no such way. `on_end` gets the result, or a bug, after this has returned."""
         begin = self._client.begin_of(form.url)
         if begin is None:
             return None
-        exchange = Exchange(None, credentials.identity)
-        exchange.ends_at = exchange.started_at + timeout_seconds
-        flight = Flight(
-            form,
-            draft,
-            exchange,
-            timeout_seconds=timeout_seconds,
-            validators=validators,
-            masker=self._masker,
-            now=self._now,
-            on_end=on_end,
-        )
+        flight = Flight(form, draft, now=self._now, on_end=on_end)
         return flight if flight.is_begun(begin) else None
 
     async def _send(

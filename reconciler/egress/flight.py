@@ -6,19 +6,17 @@ code as any other attempt.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import httpx
 
+from reconciler.egress.client import Begin
 from reconciler.egress.exchange import Exchange
 from reconciler.egress.fast import Answer
 from reconciler.egress.form import Form
-from reconciler.egress.mask import Masker
 from reconciler.egress.received import Received
 from reconciler.egress.result import WELL, Met, classify, result_of
 from reconciler.models.delivery import AttemptResult
-from reconciler.models.webhook import ResponseValidator
-from reconciler.request.answer import ANSWER_MAX_BYTES
 from reconciler.request.draft import Draft
 
 OnEnd = Callable[[AttemptResult | Exception], None]
@@ -27,45 +25,21 @@ OnEnd = Callable[[AttemptResult | Exception], None]
 class Flight:
     """One attempt, from the write to its result."""
 
-    __slots__ = (
-        "_abort",
-        "_draft",
-        "_exchange",
-        "_form",
-        "_masker",
-        "_now",
-        "_on_end",
-        "_reading",
-        "_received",
-        "_timeout_seconds",
-        "_validators",
-    )
+    __slots__ = ("_abort", "_draft", "_exchange", "_form", "_now", "_on_end", "_reading", "_received")
 
-    def __init__(
-        self,
-        form: Form,
-        draft: Draft,
-        exchange: Exchange,
-        *,
-        timeout_seconds: float,
-        validators: Sequence[ResponseValidator],
-        masker: Masker,
-        now: Callable[[], float],
-        on_end: OnEnd,
-    ) -> None:
+    def __init__(self, form: Form, draft: Draft, *, now: Callable[[], float], on_end: OnEnd) -> None:
+        """`now` is the wall clock in seconds since the epoch."""
         self._form = form
         self._draft = draft
-        self._exchange = exchange
-        self._timeout_seconds = timeout_seconds
-        self._validators = validators
-        self._masker = masker
         self._now = now
         self._on_end = on_end
-        self._received = Received(masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
+        self._exchange = exchange = Exchange(None, form.identity)
+        exchange.ends_at = exchange.started_at + form.timeout_seconds
+        self._received = Received(form.masker, judged_max=form.judged_max)
         self._reading: asyncio.Task[None] | None = None
         self._abort: Callable[[], None] | None = None
 
-    def is_begun(self, begin: Callable[..., Callable[[], None] | None]) -> bool:
+    def is_begun(self, begin: Begin) -> bool:
         """Write the request by `begin`, that of the transport; False where there is no connection for it."""
         self._abort = begin(self._form.origin, self._form.fill(self._draft), self._exchange, self._on_answer)
         return self._abort is not None
@@ -89,7 +63,7 @@ class Flight:
     def _take(self, answer: Answer | httpx.TransportError) -> Met | None:
         """What was met; None while the body is still to come."""
         if not isinstance(answer, Answer):
-            return classify(answer, self._exchange, self._timeout_seconds)
+            return classify(answer, self._exchange, self._form.timeout_seconds)
         received = self._received
         received.take_head(answer.status, answer.reason_phrase.decode("ascii", "ignore"), answer.headers)
         if isinstance(answer.body, bytes):
@@ -104,22 +78,23 @@ class Flight:
             async with contextlib.aclosing(body):
                 await self._received.read_body(body)
         except httpx.TransportError as exc:
-            met = classify(exc, self._exchange, self._timeout_seconds)
+            met = classify(exc, self._exchange, self._form.timeout_seconds)
         except Exception as exc:
             self._on_end(exc)
             return
         self._end(met)
 
     def _end(self, met: Met) -> None:
+        form = self._form
         try:
             result = result_of(
                 met,
                 self._exchange,
                 self._received,
-                request=self._form.show(self._draft),
+                request=form.show(self._draft),
                 body_bytes=len(self._draft.body or b""),
-                validators=self._validators,
-                masker=self._masker,
+                validators=form.validators,
+                masker=form.masker,
                 now=self._now(),
             )
         except Exception as exc:

@@ -4,13 +4,18 @@ Made by `egress.deliver` from an example by the code that makes any request, so 
 `egress.flight`. What stands in it was checked once; what is filled in cannot break it.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import httpx
 
+from reconciler.egress.http1 import request_bytes
+from reconciler.egress.identity import Identity
 from reconciler.egress.mask import Masker
-from reconciler.egress.pool import Origin
+from reconciler.egress.pool import origin_of
 from reconciler.models.delivery import SentRequest
+from reconciler.models.webhook import ResponseValidator
+from reconciler.request.answer import ANSWER_MAX_BYTES
 from reconciler.request.draft import Draft
 
 EXAMPLE: Final = Draft("{an id}", "{a timestamp}", "{a signature}", b"", b"")  # no value of a header that people write
@@ -20,29 +25,33 @@ _NO_LENGTH: Final = b"Content-Length: 0\r\n\r\n"
 
 
 class Form:
-    """All requests of one webhook while its revision and its secrets stay."""
+    """All requests of one webhook while its revision and its secrets stay, and how they are sent and judged."""
 
     def __init__(
         self,
-        origin: Origin,
-        url: httpx.URL,
-        head: bytes,
+        request: httpx.Request,
         example: SentRequest,
-        masker: Masker,
         *,
+        masker: Masker,
+        identity: Identity | None,
+        timeout_seconds: float,
+        validators: Sequence[ResponseValidator],
         is_signed: bool,
     ) -> None:
-        """`head` and `example` (not masked) are those of EXAMPLE, or of UNSIGNED. Raises ValueError where a blank is
-        not to be told from the rest."""
-        blanks = EXAMPLE.own if is_signed else UNSIGNED.own
-        self.origin = origin
-        self.url = url
+        """`request` and `example` (not masked) are those of EXAMPLE, or of UNSIGNED. Raises ValueError where a blank is
+        not to be told from the rest, and httpx.TransportError for what cannot be sent."""
+        head, blanks = request_bytes(request), EXAMPLE.own if is_signed else UNSIGNED.own
+        self.url = request.url
+        self.origin = origin_of(request.url, identity)
+        self.identity = identity
+        self.timeout_seconds = timeout_seconds
+        self.validators = validators
+        self.judged_max = ANSWER_MAX_BYTES if validators else 0  # bytes of an answer's body
+        self.masker = masker
         self._head = _with_blanks(head, blanks)
         self._has_body = head.endswith(_NO_LENGTH)
-        self._example = example
-        self._masker = masker
+        self._example = self._shown = example
         self._masked_at = -1  # the masker's version
-        self._shown = example
         values = [value for _, value in example.headers]
         self._places = tuple([values.index(blank) for blank in blanks])
         self._names = tuple([example.headers[place][0] for place in self._places])
@@ -56,7 +65,7 @@ class Form:
 
     def show(self, draft: Draft) -> SentRequest:
         """The request as people are shown it, masked."""
-        masker = self._masker
+        masker = self.masker
         if self._masked_at != masker.version:
             self._mask()
         own = draft.own
@@ -70,7 +79,7 @@ class Form:
 
     def _mask(self) -> None:
         """Mask what all requests have in common: it is looked at once, until another secret is known."""
-        masker, example = self._masker, self._example
+        masker, example = self.masker, self._example
         self._masked_at = masker.version
         headers = tuple([masker.mask_header(header) for header in example.headers])
         self._shown = SentRequest(example.method, masker.mask(example.url), headers, "")

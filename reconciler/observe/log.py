@@ -19,6 +19,7 @@ Format = Literal["text", "json"]
 
 VALUE_MAX_CHARACTERS: Final = 256
 NUMBER_LIMIT: Final = 2**63  # beyond it readers of JSON disagree; such a number is written as text
+_LEAST: Final = -NUMBER_LIMIT
 _NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]|^$')
 
 _write: Callable[[str, dict[str, Any]], None] | None = None
@@ -148,17 +149,17 @@ def _plain_line(at: str, event: str, facts: dict[str, Any]) -> str | None:
     """The line where every value stands in it as it is, which is looked at for all of them together; else None."""
     words, texts = [at, event], []
     for key, value in facts.items():
-        kind = type(value)
-        if kind is str:
-            texts.append(value)
-        elif kind is int or kind is float:
-            if not -NUMBER_LIMIT < value < NUMBER_LIMIT:
-                return None
-        elif value is None:
+        if value is None:
             continue
+        kind = type(value)
+        if kind is int or kind is float:
+            if not _LEAST < value < NUMBER_LIMIT:
+                return None
+        elif isinstance(value, str):
+            texts.append(value)
         else:
             return None
-        words.append(f"{key}={value}")
+        words.append(f"{key}={value!s}")
     if not all(texts) or len(max(texts, key=len, default="")) > VALUE_MAX_CHARACTERS:
         return None
     whole = "".join(texts)

@@ -69,27 +69,20 @@ class Ways:
         self._hook = hook
         self.recipe = Recipe(hook, SECRETS, deliverer)
 
-    async def long(self, *, timeout_seconds: float = 10, raw: str = RAW) -> AttemptResult:
+    async def long(self, *, raw: str = RAW) -> AttemptResult:
         sent, shown = self.recipe.prepared(self.recipe.draft(claimed(raw=raw), now=NOW))
-        validators = self._hook.spec.response_validators
-        return await self._deliverer.send(sent, shown, timeout_seconds=timeout_seconds, validators=validators)
-
-    def begin(
-        self, on_end: Callable[[AttemptResult | Exception], None], *, timeout_seconds: float = 10, raw: str = RAW
-    ) -> Flight | None:
-        assert self.recipe.form is not None
-        return self._deliverer.begin(
-            self.recipe.form,
-            self.recipe.draft(claimed(raw=raw), now=NOW),
-            timeout_seconds=timeout_seconds,
-            validators=self._hook.spec.response_validators,
-            credentials=self.recipe.credentials,
-            on_end=on_end,
+        spec = self._hook.spec
+        return await self._deliverer.send(
+            sent, shown, timeout_seconds=spec.timeout_in_sec, validators=spec.response_validators
         )
 
-    async def short(self, *, timeout_seconds: float = 10, raw: str = RAW) -> AttemptResult:
+    def begin(self, on_end: Callable[[AttemptResult | Exception], None], *, raw: str = RAW) -> Flight | None:
+        assert self.recipe.form is not None
+        return self._deliverer.begin(self.recipe.form, self.recipe.draft(claimed(raw=raw), now=NOW), on_end=on_end)
+
+    async def short(self, *, raw: str = RAW) -> AttemptResult:
         ended: asyncio.Future[AttemptResult | Exception] = asyncio.get_running_loop().create_future()
-        assert self.begin(ended.set_result, timeout_seconds=timeout_seconds, raw=raw) is not None
+        assert self.begin(ended.set_result, raw=raw) is not None
         assert not ended.done()  # it tells of no end before it has told of the beginning
         async with asyncio.timeout(20):
             result = await ended
@@ -173,13 +166,16 @@ async def test_both_ways_send_the_same_and_say_the_same(receiver: Receiver, ways
     assert by_short.headers["webhook-signature"].startswith("v1,")
 
 
-async def test_a_deadline_ends_both_ways_alike(receiver: Receiver, ways: Ways, send: Send) -> None:
+async def test_a_deadline_ends_both_ways_alike(
+    receiver: Receiver, deliverer: Deliverer, masker: Masker, send: Send
+) -> None:
     """As unknown: it was written."""
+    ways = Ways(deliverer, masker, webhook(timeout_in_sec=1))
     results = []
     for way in (ways.long, ways.short):
         await send()
         receiver.script = [say_nothing]
-        results.append(timeless(await way(timeout_seconds=0.2)))
+        results.append(timeless(await way()))
 
     assert results[0] == results[1]
     assert (results[1].fault, results[1].wrote) == (Fault.TIMEOUT, True)
