@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from reconciler.errors import StoreError, StoreLostError
+from reconciler.observe.log import log, place_of
 from reconciler.store.base import EventStatus, EventStore, NewEvent, RevisionMovedError
 
 EVENTS_MAX: Final = 256  # written together, and
@@ -48,8 +49,7 @@ class Gatherer:
         return await answer
 
     def put(self, rows: Sequence[NewEvent], *, revision: int, done: Callable[[Outcome], None]) -> None:
-        """`accept` without waiting: `done`, which must not raise, is called once, with what `accept` would return or
-        raise."""
+        """`accept` without waiting: `done` is called once, with what `accept` would return or raise."""
         self._waiting.append(_Waiting(rows, revision, sum([len(row.raw) for row in rows]), done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write_all())
@@ -61,7 +61,7 @@ class Gatherer:
                 await self._write(group)
             except BaseException as exc:
                 while group:
-                    group.popleft().done(exc)
+                    _tell(group.popleft(), exc)
                 if not isinstance(exc, Exception):
                     raise
 
@@ -89,13 +89,13 @@ class Gatherer:
                 raise
             while group:
                 outcome = await self._written_apart(group[0])
-                group.popleft().done(outcome)
+                _tell(group.popleft(), outcome)
             return
         start = 0
         while group:
             waiting = group.popleft()
             end = start + len(waiting.rows)
-            waiting.done(statuses[start:end])
+            _tell(waiting, statuses[start:end])
             start = end
 
     async def _written_apart(self, waiting: _Waiting) -> Outcome:
@@ -103,6 +103,13 @@ class Gatherer:
             return await self._store.accept(waiting.rows, revision=waiting.revision)
         except Exception as exc:
             return exc
+
+
+def _tell(waiting: _Waiting, outcome: Outcome) -> None:
+    try:
+        waiting.done(outcome)
+    except Exception as exc:  # a fault of ours, which must cost no other its answer
+        log("intake.untold", error=f"{type(exc).__name__}: {exc}", where=place_of(exc))
 
 
 def _settle(answer: "asyncio.Future[tuple[EventStatus, ...]]", outcome: Outcome) -> None:

@@ -6,39 +6,45 @@ says. A 202 means: stored, durable.
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import unquote
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reconciler.dispatch.intake import Intake, IntakeAnswer, IntakeClosedError
-from reconciler.dispatch.item import REQUEST_MAX_BYTES, PayloadTooLargeError
+from reconciler.dispatch.intake import Intake, IntakeAnswer
+from reconciler.dispatch.item import REQUEST_MAX_BYTES
 from reconciler.dispatch.judge import BadIdError, check_id
 from reconciler.dispatch.room import NoRoomError
-from reconciler.errors import ReconcilerError, StoreError
-from reconciler.observe.log import log, place_of
+from reconciler.errors import ReconcilerError
+from reconciler.observe.log import log
+from reconciler.source.answer import (
+    CLOSE,
+    EVENTS_PATH,
+    SOURCE,
+    Content,
+    busy,
+    content_of,
+    draining,
+    encoded,
+    full,
+    refusal,
+    taken,
+    told,
+    too_large,
+    too_often,
+    too_slow,
+)
 from reconciler.source.body import Body
 from reconciler.source.problem import problem_response
 from reconciler.source.rate import Rate
 
-SOURCE: Final = "http"
-EVENTS_PATH: Final = "/v1/events"
-BUSY_RETRY_SECONDS: Final = 1  # intake drains in milliseconds
 CLAIM_KEY: Final = "reconciler.claim"  # in the ASGI scope: a Claim that the body has to prove
 SENDER_KEY: Final = "reconciler.sender"  # in the ASGI scope: who asks, where the daemon knows that
-AWAY_RETRY_SECONDS: Final = 5  # a store that failed, or a daemon that restarts
-TAKEN: Final = 202
-CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so the connection cannot be used again
-
-
-Content = bytes | Response  # the body of a 202, or another answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class HttpSource:
         except ClientDisconnect:
             log("intake.refused", source=SOURCE, status="disconnected")
             return Response(status_code=400, headers=CLOSE)  # nobody is there to read it
-        content = _content(answer, size=size, began=began)
+        content = content_of(answer, size=size, began=began)
         return content if isinstance(content, Response) else taken(content)
 
     def offer(
@@ -118,12 +124,7 @@ class HttpSource:
         def done(answer: IntakeAnswer | Exception) -> None:
             self._requests -= 1
             self._bytes -= size
-            if isinstance(answer, IntakeAnswer):
-                reply(_content(answer, size=size, began=began))
-            else:
-                refusal = _refusal(answer)
-                log("intake.refused", source=SOURCE, status=refusal.status_code)
-                reply(refusal)
+            reply(told(answer, size=size, began=began))
 
         self._requests += 1
         self._bytes += size
@@ -135,17 +136,17 @@ class HttpSource:
 
     async def _take(self, request: Request, body: Body) -> tuple[IntakeAnswer, int]:
         if self._intake.is_closed:
-            raise _RefusedError(_draining())
+            raise _RefusedError(draining())
         self._check_rate(request)
         try:
             self._intake.check_room()  # before a byte of the body is read
         except NoRoomError as exc:
-            raise _RefusedError(_full(exc)) from exc
+            raise _RefusedError(full(exc)) from exc
         head = _head_of(request)
         with self._account() as hold:
             content = await self._read(body, hold)
-            if head.claim is not None and (refusal := await head.claim.check(content)):
-                raise _RefusedError(refusal)
+            if head.claim is not None and (unproved := await head.claim.check(content)):
+                raise _RefusedError(unproved)
             return await self._store(content, head), len(content)
 
     @contextlib.contextmanager
@@ -170,14 +171,14 @@ class HttpSource:
         address = request.client.host if request.client else ""
         wait = self._rate.wait_seconds(request.scope.get(SENDER_KEY) or address, now=time.monotonic())
         if wait:
-            raise _RefusedError(_too_often(self._limits.per_second or 0, wait))
+            raise _RefusedError(too_often(self._limits.per_second or 0, wait))
 
     def _may_ask(self, sender: str) -> bool:
         return self._rate is None or not self._rate.wait_seconds(sender, now=time.monotonic())
 
     def _check_room(self) -> None:
         if not self._has_room(0):
-            raise _RefusedError(_busy())
+            raise _RefusedError(busy())
 
     def _has_room(self, size: int) -> bool:
         is_held = self._bytes + size <= self._limits.waiting_max_bytes
@@ -192,10 +193,10 @@ class HttpSource:
                     hold(len(chunk))
                     content += chunk
                     if len(content) > REQUEST_MAX_BYTES:
-                        raise _RefusedError(_too_large())
+                        raise _RefusedError(too_large())
         except TimeoutError:
             body.is_over = True  # nobody waits for more of it
-            raise _RefusedError(_too_slow(self._limits.body_seconds)) from None
+            raise _RefusedError(too_slow(self._limits.body_seconds)) from None
         return bytes(content)
 
     async def _store(self, body: bytes, head: "_Head") -> IntakeAnswer:
@@ -210,7 +211,7 @@ class HttpSource:
                 ce_id=head.ce_id,
             )
         except ReconcilerError as exc:
-            raise _RefusedError(_refusal(exc)) from exc
+            raise _RefusedError(refusal(exc)) from exc
         finally:
             self._requests -= 1
 
@@ -229,10 +230,10 @@ def _head_of(request: Request) -> _Head:
     """The headers, or a refusal before a byte of the body is read."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        raise _RefusedError(_encoded(encoding))
+        raise _RefusedError(encoded(encoding))
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > REQUEST_MAX_BYTES:
-        raise _RefusedError(_too_large())
+        raise _RefusedError(too_large())
     claim: Claim | None = request.scope.get(CLAIM_KEY)
     key, ce_id = _idempotency_key(request), _ce_id(request)
     if claim is not None:
@@ -267,89 +268,3 @@ def _single(request: Request, name: str) -> str | None:
 def _bare(value: str) -> str:
     value = value.strip()
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
-
-
-def taken(content: bytes) -> Response:
-    """The answer to a request whose events are stored."""
-    return Response(content, TAKEN, media_type="application/json")
-
-
-def _content(answer: IntakeAnswer, *, size: int, began: float) -> Content:
-    """What a request is told that was taken; `size` is that of its body, `began` when it came (seconds)."""
-    conflict = None
-    if answer.is_lone_conflict:
-        fact, hint = answer.items[0].problem or "", "send another event under another id"
-        conflict = problem_response(409, fact, hint=hint, **answer.to_json())
-    counts = answer.counts()
-    log(
-        "intake.answered",
-        source=SOURCE,
-        status=TAKEN if conflict is None else conflict.status_code,
-        **counts,
-        bytes=size,
-        duration_ms=round((time.monotonic() - began) * 1000, 1),
-    )
-    return orjson.dumps({**counts, "events": answer.events()}) if conflict is None else conflict
-
-
-def _refusal(exc: Exception) -> Response:
-    """What a request is told of which nothing was stored."""
-    match exc:
-        case PayloadTooLargeError():
-            return problem_response(413, exc.message, hint=exc.hint, index=exc.index)
-        case BadIdError():
-            return problem_response(400, exc.message, hint=exc.hint)
-        case NoRoomError():  # there was room when it was asked for
-            return _full(exc)
-        case IntakeClosedError():
-            return _draining()
-        case StoreError():
-            log("intake.failed", source=SOURCE, error=exc.message)
-            return _away()
-        case _:
-            log("web.failed", path=EVENTS_PATH, error=f"{type(exc).__name__}: {exc}", where=place_of(exc))
-            return problem_response(500, "the daemon has a fault; its log says more")
-
-
-def _encoded(encoding: str) -> Response:
-    return problem_response(
-        415,
-        f"the body has a content-encoding: {encoding:.40}",
-        hint="send it as it is",
-        headers={**CLOSE, "accept-encoding": "identity"},
-    )
-
-
-def _too_large() -> Response:
-    return problem_response(
-        413, f"the request has more than {REQUEST_MAX_BYTES} bytes", hint="send fewer events at a time", headers=CLOSE
-    )
-
-
-def _too_slow(seconds: float) -> Response:
-    return problem_response(408, f"the body did not arrive within {seconds:g} s", headers=CLOSE)
-
-
-def _busy() -> Response:
-    return problem_response(
-        429, "too many requests are waiting", headers={**CLOSE, "retry-after": f"{BUSY_RETRY_SECONDS}"}
-    )
-
-
-def _too_often(per_second: float, wait: float) -> Response:
-    headers = {**CLOSE, "retry-after": f"{math.ceil(wait)}"}
-    fact = f"more than {per_second:g} requests a second"
-    return problem_response(429, fact, hint="send several events in one request", headers=headers, code="rate")
-
-
-def _full(exc: NoRoomError) -> Response:
-    headers = {**CLOSE, "retry-after": f"{exc.retry_seconds}"}
-    return problem_response(429, exc.message, hint=exc.hint, headers=headers, code="full")
-
-
-def _draining() -> Response:
-    return problem_response(503, "the daemon is draining", headers={**CLOSE, "retry-after": f"{AWAY_RETRY_SECONDS}"})
-
-
-def _away() -> Response:
-    return problem_response(503, "the store does not answer", headers={"retry-after": f"{AWAY_RETRY_SECONDS}"})

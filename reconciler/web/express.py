@@ -9,14 +9,16 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.source.http import EVENTS_PATH, Content, HttpSource
+from reconciler.source.answer import EVENTS_PATH, Content
+from reconciler.source.http import HttpSource
 from reconciler.web.access import bearer_of, role_for
 from reconciler.web.guard import Guard
 from reconciler.web.token import Tokens
 
 METHOD: Final = b"POST"
 TARGET: Final = EVENTS_PATH.encode("ascii")
-WHOLE_MAX_BYTES: Final = 16 * 1024  # of a body: a few events; of many the way is the least cost
+# Of a body: a few events. In more the way is the least cost, and what is kept here, for a moment, no account knows.
+WHOLE_MAX_BYTES: Final = 16 * 1024
 # What says more about a request than who asks, or about its body than its length and type.
 UNPLAIN: Final = frozenset({b"ce-id", b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
 

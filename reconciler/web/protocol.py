@@ -16,7 +16,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from reconciler.observe.log import log
-from reconciler.source.http import TAKEN, Content, taken
+from reconciler.source.answer import TAKEN, Content, taken
 from reconciler.source.problem import PROBLEM_TYPE, problem_response
 from reconciler.web.express import METHOD, TARGET, Offer, is_plain
 from reconciler.web.guard import with_ours

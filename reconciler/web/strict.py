@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from reconciler.source.http import EVENTS_PATH
+from reconciler.source.answer import EVENTS_PATH
 from reconciler.web.api import BadQueryError
 from reconciler.web.openapi.document import OPERATIONS, described_path
 

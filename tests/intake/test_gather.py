@@ -120,6 +120,20 @@ async def test_one_that_gives_up_takes_nothing_from_the_others(room: Room) -> No
     assert {event.id for event in await room.store.events()} == {"leaving", "staying"}
 
 
+async def test_one_whose_answer_cannot_be_told_takes_nothing_from_the_others(room: Room) -> None:
+    """A fault of ours in telling one does not make the others believe that they are not stored."""
+    gatherer, revision = Gatherer(room.store), room.live.snapshot.revision
+
+    def fail(outcome: Any) -> None:
+        raise RuntimeError("a bug")
+
+    gatherer.put(rows(room, "untold"), revision=revision, done=fail)
+    told = await asyncio.gather(*(gatherer.accept(rows(room, name), revision=revision) for name in ("a", "b")))
+
+    assert told == [(EventStatus.ACCEPTED,)] * 2
+    assert {event.id for event in await room.store.events()} == {"untold", "a", "b"}
+
+
 async def test_events_taken_at_once_while_revisions_move_are_all_stored(tmp_path: Path) -> None:
     """The whole way through intake: nothing lost, nothing twice, whatever comes in between."""
     async with open_room(tmp_path, webhook("created")) as room:
