@@ -14,6 +14,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "file.missing": "every PATH must exist",
         "file.unreadable": "every manifest must be a file that may be read",
         "file.unwritable": "a file to be laid out may be written",
+        "file.outside": "a link out of every PATH leads to a manifest",
         "file.encoding": "manifests are UTF-8",
         "file.too_large": "a manifest file has a largest size",
         # YAML

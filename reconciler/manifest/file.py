@@ -6,6 +6,7 @@ exception.
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,13 +22,15 @@ REST_BYTES: Final = 1024 * 1024  # of these at once
 SUFFIXES: Final = (".yaml", ".yml")
 
 _Identity = tuple[int, int]  # device and inode
+_MANIFEST: Final = re.compile(rb"""apiVersion["']?\s*:\s*["']?reconciler/""")
 
 
 def find_files(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
     """The manifest files under `paths`, sorted, each once, and a problem for each path that cannot be followed.
 
     Folders are searched for `*.yaml` and `*.yml` in depth, links followed, hidden names passed over; a file that is
-    named is taken whatever its name.
+    named is taken whatever its name. What a link finds outside of the paths must be a manifest: a pull request could
+    name any file, and what is wrong with it would be quoted.
     """
     search = Search.of(paths)
     return search.names, search.problems
@@ -36,17 +39,18 @@ def find_files(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
 @dataclass(slots=True)
 class Search:
     """What was found so far. Every folder is entered once, however many links lead to it, back up included. `special`
-    are the files that are no regular ones."""
+    are the files that are no regular ones, `roots` the paths that the caller named, but for those that are links."""
 
     files: dict[_Identity, str] = field(default_factory=dict)
     folders: set[_Identity] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     special: set[str] = field(default_factory=set)
+    roots: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> Self:
         """All that is found under `paths`."""
-        search = cls()
+        search = cls(roots=tuple([Path(os.path.realpath(path)) for path in paths if not _has_link(path)]))
         for path in paths:
             search._start(path)
         return search
@@ -66,23 +70,39 @@ class Search:
         except OSError as exc:
             self.problems.append(_unreadable(str(path), exc))
         else:
-            self._enter(str(path), status)
+            self._enter(str(path), status, is_outside=self._is_outside(str(path)))
 
-    def _enter(self, path: str, status: os.stat_result) -> None:
+    def _enter(self, path: str, status: os.stat_result, *, is_outside: bool = False) -> None:
         identity = (status.st_dev, status.st_ino)
         if not stat.S_ISDIR(status.st_mode):
+            if is_outside and stat.S_ISREG(status.st_mode) and not self._is_manifest(path):
+                return
             self._take(path, identity)
             if not stat.S_ISREG(status.st_mode):
                 self.special.add(path)
         elif identity not in self.folders:
             self.folders.add(identity)
-            self._search(path, status.st_dev)
+            self._search(path, status.st_dev, is_outside=is_outside)
+
+    def _is_outside(self, path: str) -> bool:
+        """Whether what this leads to lies under none of the paths that the caller named."""
+        target = Path(os.path.realpath(path))
+        return not any(target.is_relative_to(root) for root in self.roots)
+
+    def _is_manifest(self, path: str) -> bool:
+        """Whether a file says that it is a manifest; a problem that tells nothing of it where it does not."""
+        raw, problem = read_bytes(path)
+        if problem is None and not _MANIFEST.search(raw):
+            hint = "name what the link leads to as a PATH"
+            self._report("file.outside", Path(path), "a link leads out of the PATHs to what is no manifest", hint)
+            return False
+        return True
 
     def _take(self, path: str, identity: _Identity) -> None:
         if identity not in self.files or path < self.files[identity]:
             self.files[identity] = path  # under its least name, whatever the order of PATHs
 
-    def _search(self, folder: str, device: int) -> None:
+    def _search(self, folder: str, device: int, *, is_outside: bool) -> None:
         try:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
@@ -95,16 +115,23 @@ class Search:
                 continue
             path = entry.name if folder == "." else entry.path
             try:
-                if is_manifest and entry.is_file(follow_symlinks=False):
+                if is_manifest and not is_outside and entry.is_file(follow_symlinks=False):
                     self._take(path, (device, entry.inode()))  # the folder says so much; thousands need no stat
                 elif is_manifest or entry.is_dir():
-                    self._enter(path, entry.stat())
+                    leads_out = self._is_outside(path) if entry.is_symlink() else is_outside
+                    self._enter(path, entry.stat(), is_outside=leads_out)
             except OSError as exc:
                 if is_manifest:
                     self.problems.append(_unreadable(path, exc))
 
     def _report(self, code: str, path: Path, message: str, hint: str) -> None:
         self.problems.append(Problem(Severity.ERROR, code, message, file=str(path), hint=hint))
+
+
+def _has_link(path: Path) -> bool:
+    """Whether a path leads over a link: in a checkout, anybody who may propose a change can have made that."""
+    home = os.path.realpath(".")
+    return os.path.normpath(Path(home, path)) != os.path.realpath(path)
 
 
 def read_text(file: str) -> tuple[str, Problem | None]:
