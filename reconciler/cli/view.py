@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from unicodedata import combining, is_normalized
 
 import click
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 LINES_AT_ONCE: Final = 2_000  # some 100 KB; a plan of ten thousand webhooks has 20 MB
 TEXT_AT_ONCE: Final = 256 * 1024  # characters
 
-# C0 and C1 controls, line and paragraph separators, bidi controls, zero-width and byte-order marks, lone surrogates;
-# and the beginning of what GitHub's runner and Azure's agent obey wherever a step prints it: `##[…]`, `##vso[…]`
+# C0 and C1 controls, line and paragraph separators, bidi controls, zero-width and byte-order marks, soft hyphens and
+# other characters without a shape, lone surrogates; and the beginning of what GitHub's runner and Azure's agent obey
+# wherever a step prints it: `##[…]`, `##vso[…]`
 _HARMFUL: Final = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
+    "\\ud800-\\udfff\\U000e0000-\\U000e007f]"
     "|#(?=#(?:vso)?\\[)"
 )
 
@@ -138,6 +141,27 @@ def visible(text: str) -> str:
     spelt out, lone surrogates, which no terminal takes, and commands to the pipeline's runner too."""
     if text.isprintable() and "##" not in text:  # nearly all is, and this is told ten times as fast
         return text
-    return _HARMFUL.sub(
-        lambda match: f"\\u{ord(match[0]):04x}" if match[0] >= "\x80" else f"\\x{ord(match[0]):02x}", text
-    )
+    return _HARMFUL.sub(lambda match: _spelt(match[0]), text)
+
+
+def distinct(text: str) -> str:
+    """The same for what is compared with another text: marks on letters, where another spelling of the same letters
+    would look alike, are spelt out too."""
+    shown = visible(text)
+    return shown if shown.isascii() or is_normalized("NFC", shown) else _decomposed(shown)
+
+
+def _decomposed(text: str) -> str:
+    """`cafe\\u0301` for what reads like café and is not the same text."""
+    starts = [index for index, item in enumerate(text) if not index or not combining(item)]
+    letters = (text[start:end] for start, end in pairwise((*starts, len(text))))
+    return "".join(letter if is_normalized("NFC", letter) else _marks_spelt(letter) for letter in letters)
+
+
+def _marks_spelt(letter: str) -> str:
+    return "".join(_spelt(item) if combining(item) else item for item in letter)
+
+
+def _spelt(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

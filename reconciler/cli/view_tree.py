@@ -128,6 +128,14 @@ def _hidden_line(count: int, shown: TreeView, depth: int) -> Iterator[Line]:
 def _line(label: str | None, text: str, depth: int, mark: str = "") -> Line:
     """One item. The mark's column is the same at every depth."""
     shown = f"{label}: {text}" if label is not None else text
+    if mark and shown[-1:].isspace():
+        shown = _ended_visibly(shown)
     parts = shown.split("\t") if "\t" in shown else (shown,)  # templates have tabs
-    padded = "  " * depth + "\t".join(map(view.visible, parts))
+    padded = "  " * depth + "\t".join(map(view.distinct, parts))
     return Line(padded, indent=MARK_INDENT if mark else MARK_INDENT + 2, mark=mark)
+
+
+def _ended_visibly(text: str) -> str:
+    """A line that goes or comes, its spaces at the end spelt out: they may be all that has changed."""
+    kept = text.rstrip(" \t")
+    return kept + "".join(f"\\x{ord(item):02x}" for item in text[len(kept) :])

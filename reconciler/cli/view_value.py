@@ -72,7 +72,7 @@ def fingerprint(text: str) -> str:
 
 
 def _whole(value: Any) -> str:
-    return MASK if value == MASK else view.visible(_json(value))
+    return MASK if value == MASK else view.distinct(_json(value))
 
 
 def _json(value: Any) -> str:
