@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from reconciler.cli.network_option import given_hosts, given_proxy, given_ranges, given_targets, network_options
 from reconciler.settings import DEFAULT_STORE, EgressSettings, TransportKind
@@ -31,13 +32,14 @@ def store_option(command: Command) -> Command:
 
 def store_url(ctx: click.Context) -> str:
     """The store of the command line: the option after the command, before it, the variable, the default."""
+    contexts = []
     current: click.Context | None = ctx
     while current is not None:
-        value = current.params.get("store")
-        if value:
-            return str(value)
+        contexts.append(current)
         current = current.parent
-    return DEFAULT_STORE
+    # the variable is every command's, so what is said before the command must be looked for first
+    contexts.sort(key=lambda one: one.get_parameter_source("store") is not ParameterSource.COMMANDLINE)
+    return next((str(one.params["store"]) for one in contexts if one.params.get("store")), DEFAULT_STORE)
 
 
 def paths_argument(command: Command) -> Command:
