@@ -96,6 +96,7 @@ _ISATAP: Final = frozenset((0x00005EFE, 0x02005EFE))  # RFC 5214, section 6.1
 
 _LOCAL_NAMES: Final = ("localhost", "localhost.localdomain")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_WITH_PORT: Final = re.compile(r"[^:\[\]]+:[0-9]+")  # what a list of hosts may hold; an IPv6 address has more colons
 _NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
 
 
@@ -109,6 +110,8 @@ def judge_host(host: str) -> str | None:
     shown = _shown(host)
     if not host:
         return "the host is empty"
+    if _WITH_PORT.fullmatch(host):
+        return f"the host has a port: {shown}"
     if "[" in host or ":" in host:
         return f"the host is an IP address: {shown}"
     if "%" in host:

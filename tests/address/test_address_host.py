@@ -87,6 +87,12 @@ def test_the_reason_says_which_address_a_spelling_means() -> None:
     )
 
 
+def test_a_port_is_called_a_port() -> None:
+    """In a policy or a binding somebody may write one; only IPv6 addresses have more colons."""
+    assert judge_host("example.com:443") == "the host has a port: example.com:443"
+    assert judge_host("1:2:443").startswith("the host is an IP address")
+
+
 @given(st.text(max_size=300))
 def test_any_text_gets_a_verdict(host: str) -> None:
     """The judgement never raises, and its reason is one printable line."""
