@@ -35,11 +35,10 @@ def taken(content: bytes) -> Response:
 
 def content_of(answer: IntakeAnswer, *, size: int, began: float) -> Content:
     """What a request is told that was taken; `size` is that of its body, `began` when it came (seconds)."""
-    conflict = None
-    if answer.is_lone_conflict:
+    counts, conflict = answer.counts(), None
+    if counts["conflicts"] and answer.is_lone_conflict:
         fact, hint = answer.items[0].problem or "", "send another event under another id"
         conflict = problem_response(409, fact, hint=hint, **answer.to_json())
-    counts = answer.counts()
     log(
         "intake.answered",
         source=SOURCE,

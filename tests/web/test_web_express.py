@@ -98,6 +98,12 @@ PLAIN = {
     "too many": post(b"[" + b"1," * 1000 + b"1]"),
     "another API's number": post(raw(event(1)), b"Reconciler-API: 1"),
     "a CloudEvent": post(raw({"specversion": "1.0", "id": "c1", "type": "x", "source": "y", "data": event(1)})),
+    "deep": post(b"[" * 8000),
+    "a long number": post(b'{"event_type": "x", "event_time": ' + b"9" * 5000 + b"}"),
+    "a lone surrogate": post(rb'{"event_type": "AccessRequestCreated", "data": {"id": "\ud800", "x": "\udfff"}}'),
+    "no UTF-8": post(b'{"event_type": "\xff"}'),
+    "a key twice": post(b'{"event_type": "x", "event_type": "x"}'),
+    "a line end of JavaScript's": post('{"event_type": "AccessRequestCreated", "data": {"a": "\u2028"}}'.encode()),
     "a bad envelope": post(raw({"specversion": "1.0", "id": 1, "type": "x", "source": "y", "data": event(1)})),
 }
 OTHERS = {
