@@ -76,6 +76,20 @@ async def test_a_lost_lease_writes_nothing(served: Store) -> None:
     assert [attempt.number for attempt in attempts] == [1, 2]
 
 
+async def test_a_late_result_beside_that_of_the_new_lease_is_lost(served: Store) -> None:
+    """Both in one batch: what is recorded is what the lease that is held came to."""
+    await add(served, "a", "d1")
+    (first,) = await claim(served, 0)
+    await served.release([first], due_at=0)
+    (second,) = await claim(served, 10)
+
+    lost = await served.finish([dead(first), delivered(second, at=20)])
+
+    delivery, attempts = await served.delivery("d1") or pytest.fail("it is gone")
+    assert lost == (first.seq,)
+    assert (delivery.state, [attempt.finished_at for attempt in attempts]) == (State.DELIVERED, [20])
+
+
 async def test_finishing_twice_is_a_lost_lease(served: Store) -> None:
     """An answer that was not heard may be asked for again; nothing is recorded twice."""
     await add(served, "a", "d1")

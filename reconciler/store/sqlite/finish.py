@@ -19,10 +19,11 @@ _HELD_BY: Final = "d.seq = f.value ->> 0 AND d.token = f.value ->> 1"
 _STILL_HELD: Final = f"""
 SELECT json_group_array(d.seq) FROM jsonb_each(:leases) f CROSS JOIN deliveries d ON {_HELD_BY}
 """
-# Of those still held which lane each is of, and what more must be known of those that tell something of a receiver.
+# The places of those still held, which lane each is of, and what more must be known of those that tell something of a
+# receiver.
 _HELD: Final = f"""
 SELECT json_group_array(CASE WHEN {IS_TOLD.format(is_troubled="f.value ->> 2")}
-    THEN json_array(d.seq, d.lane_id, json_array({TOLD})) ELSE json_array(d.seq, d.lane_id, NULL) END)
+    THEN json_array(f.key, d.lane_id, json_array({TOLD})) ELSE json_array(f.key, d.lane_id, NULL) END)
 FROM jsonb_each(:leases) f CROSS JOIN deliveries d ON {_HELD_BY}
 CROSS JOIN lanes l ON l.id = d.lane_id CROSS JOIN paces p ON p.id = d.pace_id
 """
@@ -103,15 +104,18 @@ WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
 def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]:
     """Record finished attempts; returns the `seq` of those whose lease was lost, for which nothing is written."""
     leases = pack([[item.seq, item.token, int(is_troubled(item))] for item in finished])
-    held = {seq: (lane_id, told) for seq, lane_id, told in array(db, _HELD, leases=leases, operational=SOURCE)}
-    kept = [item for item in finished if item.seq in held] if len(held) < len(finished) else finished
-    if kept:
+    held = array(db, _HELD, leases=leases, operational=SOURCE)
+    if held:
+        kept = [finished[place] for place, _, _ in held]
         _block(db, kept)
-        told = {seq: facts for seq, (_, facts) in held.items() if facts is not None}
+        told = [(finished[place], facts) for place, _, facts in held if facts is not None]
         if told:
-            tell(db, [(item, told[item.seq]) for item in kept if item.seq in told])
-        _finish(db, kept, {lane_id for lane_id, _ in held.values()})
-    return tuple(item.seq for item in finished if item.seq not in held)
+            tell(db, told)
+        _finish(db, kept, {lane_id for _, lane_id, _ in held})
+    if len(held) == len(finished):
+        return ()
+    places = {place for place, _, _ in held}
+    return tuple(item.seq for place, item in enumerate(finished) if place not in places)
 
 
 def release(db: apsw.Connection, claimed: Sequence[Claimed], due_at: int) -> None:
