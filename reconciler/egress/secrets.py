@@ -24,6 +24,9 @@ VALUE_MAX_BYTES: Final = 64 * 1024  # a private key in PEM is 3 KiB
 ALLOWED_MAX: Final = 4096  # sets of names and hosts whose judgement is remembered
 VALUE_MIN_CHARACTERS: Final = 8  # masking anything shorter would blot out ordinary words
 
+# The secrets of a webhook with their hosts, and its `token_route`
+_Wanted = tuple[tuple[tuple[str, str], ...], tuple[frozenset[str], str, str] | None]
+
 
 class SecretResolver:
     """The bindings of one file and the way to their values."""
@@ -33,7 +36,7 @@ class SecretResolver:
     ) -> None:
         self._path = path
         self._bindings = bindings
-        self._allowed: dict[tuple[tuple[str, str], ...], tuple[Binding, ...]] = {}
+        self._allowed: dict[_Wanted, tuple[Binding, ...]] = {}
         self._is_all_known = False  # to the masker
         self._read_last: dict[str, str] = {}  # by name; what is here was judged, and is known to the masker
         self._seen = self._signatures()
@@ -53,26 +56,30 @@ class SecretResolver:
     def values(self, webhook: Webhook, *, idle: Collection[str] = ()) -> dict[str, str]:
         """The value of each name the webhook refers to, but for those that are `idle`: not needed now.
 
-        Raises SecretError for the first that is unbound, bound to other hosts, or cannot be read; it names the secret,
-        the host and the remedy.
+        Raises SecretError for the first that is unbound, bound to other hosts, opens access tokens that the webhook's
+        host may not have, or cannot be read; it names the secret, the host and the remedy.
         """
         if not self._is_all_known:
             self._know_all()
         wanted = webhook.secret_hosts()
         if idle:
             wanted = tuple([pair for pair in wanted if pair[0] not in idle])
-        bindings = self._allowed.get(wanted)
+        route = webhook.token_route()
+        bindings = self._allowed.get((wanted, route))
         if bindings is None:
-            bindings = self._judged(wanted)
+            bindings = self._judged((wanted, route))
         return {binding.name: self._read(binding) for binding in bindings}
 
-    def _judged(self, wanted: tuple[tuple[str, str], ...]) -> tuple[Binding, ...]:
+    def _judged(self, wanted: _Wanted) -> tuple[Binding, ...]:
         """The bindings of all the names, if their hosts may receive them; remembered until the file is another one."""
-        for name, host in wanted:
+        pairs, route = wanted
+        for name, host in pairs:
             self._judge(name, host)
+        if route is not None:
+            self._judge_tokens(*route)
         if len(self._allowed) >= ALLOWED_MAX:
             self._allowed.clear()
-        found = tuple(self._bindings[name] for name in sorted({name for name, _ in wanted}))
+        found = tuple(self._bindings[name] for name in sorted({name for name, _ in pairs}))
         self._allowed[wanted] = found
         return found
 
@@ -140,6 +147,17 @@ class SecretResolver:
                 hint=f"if {host} may receive it, add the host to `hosts` of `{name}` in the binding file",
             )
 
+    def _judge_tokens(self, names: frozenset[str], token_url: str, host: str) -> None:
+        """A token opens what its secret opens: who may propose a manifest must not have it sent to a host of his."""
+        for name in sorted(names):
+            if not self._bindings[name].allows_token(token_url, host):
+                raise SecretError(
+                    f"access tokens of secret `{name}` may not be sent to {host}",
+                    name=name,
+                    hint=f"if {host} may receive them, write `token_hosts: [{host}]` beside `hosts` of `{name}` in the "
+                    "binding file",
+                )
+
     def _read(self, binding: Binding) -> str:
         value = _read_variable(binding) if binding.source is SecretSource.ENV else _read_file(binding)
         if self._read_last.get(binding.name) == value:
@@ -182,10 +200,10 @@ class _Reading(OperatorFile):
         before = len(self.problems)
         fields: dict[str, yaml.Node] = {}
         for field_key, field_name, value in self.entries(node, name):
-            if field_name in ("from", "hosts"):
+            if field_name in ("from", "hosts", "token_hosts"):
                 fields[field_name] = value
             else:
-                hint = "a binding has `from` and `hosts`"
+                hint = "a binding has `from` and `hosts`, and may have `token_hosts`"
                 message = f"unknown key: {shown(field_name)}"
                 self.add("unknown-key", message, path=name, mark=field_key.start_mark, hint=hint)
         if isinstance(node, yaml.MappingNode):
@@ -194,9 +212,10 @@ class _Reading(OperatorFile):
                     self.add("missing-key", f"`{missing}` is missing", path=name, mark=key.start_mark)
         source = self._source(f"{name}.from", fields["from"]) if "from" in fields else None
         hosts = self._hosts(f"{name}.hosts", fields["hosts"]) if "hosts" in fields else ()
+        token_hosts = self._hosts(f"{name}.token_hosts", fields["token_hosts"]) if "token_hosts" in fields else None
         if len(self.problems) > before or source is None:
             return None
-        return Binding(name, source[0], source[1], hosts)
+        return Binding(name, source[0], source[1], hosts, token_hosts)
 
     def _source(self, path: str, node: yaml.Node) -> tuple[SecretSource, str] | None:
         source = parse_source(node.value) if is_text(node) else None
@@ -216,7 +235,7 @@ class _Reading(OperatorFile):
             hint = "write the hosts that may receive it, like [acme.workflows.okta.com]"
             self.add(
                 "secret-hosts",
-                "`hosts` must be a list of at least one host",
+                f"`{path.rpartition('.')[2]}` must be a list of at least one host",
                 path=path,
                 mark=node.start_mark,
                 hint=hint,

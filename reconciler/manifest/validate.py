@@ -322,6 +322,13 @@ def _check_bindings(webhook: Webhook, spec: Mapping[str, Any], bindings: Mapping
             hint = f"it is bound to {', '.join(binding.hosts)}; until that changes nothing is sent"
             message = f"the secret {name} is not bound to this host: {host}"
             yield Fault("secret.bound_elsewhere", path, message, hint, Severity.WARNING)
+    names, token_url, host = webhook.token_route() or (frozenset(), "", "")
+    for name in sorted(names & bindings.keys()):
+        if not bindings[name].allows_token(token_url, host):
+            path = _find_reference(spec, name, ("spec",)) or ("spec",)
+            hint = "`token_hosts` of the binding says which hosts may; until that changes nothing is sent"
+            message = f"access tokens of the secret {name} may not be sent to this host: {host}"
+            yield Fault("secret.bound_elsewhere", path, message, hint, Severity.WARNING)
 
 
 def _find_reference(value: Any, name: str, path: Path) -> Path | None:

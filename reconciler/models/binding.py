@@ -4,7 +4,7 @@ Parsed from the binding file by `egress.secrets`; judged here, without reading a
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -12,6 +12,14 @@ from typing import Final
 from reconciler.address import judge_host
 
 SECRET_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+
+# An Okta org's own authorization server, whose access tokens only Okta takes; those of /oauth2/default are for others.
+_OKTA_ORG: Final = re.compile(
+    r"https://([a-z0-9-]+)\.([a-z0-9-]+\.(?:com|mil))\.?/oauth2/v1/token(?:[?/].*)?", re.IGNORECASE
+)
+_OKTA_ORG_DOMAINS: Final = frozenset(
+    ("okta.com", "okta-emea.com", "oktapreview.com", "okta-gov.com", "okta.mil", "okta-miltest.com")
+)
 
 # Domains under which a vendor gives each customer a name of its own: a wildcard over one would let any other customer's
 # host receive the secret. Those of the Public Suffix List's private section need not stand here.
@@ -49,10 +57,26 @@ class Binding:
     source: SecretSource
     location: str  # the variable's name or the file's path
     hosts: tuple[str, ...]  # exact names, or `*.example.com` for the names under a domain of one tenant
+    token_hosts: tuple[str, ...] | None = None  # the same, of access tokens that the value opens
 
     def allows(self, host: str) -> bool:
         """Whether the value may be sent to this host (lower case, no trailing dot)."""
-        return any(host.endswith(item[1:]) if item.startswith("*.") else host == item for item in self.hosts)
+        return _is_among(host, self.hosts)
+
+    def allows_token(self, token_url: str, host: str) -> bool:
+        """Whether an access token that this value opens at `token_url` may be sent to `host`. Where the operator has
+        not said it: tokens of an Okta org go to that org, those of other servers anywhere."""
+        if self.token_hosts is not None:
+            return _is_among(host, self.token_hosts)
+        org = _OKTA_ORG.fullmatch(token_url)
+        if org is None or org[2].lower() not in _OKTA_ORG_DOMAINS:
+            return True
+        name, domain = org[1].lower(), org[2].lower()
+        return host in (f"{name}.{domain}", f"{name}.workflows.{domain}")
+
+
+def _is_among(host: str, items: Iterable[str]) -> bool:
+    return any(host.endswith(item[1:]) if item.startswith("*.") else host == item for item in items)
 
 
 def parse_source(text: str) -> tuple[SecretSource, str] | None:

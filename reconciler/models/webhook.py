@@ -398,6 +398,11 @@ class Webhook(Model):
         """Every (secret name, host it is sent to), sorted."""
         return self._secret_hosts
 
+    def token_route(self) -> tuple[frozenset[str], str, str] | None:
+        """Where access tokens go: the secrets that open them, the token endpoint's URL and the host that is sent them;
+        None where there are none."""
+        return self._token_route
+
     def idle_secrets(self, now: int) -> frozenset[str]:
         """The secrets that only signing keys refer to whose windows are closed at `now`, in milliseconds since the
         epoch: no request needs them."""
@@ -410,6 +415,13 @@ class Webhook(Model):
     @cached_property
     def _other_secrets(self) -> frozenset[str]:
         return secret_names(self.spec.model_dump(mode="json", exclude={"signing"}))
+
+    @cached_property
+    def _token_route(self) -> tuple[frozenset[str], str, str] | None:
+        oauth2 = self.spec.auth.oauth2 if self.spec.auth is not None else None
+        if oauth2 is None:
+            return None
+        return secret_names([oauth2.client_secret, oauth2.private_key]), oauth2.token_url, host_of(self.spec.url)
 
     @cached_property
     def _secret_hosts(self) -> tuple[tuple[str, str], ...]:  # the worker asks for each attempt

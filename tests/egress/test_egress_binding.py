@@ -341,3 +341,64 @@ def test_one_line_end_is_the_editors_and_nothing_else(tmp_path: Path, content: s
             resolver.values(webhook())
     else:
         assert resolver.values(webhook()) == {"okta": value}
+
+
+# Access tokens
+
+ORG_TOKEN = "https://acme.okta.com/oauth2/v1/token"
+
+
+def client(host: str, token_url: str) -> Webhook:
+    """A webhook of an OAuth client whose secret is bound to the token endpoint's host."""
+    oauth2 = {"token_url": token_url, "client_id": "0oa1", "client_secret": "${secret:okta}"}
+    spec = {"url": f"https://{host}/in", "triggers": ["RequestCreated"], "auth": {"oauth2": oauth2}}
+    return Webhook.model_validate({"metadata": {"name": "okta"}, "spec": spec}, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("token_url", "said", "host", "may"),
+    [
+        (ORG_TOKEN, None, "acme.workflows.okta.com", True),
+        (ORG_TOKEN, None, "acme.okta.com", True),
+        (ORG_TOKEN, None, "evil.example.com", False),
+        (ORG_TOKEN, None, "evil.workflows.okta.com", False),
+        (ORG_TOKEN, None, "acme.workflows.okta.com.example.com", False),
+        (ORG_TOKEN, None, "acme.workflows.oktapreview.com", False),
+        (ORG_TOKEN.replace("acme.okta", "ACME.Okta"), None, "evil.example.com", False),
+        (ORG_TOKEN + "?x=y", None, "evil.example.com", False),
+        (ORG_TOKEN.replace("okta.com", "oktapreview.com"), None, "acme.workflows.oktapreview.com", True),
+        (ORG_TOKEN.replace("/oauth2/", "/oauth2/default/"), None, "api.example.com", True),
+        ("https://login.example.com/token", None, "api.example.org", True),
+        ("https://login.example.com/token", "api.example.org", "api.example.org", True),
+        ("https://login.example.com/token", "api.example.org", "evil.example.com", False),
+        ("https://login.example.com/token", "*.api.example.org", "eu.api.example.org", True),
+        (ORG_TOKEN, "gateway.example.com", "gateway.example.com", True),
+        (ORG_TOKEN, "gateway.example.com", "acme.workflows.okta.com", False),
+    ],
+)
+def test_an_access_token_goes_where_the_operator_lets_it(
+    tmp_path: Path, token_url: str, said: str | None, host: str, may: bool
+) -> None:
+    """Whoever may propose a manifest must not have a token sent to a host of his, by a client that is trusted."""
+    source = secret_file(tmp_path / "token")
+    token_host = token_url.split("/")[2].lower()
+    more = "" if said is None else f', token_hosts: ["{said}"]'
+    path = tmp_path / "secrets.yaml"
+    path.write_text(f'okta: {{from: "file:{source}", hosts: [{token_host}]{more}}}')
+    path.chmod(0o600)
+
+    reason = SecretResolver.load(path).unresolved(client(host, token_url))
+
+    assert reason == (None if may else f"access tokens of secret `okta` may not be sent to {host}")
+
+
+@pytest.mark.parametrize("hosts", ["[]", "evil.example.com", '["*.okta.com"]', "[127.0.0.1]"])
+def test_hosts_of_access_tokens_are_judged_as_others(tmp_path: Path, hosts: str) -> None:
+    """They too are names of one tenant, and at least one."""
+    path = tmp_path / "secrets.yaml"
+    path.write_text(f"okta: {{from: env:OKTA, hosts: [acme.okta.com], token_hosts: {hosts}}}")
+
+    with pytest.raises(ManifestError) as caught:
+        SecretResolver.load(path)
+
+    assert [problem.code for problem in caught.value.problems if problem.is_error] == ["secret-hosts"]

@@ -359,6 +359,20 @@ def test_secrets_that_the_daemon_would_not_resolve_are_warned_of(tmp_path: Path)
     ]
 
 
+def test_access_tokens_that_the_daemon_would_not_send_are_warned_of(tmp_path: Path) -> None:
+    """The token of an Okta org is for that org, whatever a manifest says."""
+    oauth = "token_url: https://acme.okta.com/oauth2/v1/token, client_id: x, client_secret: '${secret:cs}'"
+    text = manifest(f"auth: {{oauth2: {{{oauth}}}}}", url="https://evil.example.com/x")
+    (tmp_path / "a.yaml").write_text(text)
+    bindings = {"cs": Binding("cs", SecretSource.ENV, "CS", ("acme.okta.com",))}
+
+    problems = load_manifests([tmp_path], bindings=bindings).problems
+
+    (told,) = [problem for problem in problems if problem.code == "secret.bound_elsewhere"]
+    assert told.message == "access tokens of the secret cs may not be sent to this host: evil.example.com"
+    assert not told.is_error
+
+
 def test_without_a_binding_file_no_secret_is_warned_of(load: Load) -> None:
     """Pipelines run where the binding file is not."""
     assert load(manifest("headers: {x-a: '${secret:any}'}")).problems == ()
