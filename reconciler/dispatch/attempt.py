@@ -6,7 +6,7 @@ Called by the worker, which does the sending between the two. What a result mean
 from typing import Final
 
 from reconciler.dispatch import retry
-from reconciler.egress.deliver import Deliverer
+from reconciler.egress.deliver import Credentials, Deliverer
 from reconciler.egress.form import EXAMPLE, UNSIGNED, Form
 from reconciler.errors import TemplateError
 from reconciler.models.credential import Signing
@@ -57,7 +57,8 @@ class Recipe:
         self.webhook = webhook
         self.secrets = secrets
         self.pace_key = webhook.pace_key
-        self.credentials = deliverer.credentials(webhook, secrets)
+        self._deliverer = deliverer
+        self._credentials: Credentials | None = deliverer.credentials(webhook, secrets)
         self._has_body = webhook.spec.method.has_body
         self._sent = self._shown = envelope_of(webhook, secrets)
         self._blank = blank_secrets(webhook)
@@ -66,7 +67,14 @@ class Recipe:
         self._is_body_shown_as_sent = not shows_secrets(webhook.spec)
         self._signers: tuple[Signer, ...] = ()
         self._signers_from, self._signers_until = 0, 0  # milliseconds since the epoch
-        self.form = self._form(deliverer)
+        self.form = self._form(self._credentials)
+        if self._credentials.identity is not None:  # a context of TLS is large: it is asked for where it is needed
+            self._credentials = None
+
+    @property
+    def credentials(self) -> Credentials:
+        """What the requests are sent with, on the long way."""
+        return self._credentials or self._deliverer.credentials(self.webhook, self.secrets)
 
     def draft(self, claimed: Claimed, *, now: int) -> Draft:
         """What one delivery's request has of its own, signed at `now`."""
@@ -89,7 +97,7 @@ class Recipe:
         sent = self._sent.of(draft, draft.body)
         return sent, self._shown.of(draft, draft.shown_body) if self._blank else sent
 
-    def _form(self, deliverer: Deliverer) -> Form | None:
+    def _form(self, credentials: Credentials) -> Form | None:
         """None where `Deliverer.send` is to see each request as a whole."""
         is_signed = self.webhook.spec.signing is not None
         example = EXAMPLE if is_signed else UNSIGNED
@@ -100,12 +108,12 @@ class Recipe:
             return None
         if size_of(sent.headers) + OWN_MAX > HEADER_MAX:
             return None
-        return deliverer.form(
+        return self._deliverer.form(
             sent,
             shown,
             timeout_seconds=self.webhook.spec.timeout_in_sec,
             validators=self.webhook.spec.response_validators,
-            credentials=self.credentials,
+            credentials=credentials,
             is_signed=is_signed,
         )
 

@@ -1,8 +1,8 @@
 """The worker: claims due deliveries, sends them, records what became of them; run by the daemon.
 
-Several deliveries are in flight at once, each a task of one TaskGroup, so that a bug stops the daemon loudly. The claim
-has recorded the attempt as started, so that a kill at any moment leaves an attempt that closes as unknown. Decides
-nothing itself: what is sent and written is `dispatch.attempt`, what a result means is `dispatch.retry`.
+Several deliveries are in flight at once, which `dispatch.flights` holds; a bug in any of them that cannot be recorded
+stops the daemon loudly. The claim has recorded the attempt as started, so that a kill at any moment leaves an attempt
+that closes as unknown. Decides nothing itself: what a result means is `dispatch.retry`.
 """
 
 import asyncio

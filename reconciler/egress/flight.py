@@ -33,7 +33,7 @@ class Flight:
         self._draft = draft
         self._now = now
         self._on_end = on_end
-        self._exchange = exchange = Exchange(None, form.identity)
+        self._exchange = exchange = Exchange()
         exchange.ends_at = exchange.started_at + form.timeout_seconds
         self._received = Received(form.masker, judged_max=form.judged_max)
         self._reading: asyncio.Task[None] | None = None

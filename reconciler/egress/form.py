@@ -43,7 +43,6 @@ class Form:
         head, blanks = request_bytes(request), EXAMPLE.own if is_signed else UNSIGNED.own
         self.url = request.url
         self.origin = origin_of(request.url, identity)
-        self.identity = identity
         self.timeout_seconds = timeout_seconds
         self.validators = validators
         self.judged_max = ANSWER_MAX_BYTES if validators else 0  # bytes of an answer's body

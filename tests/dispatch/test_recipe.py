@@ -1,13 +1,17 @@
 """What is found out once for a webhook is found out anew when it no longer holds."""
 
 import base64
+import gc
 import json
+import ssl
 from typing import Any
 
 import pytest
+import trustme
 from worker_room import START, flow
 
 from reconciler.dispatch.attempt import Recipe, Recipes
+from reconciler.egress import identity
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
 from reconciler.errors import SecretError, TemplateError
@@ -127,3 +131,24 @@ def test_a_request_that_is_too_large_is_refused_each_time(recipes: Recipes) -> N
     for _ in range(2):
         with pytest.raises(TemplateError, match="the header x-long has"):
             by(recipes.of(UID, webhook, {"long": "x" * 100_000}))
+
+
+def test_recipes_keep_no_contexts_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context is large; how many are kept is bounded elsewhere."""
+    monkeypatch.setattr(identity, "CONTEXTS_MAX", 1)
+    recipes = Recipes(Deliverer(EgressSettings(), masker=Masker()))
+    before = contexts()
+
+    for number in range(4):
+        secrets = {"ca": trustme.CA().cert_pem.bytes().decode()}
+        recipe = recipes.of(WebhookUid(f"u{number}"), flow(f"w{number}", tls={"ca": "${secret:ca}"}), secrets)
+        assert recipe.credentials.identity is not None
+        assert recipe.form is not None
+
+    del recipe
+    assert contexts() - before <= 1
+
+
+def contexts() -> int:
+    gc.collect()
+    return sum(isinstance(item, ssl.SSLContext) for item in gc.get_objects())

@@ -4,6 +4,7 @@ way."""
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,18 +63,22 @@ def claimed(delivery_id: str = "dlv_1", raw: str = RAW) -> Claimed:
 class Ways:
     """A webhook's requests, by either way."""
 
-    def __init__(self, deliverer: Deliverer, masker: Masker, hook: Webhook) -> None:
-        for value in SECRETS.values():
+    def __init__(self, deliverer: Deliverer, masker: Masker, hook: Webhook, secrets: dict[str, str] = SECRETS) -> None:
+        for value in secrets.values():
             masker.add(value)
         self._deliverer = deliverer
         self._hook = hook
-        self.recipe = Recipe(hook, SECRETS, deliverer)
+        self.recipe = Recipe(hook, secrets, deliverer)
 
     async def long(self, *, raw: str = RAW) -> AttemptResult:
         sent, shown = self.recipe.prepared(self.recipe.draft(claimed(raw=raw), now=NOW))
         spec = self._hook.spec
         return await self._deliverer.send(
-            sent, shown, timeout_seconds=spec.timeout_in_sec, validators=spec.response_validators
+            sent,
+            shown,
+            timeout_seconds=spec.timeout_in_sec,
+            validators=spec.response_validators,
+            credentials=self.recipe.credentials,
         )
 
     def begin(self, on_end: Callable[[AttemptResult | Exception], None], *, raw: str = RAW) -> Flight | None:
@@ -286,3 +291,18 @@ def test_the_bytes_of_both_ways_are_equal(note: str, value: str) -> None:
     sent, shown = recipe.prepared(draft)
     assert recipe.form.fill(draft) == request_bytes(_to_request(sent))
     assert recipe.form.show(draft) == deliverer.shown(shown)
+
+
+async def test_a_webhook_with_an_authority_of_its_own_uses_its_own_connections(
+    receiver: Receiver, deliverer: Deliverer, masker: Masker, send: Send, ca_file: Path
+) -> None:
+    """Never one that was verified by another, whichever way it goes."""
+    pem = ca_file.read_text()
+    ways = Ways(deliverer, masker, webhook(tls={"ca": "${secret:ca}"}), secrets={**SECRETS, "ca": pem})
+    await send()
+    assert ways.begin(lambda _: None) is None
+
+    assert (await ways.long()).status == 200
+    assert (await ways.short()).status == 200
+
+    assert [request.connection for request in receiver.requests] == [1, 2, 2]
