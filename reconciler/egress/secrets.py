@@ -32,14 +32,20 @@ class SecretResolver:
     """The bindings of one file and the way to their values."""
 
     def __init__(
-        self, path: Path | None, bindings: dict[str, Binding], warnings: tuple[Problem, ...], masker: Masker
+        self,
+        path: Path | None,
+        bindings: dict[str, Binding],
+        warnings: tuple[Problem, ...],
+        masker: Masker,
+        *,
+        seen: Signature = None,
     ) -> None:
         self._path = path
         self._bindings = bindings
         self._allowed: dict[_Wanted, tuple[Binding, ...]] = {}
         self._is_all_known = False  # to the masker
         self._read_last: dict[str, str] = {}  # by name; what is here was judged, and is known to the masker
-        self._seen = self._signatures()
+        self._seen = self._signatures(seen)
         self.warnings = warnings
         self.masker = masker
 
@@ -48,10 +54,11 @@ class SecretResolver:
         """Read a binding file; without one nothing is bound. Raises ManifestError with every problem in it."""
         if path is None:
             return cls(None, {}, (), Masker())
+        seen = signature(path)  # from before it is read: what is written meanwhile is a change
         bindings, problems = read_bindings(path)
         if any(problem.is_error for problem in problems):
             raise ManifestError(problems)
-        return cls(path, bindings, problems, Masker())
+        return cls(path, bindings, problems, Masker(), seen=seen)
 
     def values(self, webhook: Webhook, *, idle: Collection[str] = ()) -> dict[str, str]:
         """The value of each name the webhook refers to, but for those that are `idle`: not needed now.
@@ -106,14 +113,15 @@ class SecretResolver:
 
     def changed(self) -> bool:
         """Whether the binding file or a secret's file is another one than at the last `load` or `reload`."""
-        return self._signatures() != self._seen
+        return self._signatures(self._file_signature()) != self._seen
 
     def reload(self) -> tuple[Problem, ...]:
         """Take over a changed binding file; values are read anew for every request anyway.
 
         A broken new file changes nothing but what is returned: its problems.
         """
-        seen = self._signatures()
+        file = self._file_signature()
+        seen = self._signatures(file)
         if self._path is None:
             return ()
         bindings, problems = read_bindings(self._path)
@@ -123,7 +131,7 @@ class SecretResolver:
         self._bindings, self.warnings = bindings, problems
         self._allowed.clear()
         self._is_all_known = False
-        self._seen = self._signatures()
+        self._seen = self._signatures(file)
         return problems
 
     def _know_all(self) -> None:
@@ -171,9 +179,13 @@ class SecretResolver:
         self._read_last[binding.name] = value
         return value
 
-    def _signatures(self) -> dict[str, Signature]:
-        paths = {*self.files, *([] if self._path is None else [self._path])}
-        return {str(path): signature(path) for path in paths}
+    def _file_signature(self) -> Signature:
+        return None if self._path is None else signature(self._path)
+
+    def _signatures(self, file: Signature) -> dict[str, Signature]:
+        """Those of the secrets' files as they are, and that of the binding file."""
+        found = {str(path): signature(path) for path in self.files}
+        return found if self._path is None else {**found, str(self._path): file}
 
 
 def read_bindings(path: Path) -> tuple[dict[str, Binding], tuple[Problem, ...]]:

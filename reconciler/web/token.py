@@ -18,7 +18,7 @@ from typing import Final, Self
 
 import yaml
 
-from reconciler.egress.operator_file import OperatorFile, is_text, shown, signature
+from reconciler.egress.operator_file import OperatorFile, Signature, is_text, shown, signature
 from reconciler.errors import ManifestError, Problem
 from reconciler.observe.log import log
 from reconciler.request.sign import PUBLIC_PREFIX, SECRET_PREFIX, KeyTextError
@@ -60,21 +60,25 @@ class Token:
 
 
 class Tokens:
-    """The tokens of one file, which is read again when it changes."""
+    """The tokens of one file, which is read again when it changes. `seen` is the file's signature from before it was
+    read: what is written while it is read counts as a change."""
 
-    def __init__(self, path: Path, tokens: tuple[Token, ...], warnings: tuple[Problem, ...] = ()) -> None:
+    def __init__(
+        self, path: Path, tokens: tuple[Token, ...], warnings: tuple[Problem, ...], *, seen: Signature
+    ) -> None:
         self._path = path
         self._tokens = tokens
-        self._seen = signature(path)
+        self._seen = seen
         self.warnings = warnings
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file. Raises ManifestError with every problem in it."""
+        seen = signature(path)
         tokens, problems = read_tokens(path)
         if any(problem.is_error for problem in problems):
             raise ManifestError(problems)
-        return cls(path, tokens, problems)
+        return cls(path, tokens, problems, seen=seen)
 
     def find(self, presented: str) -> Token | None:
         """The entry of a presented token. Every entry is compared, in constant time, whatever is found before."""

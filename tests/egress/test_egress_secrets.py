@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.egress.secrets import VALUE_MAX_BYTES, SecretResolver
-from reconciler.errors import ManifestError, SecretError, Severity
+from reconciler.egress import secrets
+from reconciler.egress.secrets import VALUE_MAX_BYTES, SecretResolver, read_bindings
+from reconciler.errors import ManifestError, Problem, SecretError, Severity
+from reconciler.models.binding import Binding
 from reconciler.models.webhook import Webhook
 
 VALUE = "f00dfeed" * 4
@@ -189,6 +191,33 @@ def test_a_changed_binding_file_is_taken_over(tmp_path: Path, token: str) -> Non
     assert resolver.reload() == ()
     assert resolver.changed() is False
     assert resolver.unresolved(webhook(x_token="${secret:okta}")) is None
+
+
+@pytest.mark.parametrize("when", ["load", "reload"])
+def test_a_binding_file_that_changes_while_it_is_read_counts_as_changed(
+    tmp_path: Path, token: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Else a host that the operator takes away in that moment would be sent the secret until the next change."""
+    okta = "okta: {from: env:OKTA_TOKEN, hosts: [acme.workflows.okta.com]}"
+    path = bind(tmp_path, okta)
+    resolver = SecretResolver.load(path)
+
+    def read(path: Path) -> tuple[dict[str, Binding], tuple[Problem, ...]]:
+        found = read_bindings(path)
+        if "okta" in found[0]:
+            bind(tmp_path, "")
+        return found
+
+    monkeypatch.setattr(secrets, "read_bindings", read)
+    if when == "load":
+        resolver = SecretResolver.load(path)
+    else:
+        assert resolver.reload() == ()
+    assert resolver.unresolved(webhook(x_token="${secret:okta}")) is None
+
+    assert resolver.changed() is True
+    resolver.reload()
+    assert resolver.unresolved(webhook(x_token="${secret:okta}")) is not None
 
 
 def test_a_broken_binding_file_keeps_the_old_one_and_says_so_once(tmp_path: Path, token: str) -> None:

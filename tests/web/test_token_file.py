@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import ManifestError
+from reconciler.web import token as token_module
 from reconciler.web.token import Role, Tokens, read_tokens
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -202,3 +203,22 @@ def test_a_broken_new_file_keeps_the_old_tokens(file: Path, broken: str | None) 
     file.write_text(f"late: {{token: {OTHER}, roles: [read]}}")
     os.utime(file, ns=(1, 1))  # whatever the clock of the file system can tell
     assert tokens.find(TOKEN) is None
+
+
+def test_a_token_that_is_taken_away_while_the_file_is_read_is_unknown(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that starts in the midst of a rotation must not hold the old token for as long as it runs."""
+    file.write_text(FILE)
+
+    def read(path: Path) -> object:
+        found = read_tokens(path)
+        file.write_text(FILE.replace(TOKEN, "another-" + TOKEN))
+        monkeypatch.undo()
+        return found
+
+    monkeypatch.setattr(token_module, "read_tokens", read)
+    tokens = Tokens.load(file)
+
+    assert tokens.find(TOKEN) is None
+    assert tokens.find("another-" + TOKEN) is not None
