@@ -171,5 +171,8 @@ def _done(name: str, flow: Flow, backlog: Backlog, how: Manner, *, cancelled: in
     elif how.is_dry_run:
         view.out("Dry run: nothing was changed.")
     else:
-        text = f"Resumed: {cancelled:,} cancelled as superseded" if how.is_compact else "Resumed"
+        is_held = flow.halt.at(time.time_ns() // 1_000_000).fact is not None
+        text = "Resumed" if is_held or how.is_fresh_first else "Nothing was held back: nothing to resume"
+        if how.is_compact:
+            text = f"Resumed: {cancelled:,} cancelled as superseded"
         view.out(click.style(text, fg="green", bold=True))

@@ -196,9 +196,8 @@ def choose_webhook(
         is_unknown = isinstance(exc, StoreError) and not isinstance(exc, NotInStoreError)  # what is live there
         if may_fall_back and not is_unknown and Path("manifests").is_dir():
             return _from_manifests(name, ("manifests/",), options)
-        if isinstance(exc, StoreError):
-            raise StoreError(exc.message, hint=f"{exc.hint}\n{UNAPPLIED}") from exc
-        raise
+        kind = StoreError if isinstance(exc, StoreError) else ReconcilerError
+        raise kind(exc.message, hint=f"{exc.hint}\n{UNAPPLIED}") from exc
 
 
 def _from_manifests(name: str, paths: tuple[str, ...], options: Mapping[str, Any]) -> Webhook:
@@ -238,8 +237,6 @@ def _no_such(name: str, names: list[str], kind: str) -> ReconcilerError:
 
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"{kind} are: {', '.join(names) or 'none'}"
-    if kind == "live" and not close:
-        hint += f"\n{UNAPPLIED}"
     return ReconcilerError(f"no webhook of this name is {kind}: {name}", hint=hint)
 
 

@@ -153,6 +153,14 @@ def test_an_unknown_webhook_is_said(room: Path, capfd: pytest.CaptureFixture[str
         code, _, err = told(capfd, "webhooks", *verb, "nobody")
         assert code == EXIT_FAILED
         assert "nobody" in err
+        assert "PATH" not in err, "these commands know nothing of manifests"
+
+
+def test_a_resume_of_what_nothing_holds_says_so(room: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = told(capfd, "webhooks", "resume", NAME)
+
+    assert code == EXIT_OK
+    assert out.splitlines()[-1] == "Nothing was held back: nothing to resume"
 
 
 async def invoke(*args: str) -> Result:
