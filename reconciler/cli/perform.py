@@ -4,6 +4,8 @@ Called by `cli.plan`, whose options are read without any of this. The plan is al
 """
 
 import asyncio
+import errno
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from reconciler.cli.early import Early
 from reconciler.cli.option import chosen_paths
 from reconciler.cli.planning import plan_of, plan_view, show_plan
 from reconciler.cli.view_plan import applied_text, out_plan, summary_text
-from reconciler.errors import EXIT_CHANGES, EXIT_FAILED, EXIT_OK, EXIT_REFUSED, StalePlanError
+from reconciler.errors import EXIT_CHANGES, EXIT_FAILED, EXIT_OK, EXIT_REFUSED, ReconcilerError, StalePlanError
 from reconciler.models.revision import Revision
 from reconciler.plan.plan import Plan
 
@@ -54,11 +56,13 @@ def run_plan(url: str, early: Early, output_format: str, options: Mapping[str, A
 
 def run_apply(url: str, early: Early, output_format: str, options: Mapping[str, Any]) -> int:
     """`apply`, of the manifests that are being read; returns the exit code."""
+    _require_writable(options["json_file"])
     return asyncio.run(_apply(url, early, output_format, options))
 
 
 def run_saved(url: str, file: Path, output_format: str, options: Mapping[str, Any]) -> int:
     """`apply --plan FILE`; returns the exit code."""
+    _require_writable(options["json_file"])
     return asyncio.run(_apply_saved(url, file, output_format, options))
 
 
@@ -187,9 +191,19 @@ def _applied(
     options: Mapping[str, Any],
     verification: "tuple[Verification, ...]" = (),
 ) -> int:
-    _out_result(made, revision, output_format, options, verification)
-    if output_format == "text" and revision is not None:
-        view.out(f"\n{click.style(applied_text(revision, made.summary), fg='green', bold=True)}")
+    try:
+        _out_result(made, revision, output_format, options, verification)
+        if output_format == "text" and revision is not None:
+            view.out(f"\n{click.style(applied_text(revision, made.summary), fg='green', bold=True)}")
+    except BrokenPipeError:
+        raise  # whoever reads has read enough
+    except OSError as exc:
+        if revision is None:
+            raise
+        reason = (exc.strerror or type(exc).__name__).lower() + (f": {exc.filename}" if exc.filename else "")
+        raise ReconcilerError(
+            f"revision {revision.number} is applied, but its report is not written: {reason}"
+        ) from exc
     return EXIT_OK
 
 
@@ -214,6 +228,19 @@ def _write_json(made: Plan, options: Mapping[str, Any], **more: Any) -> None:
     if options["json_file"] is not None:
         with Path(options["json_file"]).open("w", encoding="utf-8") as file:
             file.write(view.json_text(_json_of(made, more)))
+
+
+def _require_writable(name: str | None) -> None:
+    """Raise OSError for a file of `--json-into` that could not be written, before anything is done. What is no file is
+    not opened: the reader of a pipe would take that for its end."""
+    if name is None:
+        return
+    path = Path(name)
+    place = path if path.exists() else path.parent
+    if not place.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
 
 
 def _json_of(made: Plan, more: Mapping[str, Any]) -> dict[str, Any]:

@@ -197,6 +197,34 @@ def test_a_plan_that_cannot_be_saved_is_told_by_the_name_that_was_given(folder: 
     assert (called.code, called.err) == (1, "error: no such file or directory: nowhere/plan.json\n")
 
 
+def test_where_the_report_cannot_go_is_told_before_anything_is_applied(folder: Folder, call: Call) -> None:
+    """An apply that fails has changed nothing, with a saved plan too."""
+    folder.declare("a")
+    call("plan", "--out", "plan.json")
+
+    direct = call("apply", "--auto-approve", "--json-into", "nowhere/report.json")
+    saved = call("apply", "--plan", "plan.json", "--json-into", "nowhere/report.json")
+
+    fact = "error: no such file or directory: nowhere/report.json\n"
+    assert [(called.code, called.out, called.err) for called in (direct, saved)] == [(1, "", fact)] * 2
+    assert live(folder) == (0, [])
+    assert call("apply", "--plan", "plan.json", "--json-into", "report.json").code == 0
+    assert json.loads(Path("report.json").read_text())["revision"] == 1
+
+
+def test_a_report_that_is_lost_after_the_apply_does_not_hide_it(folder: Folder, call: Call) -> None:
+    """The disk is full: the exit says that something failed, the words that the revision is there."""
+    folder.declare("a")
+
+    called = call("apply", "--auto-approve", "--json-into", "/dev/full")
+
+    assert (called.code, called.err) == (
+        1,
+        "error: revision 1 is applied, but its report is not written: no space left on device\n",
+    )
+    assert live(folder) == (1, ["a"])
+
+
 def test_a_plan_made_without_a_store_applies_only_while_there_is_none(folder: Folder, call: Call) -> None:
     """Two first plans: one wins."""
     folder.declare("a")
