@@ -7,6 +7,7 @@ its end, and offered to the short way (`web.express`) first.
 """
 
 import asyncio
+import re
 import resource
 from collections.abc import Iterable
 from functools import partial
@@ -43,6 +44,16 @@ def connections_max() -> int:
 
 def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % item for item in headers])
+
+
+def _with_host_of(target: bytes, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers, with the host that a target in absolute form names in the place of what Host says: a server that is
+    not asked for by it must not be led to think so (RFC 9112, section 3.2.2)."""
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or not scheme.isalpha():
+        return headers
+    host = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    return [(name, host if name == b"host" else value) for name, value in headers]
 
 
 _TAKEN_LINES: Final = _lines(item for item in with_ours(taken(b"").raw_headers) if item[0] != b"content-length")
@@ -230,7 +241,7 @@ class BoundedProtocol(HttpToolsProtocol):
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
-        self.headers += headers
+        self.headers += headers if url.startswith(b"/") else _with_host_of(url, headers)
         self.expect_100_continue = any(name == b"expect" and value.lower() == CONTINUE for name, value in headers)
         parts, self._whole = self._whole or (), None
         super().on_headers_complete()

@@ -66,6 +66,21 @@ async def test_one_host_is_named(url: str, lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://127.0.0.1/healthz", 200),
+        ("HTTP://LOCALHOST:8420/healthz", 200),
+        ("http://evil.example.com/healthz", 421),
+        ("http://evil.example.com:80/healthz?x=127.0.0.1", 421),
+        ("http://127.0.0.1@evil.example.com/healthz", 421),
+    ],
+)
+async def test_a_target_in_absolute_form_says_who_is_meant(url: str, target: str, status: int) -> None:
+    """Whatever Host says beside it."""
+    assert (await ask(url, "host: 127.0.0.1", path=target))[0] == status
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "origin: https://evil.example.com",
