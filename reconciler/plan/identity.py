@@ -42,7 +42,7 @@ def match_identities(desired: Mapping[WebhookName, Webhook], live: Iterable[Live
     blocked |= _drop_blocked(claims, by_name)
     taken = set(claims.values())
     warnings = [
-        _no_effect(name, f"webhook.{name} exists already, so webhook.{old} is deleted, not renamed")
+        _no_effect(name, f"webhook.{name} exists already, so webhook.{old} is not renamed to it")
         for name, old in blocked.items()
         if old not in desired and old not in taken
     ]

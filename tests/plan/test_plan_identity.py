@@ -1,5 +1,6 @@
 """Which live webhook a desired one continues: the cases by hand; the laws are in test_plan_laws."""
 
+import pytest
 from plan_samples import Case, desired, hook, live_hook, live_state
 
 from reconciler.models.webhook import Webhook
@@ -91,6 +92,18 @@ def test_an_ambiguous_swap_moves_nothing_and_says_so() -> None:
 
     assert fates(plan) == {"a": ("update", "uid-a"), "b": ("update", "uid-b")}
     assert [warning.code for warning in plan.warnings] == ["rename_without_effect"] * 2
+
+
+@pytest.mark.parametrize(
+    ("owner", "scope"), [("other", Scope()), ("", Scope(keeps=True)), ("", Scope(targets=("b",))), ("", Scope())]
+)
+def test_a_rename_without_effect_says_only_what_is_so(owner: str, scope: Scope) -> None:
+    """What is not renamed may be another owner's, or kept, or out of a plan's reach: nothing is said of its end."""
+    live = live_state(live_hook(hook("a"), owner=owner), live_hook(hook("b")))
+
+    (warning,) = Case(desired(moved("b", "a")), live, scope=scope).plan().warnings
+
+    assert warning.message.endswith("webhook.b exists already, so webhook.a is not renamed to it")
 
 
 def test_a_target_takes_along_who_must_leave_the_name() -> None:
