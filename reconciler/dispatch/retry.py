@@ -42,12 +42,16 @@ class Decision(NamedTuple):
 
 def judge(result: AttemptResult, retry: Retry | None = None) -> AttemptResult:
     """The result with its outcome, by status, fault and whether anything was written; and, where the policy honours
-    it, by the receiver's wish that a failed delivery is not tried again."""
+    it, by the receiver's wish that a failed delivery is not tried again. Its detail tells what the receiver wishes."""
     outcome = _outcome(result)
     is_honoured = retry is not None and retry.honour_webhook_delivery
     if is_honoured and result.control is DeliveryControl.ABORT_MESSAGE and outcome is not Outcome.DELIVERED:
         detail = f"{result.detail}, and asked not to be sent this again (webhook-delivery: abort-message)"
         return result._replace(outcome=Outcome.PERMANENT, detail=detail)
+    if is_honoured and result.control is DeliveryControl.DISABLE:
+        told = f"{result.detail}, and" if result.detail else "the receiver"
+        detail = f"{told} asked to be sent nothing more (webhook-delivery: disable)"
+        return result._replace(outcome=outcome, detail=detail)
     return result.judged(outcome)
 
 

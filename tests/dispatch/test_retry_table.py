@@ -166,6 +166,22 @@ def test_a_receiver_that_asks_for_nothing_more_is_as_good_as_gone(status):
     assert (judge(result, HONOURS).outcome is Outcome.DELIVERED) is (status == 200)
 
 
+@pytest.mark.parametrize(
+    ("status", "detail", "told"),
+    [
+        (200, "", "the receiver asked to be sent nothing more (webhook-delivery: disable)"),
+        (500, "it answered", "it answered, and asked to be sent nothing more (webhook-delivery: disable)"),
+    ],
+)
+def test_why_a_receiver_is_sent_nothing_more_is_told(status, detail, told):
+    """It becomes the reason of the pause: a 500, or nothing at all, would explain none."""
+    fault = None if status == 200 else Fault.STATUS
+    result = AttemptResult(fault=fault, status=status, detail=detail, control=DeliveryControl.DISABLE)
+
+    assert judge(result, HONOURS).detail == told
+    assert judge(result, Retry()).detail == detail
+
+
 def test_a_policy_that_says_no_is_the_same_as_one_that_says_nothing():
     """So that webhooks stored before there was the field do not differ from their manifests."""
     assert Retry(honour_webhook_delivery=False) == Retry()
