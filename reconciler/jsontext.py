@@ -53,6 +53,13 @@ class DuplicateKeyError(ValueError):
     """An object has the same key twice; which of the two a receiver takes is anybody's guess (RFC 8259, section 4)."""
 
 
+class TooDeepError(ValueError):
+    """A document is nested deeper than DEPTH_MAX levels."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested deeper than {DEPTH_MAX} levels")
+
+
 def _unique(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -82,8 +89,8 @@ def loads_again(text: bytes) -> JsonValue:
 def loads(text: str | bytes) -> JsonValue:
     """Parse one JSON document (RFC 8259), numbers keeping their digits.
 
-    Raises ValueError (json.JSONDecodeError, UnicodeDecodeError, DuplicateKeyError) for what is not JSON in UTF-8 or
-    is nested deeper than DEPTH_MAX.
+    Raises ValueError (json.JSONDecodeError, UnicodeDecodeError, DuplicateKeyError) for what is not JSON in UTF-8, and
+    TooDeepError.
     """
     return read(text)[0]
 
@@ -97,7 +104,7 @@ def read(text: str | bytes) -> tuple[JsonValue, bytes | None]:
         if written is None or _quotation_marks(decoded) != _quotation_marks(written):
             value = _DECODER.decode(decoded)
     except RecursionError:
-        raise ValueError(f"nested deeper than {DEPTH_MAX} levels") from None
+        raise TooDeepError from None
     if decoded.count("{") + decoded.count("[") > DEPTH_MAX:  # fewer cannot be deeper, and most documents have fewer
         check_depth(value)
     return value, written
@@ -132,14 +139,14 @@ def scan(text: str, start: int) -> tuple[JsonValue, int, bytes | None]:
         if written is None or _quotation_marks(text[start:end]) != _quotation_marks(written):
             value, end = _DECODER.raw_decode(text, start)
     except RecursionError:
-        raise ValueError(f"nested deeper than {DEPTH_MAX} levels") from None
+        raise TooDeepError from None
     if text.count("{", start, end) + text.count("[", start, end) > DEPTH_MAX:
         check_depth(value)
     return value, end, written
 
 
 def check_depth(value: JsonValue) -> None:
-    """Raise ValueError for a document nested deeper than DEPTH_MAX levels."""
+    """Raise TooDeepError for a document nested deeper than DEPTH_MAX levels."""
     level: list[JsonValue] = [value]
     for _ in range(DEPTH_MAX + 1):
         deeper: list[JsonValue] = []
@@ -151,7 +158,7 @@ def check_depth(value: JsonValue) -> None:
         if not deeper:
             return
         level = deeper
-    raise ValueError(f"nested deeper than {DEPTH_MAX} levels")
+    raise TooDeepError
 
 
 def quote(text: str) -> str:

@@ -44,8 +44,10 @@ def miss_of(validators: Sequence[ResponseValidator], body: bytes) -> Miss | None
         value = jsontext.loads(body.removeprefix(BOM_UTF8))  # which parsers may ignore (RFC 8259, section 8.1)
     except jsontext.DuplicateKeyError:
         return Miss("it has a key twice in one object")
+    except jsontext.TooDeepError as exc:
+        return Miss(f"it is {exc}")
     except ValueError:
-        return Miss(f"it is not JSON of at most {jsontext.DEPTH_MAX} levels")
+        return Miss("it is not JSON in UTF-8")
     return next((miss for miss in (_miss(validator, value) for validator in validators) if miss is not None), None)
 
 

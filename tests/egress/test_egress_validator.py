@@ -48,7 +48,7 @@ async def test_an_answer_that_says_something_else_is_told_with_path_expected_and
     ("body", "headers", "why"),
     [
         (b"", (), "it is empty"),
-        (b"ok", (), "it is not JSON of at most 200 levels"),
+        (b"ok", (), "it is not JSON in UTF-8"),
         (b'{"status": "ok"}', ("content-encoding: gzip",), "its content-encoding is gzip"),
         (b'{"state": "ok"}', (), '$.status finds nothing, expected "ok"'),
     ],
