@@ -29,7 +29,7 @@ from reconciler.observe.log import log
 from reconciler.store.base import Claimed, Finished, Store
 
 CLAIM_BATCH: Final = 256
-BEGUN_AT_ONCE: Final = 16  # of what was claimed; each takes some 0.1 ms of the loop
+BEGUN_AT_ONCE: Final = 32  # of what was claimed, some 3 ms of the loop; by 8 a time a delivery costs an eighth more
 LOOK_SECONDS: Final = 0.005  # while attempts are under way, before the store is asked when something is due
 REFRESH_SECONDS: Final = 0.5  # how often the live revision and the binding file are looked at
 PREPARE_SECONDS: Final = 0.1  # how often it is looked whether an apply waits for us
