@@ -126,9 +126,13 @@ def daemon(scene: Scene) -> Check:
     return Check("daemon", "none serves the store", (_warning("daemon.none", fact, mend="start it: `reconciler run`"),))
 
 
-def queue(scene: Scene) -> Check:
-    """What is late: deliveries that could be sent and are not, attempts whose worker is gone."""
+def queue(scene: Scene, room: RoomLimits) -> Check:
+    """What is too much, and what is late: deliveries that could be sent and are not, attempts whose worker is gone."""
     seen, findings = scene.examined, []
+    load = Load(scene.total(State.PENDING) + scene.total(State.IN_FLIGHT))
+    if (full := replace(room, min_free_bytes=0).full(load)) is not None:
+        mend = "no event is taken until then: see below what holds it back, or raise `run --max-pending`"
+        findings.append(_error("queue.full", full[1], mend=mend))
     is_served = seen.holder is not None
     lag = 0 if seen.due_at is None else scene.now - seen.due_at
     if lag > LAG_MS:

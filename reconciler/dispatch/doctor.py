@@ -68,7 +68,7 @@ class Doctor:
         self._given = resolver
         self._resolver = resolver or SecretResolver.load(None)
         self._given_deliverer = deliverer
-        self._room = room or RoomLimits()
+        self._room = room or RoomLimits(max_unfinished=None)  # how many a daemon takes only it can tell
         self._key_files = tuple(key_files)
         self._now = now
 
@@ -99,7 +99,7 @@ class Doctor:
             diagnose.store(scene, self._room),
             diagnose.files(scene, loose_keys((*self._key_files, *self._resolver.files))),
             diagnose.daemon(scene),
-            diagnose.queue(scene),
+            diagnose.queue(scene, self._room),
             diagnose.backlog(scene),
             diagnose.halts(scene),
             diagnose.events(scene),

@@ -279,6 +279,19 @@ async def test_a_disk_without_room_is_an_error_and_one_that_fills_a_warning(room
     assert code(1 << 20, 1 << 40, 0) == ["store.space"]
 
 
+async def test_a_backlog_that_turns_senders_away_is_an_error(room: Room) -> None:
+    """By the limit of the daemon that looks; whoever looks at the file knows of none."""
+    await pend(room, 3)
+
+    async def is_full(limits: RoomLimits | None) -> bool:
+        facts = {"settings": EgressSettings(), "resolver": None, "now": lambda: room.now}
+        return "queue.full" in codes(await Doctor(room.store, room=limits, **facts).diagnose(OFFLINE))
+
+    assert await is_full(RoomLimits(max_unfinished=3))
+    assert not await is_full(RoomLimits(max_unfinished=4))
+    assert not await is_full(None)
+
+
 async def test_a_store_that_cannot_be_examined_is_said(room: Room) -> None:
     path_of(room).rename(path_of(room).with_name("moved"))
 
