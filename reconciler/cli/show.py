@@ -48,8 +48,8 @@ def show(
     """Show a REVISION: who applied it, when, from which commit, and what it changed.
 
     Or with --plan a saved plan as `plan` showed it; with --webhook the manifest of a live webhook; with --webhook and
-    --effective where each value of a declared one comes from: its manifest, the defaults of `kind: Project`, or a
-    default of the receiver's host or of the program. PATHs as for `plan`.
+    --effective where each value of a declared one comes from: its manifest, the defaults or the partials of `kind:
+    Project`, or a default of the receiver's host or of the program. PATHs as for `plan`.
     """
     check_view(output_format, options)
     if (plan_file is not None) + (name is not None) + (bool(arguments) and name is None) != 1:
