@@ -31,9 +31,11 @@ from reconciler.store.wire import (
     live_webhook_json,
     state_head,
 )
+from reconciler.web.access import token_of
 from reconciler.web.api import BadQueryError
 from reconciler.web.change_set import ChangeSetError, Slices, read_change_set, said_by
 from reconciler.web.content import CLOSE, content_of, token_name, too_large, warrant_of
+from reconciler.web.owner import refused_change_set, refused_owner
 
 PIECE_BYTES: Final = 64 * 1024  # of a state, sent at a time
 PUBLISHING_MAX: Final = 2  # change sets held at once: each may be CHANGE_SET_MAX_BYTES, and several times that parsed
@@ -90,7 +92,8 @@ class StateApi:
         return _document({**found.to_json(), "changes": found.changes})
 
     async def publish(self, request: Request) -> Response:
-        """Set a new revision: 201 with it, 409 where the plan is stale, 422 where the change set is not valid."""
+        """Set a new revision: 201 with it, 403 where it is not for the token's owners, 409 where the plan is stale, 422
+        where the change set is not valid."""
         body = Body(request)
         refusal = _head_refusal(request)
         if refusal is not None:
@@ -107,6 +110,8 @@ class StateApi:
     async def _publish(self, request: Request, content: bytes, began: float) -> Response:
         try:
             change_set = await read_change_set(content, applied_at=self._now(), token=token_name(request))
+            if refusal := await refused_change_set(token_of(request), change_set, self._store):
+                return refusal
             by = warrant_of(request, at=self._now(), behalf=said_by(content), reason=change_set.reason)
             revision = await self._store.publish(change_set, warrant=by)
         except ChangeSetError as exc:
@@ -155,6 +160,8 @@ class StateApi:
         except ValidationError:
             hint = "send {owner, held_by, reason}, each a text"
             return problem_response(422, "this is no hold", hint=hint, headers=CLOSE, code="invalid")
+        if refusal := refused_owner(token_of(request), order.owner):
+            return refusal
         hold = order.hold(held_at=self._now(), held_by=token_name(request))
         by = warrant_of(request, at=hold.held_at, behalf=order.held_by, reason=order.reason)
         await self._store.set_hold(hold.owner, hold, warrant=by)
@@ -166,6 +173,8 @@ class StateApi:
         owner = request.query_params.get("owner")
         if owner is None:
             raise BadQueryError("`owner` is missing")
+        if refusal := refused_owner(token_of(request), owner):
+            return refusal
         said = {key: line(request.query_params.get(key, "")) for key in ("behalf", "reason")}
         await self._store.set_hold(owner, None, warrant=warrant_of(request, at=self._now(), **said))
         log("apply.released", owner=owner, by=token_name(request))

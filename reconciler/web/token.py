@@ -33,7 +33,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 _PROOFS: Final = ("token", "sha256", "signing_keys")
-_KEYS: Final = ("name", *_PROOFS, "roles")
+_KEYS: Final = ("name", *_PROOFS, "roles", "owners")
 
 
 class Role(StrEnum):
@@ -51,12 +51,13 @@ IMPLIED: Final = {Role.APPLY: Role.READ, Role.OPERATE: Role.READ}
 @dataclass(frozen=True, slots=True)
 class Token:
     """One entry: `digest` is the SHA-256 of the token, `roles` are those given and those they imply. One that signs has
-    `keys` and no digest."""
+    `keys` and no digest. `owners` are those that it may apply for, None for all."""
 
     name: str
     digest: bytes
     roles: frozenset[Role]
     keys: tuple[VerifyingKey, ...] = ()
+    owners: frozenset[str] | None = None
 
 
 class Tokens:
@@ -167,9 +168,22 @@ class _Reading(OperatorFile):
         if keys and roles - {Role.INGEST}:
             hint = "give it a token of its own for anything else"
             self.add("tokens-roles", "who signs may send events only", path=path, mark=key.start_mark, hint=hint)
+        owners = self._owners(fields["owners"], f"{path}.owners") if "owners" in fields else None
+        if owners is not None and Role.APPLY not in roles:
+            hint = f"only the role `{Role.APPLY.value}` is about owners"
+            self.add("tokens-owners", "`owners` has no effect here", path=path, mark=key.start_mark, hint=hint)
         if len(self.problems) > before or digest is None:
             return None
-        return Token(name, digest, roles, keys)
+        return Token(name, digest, roles, keys, owners)
+
+    def _owners(self, node: yaml.Node, path: str) -> frozenset[str]:
+        """Whom a token may apply for; `""` is where manifests name no owner."""
+        items = node.value if isinstance(node, yaml.SequenceNode) else []
+        if not items or not all(is_text(item) for item in items):
+            hint = 'write the owners of `kind: Project`, like [iam]; "" is where there is none'
+            self.add("tokens-owners", "`owners` must be a list of texts", path=path, mark=node.start_mark, hint=hint)
+            return frozenset()
+        return frozenset(item.value for item in items)
 
     def _signing_keys(self, node: yaml.Node, path: str) -> tuple[VerifyingKey, ...]:
         """Keys of Standard Webhooks, several while one replaces another. What stands there is never quoted."""
@@ -195,7 +209,7 @@ class _Reading(OperatorFile):
             if name in _KEYS:
                 fields[name] = value
             else:
-                hint = "an entry has `token`, `sha256` or `signing_keys`, and `roles`"
+                hint = "an entry has `token`, `sha256` or `signing_keys`, and `roles`, and may have `owners`"
                 self.add("unknown-key", f"unknown key: {shown(name)}", path=path, mark=key.start_mark, hint=hint)
         return fields
 

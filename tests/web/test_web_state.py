@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from served import NOW, Room, event, exchange, publish, raw, running, webhook
-from web_token import bearer, guarded_app
+from web_token import TOKENS, bearer, guarded_app
 
 from reconciler.models.revision import ChangeSet, Hold, LiveWebhook, Revision
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
@@ -389,6 +389,44 @@ async def test_a_change_set_comes_as_lines_of_json(served: Served, room: Room, h
     body = body_of(await change_set(room, webhook("new")))
 
     assert (await served.http.post("/v1/revisions", content=body, headers=headers)).status_code == 415
+
+
+@pytest.mark.parametrize(
+    "what", ["its own", "another's revision", "another's webhook", "a delete", "a release", "a take"]
+)
+async def test_a_token_applies_for_its_owners_alone(room: Room, tmp_path: Path, what: str) -> None:
+    """Manifests that name an owner without a policy would be judged by none."""
+    theirs, ours = webhook("theirs"), webhook("ours")
+    first = (dataclasses.replace(upsert(theirs), owner="them"),)
+    revision = (await room.store.publish(await change_set(room, owner="them", upserts=first, created=1))).number
+    mine = (dataclasses.replace(upsert(ours), owner="us"),)
+    none: dict[str, Any] = {"owner": "us", "upserts": (), "created": 0}
+    facts: dict[str, dict[str, Any]] = {
+        "its own": {"owner": "us", "upserts": mine, "created": 1},
+        "another's revision": {"owner": "them", "upserts": mine, "created": 1},
+        "another's webhook": {"owner": "us", "upserts": (dataclasses.replace(mine[0], owner="them"),), "created": 1},
+        "a delete": {**none, "deletes": (WebhookUid("theirs"),), "deleted": 1},
+        "a release": {**none, "released": (WebhookUid("theirs"),), "forgotten": 1},
+        "a take": {"owner": "us", "upserts": (dataclasses.replace(upsert(theirs), owner="us"),), "adopted": 1},
+    }
+    made = await change_set(room, **facts[what])
+    app = guarded_app(room, tmp_path / "tokens.yaml")
+    entry = {"token": TOKENS["pipeline"], "roles": ["apply"], "owners": ["us"]}
+    (tmp_path / "tokens.yaml").write_text(json.dumps({"pipeline": entry}))
+
+    async with running(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        http.headers.update(bearer("pipeline"))
+        response = await http.post("/v1/revisions", content=body_of(made), headers=NDJSON)
+        held = await http.post("/v1/holds", json={"owner": "them", "held_by": "", "reason": "x"})
+        released = await http.delete("/v1/holds", params={"owner": "them"})
+
+    assert (held.status_code, released.status_code, await room.store.holds()) == (403, 403, ())
+    if what == "its own":
+        assert response.status_code == 201
+    else:
+        assert (response.status_code, response.json()["code"]) == (403, "refused")
+        assert response.json()["detail"] == "the token `pipeline` may not apply for owner `them`"
+        assert await room.store.live_revision() == revision
 
 
 async def test_a_browser_publishes_nothing(served: Served, room: Room) -> None:
