@@ -161,11 +161,12 @@ async def test_a_key_reaches_a_delivery_once(mixed: Store) -> None:
 
 
 async def test_a_key_belongs_to_one_action(mixed: Store) -> None:
-    """A cancel cannot go on under the key of a replay."""
+    """A cancel cannot go on under the key of a replay, nor be told that what was replayed is cancelled already."""
     await mixed.intervene(Selection(ids=("dead",)), replay("k1"))
 
-    with pytest.raises(NotInStoreError, match="the key is that of another deed, a replay: k1"):
-        await mixed.intervene(Selection(ids=("pending",)), cancel("k1"))
+    for meant in ("pending", "dead"):
+        with pytest.raises(NotInStoreError, match="the key is that of another deed, a replay: k1"):
+            await mixed.intervene(Selection(ids=(meant,)), cancel("k1"))
     assert await state_of(mixed, "pending") == State.PENDING
 
 

@@ -168,6 +168,9 @@ def intervene(
     warrant: Warrant = UNKNOWN,
 ) -> Portion:
     """Replay or cancel what of a portion can be; what has left the selected states meanwhile is none."""
+    kept = value(db, "SELECT action FROM interventions WHERE key = :key", key=storable(how.key))
+    if kept is not None and kept != how.action.value:  # also where it has had all that is meant now
+        raise NotInStoreError(f"the key is that of another deed, a {kept}: {how.key}", hint="give a key of its own")
     found, lanes = _rows(db, picked.seqs, key=how.key)
     rows = [row for row in found if not where.states or row.state in where.states]
     verdicts = _verdicts(rows, lanes, how.action, terms)
@@ -304,9 +307,6 @@ def _note(db: apsw.Connection, how: Intervention, rows: Sequence[Row]) -> None:
         given_by=storable(how.given_by),
         reason=storable(how.reason),
     )
-    kept = value(db, "SELECT action FROM interventions WHERE key = :key", key=storable(how.key))
-    if kept != how.action.value:
-        raise NotInStoreError(f"the key is that of another deed, a {kept}: {how.key}", hint="give a key of its own")
     run(db, _NOTE, key=storable(how.key), seqs=pack([row.seq for row in rows]))
 
 
