@@ -21,8 +21,8 @@ class ServingTls:
     def __init__(self, certificate: Path, private_key: Path) -> None:
         self._files = (certificate, private_key)
         self._seen = self._look()
-        self.context = server_context(certificate, private_key)
         self.names = certificate_names(certificate)
+        self.context = server_context(certificate, private_key)
 
     async def watch(self) -> None:
         """Take renewed files for the connections that come, until cancelled."""
