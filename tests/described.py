@@ -179,9 +179,9 @@ def _validator(schema: str) -> Draft202012Validator:
 
 @cache
 def _templates() -> list[tuple[re.Pattern[str], str]]:
-    """Paths as patterns, those without parameters first; an id may hold slashes."""
+    """Paths as patterns, those without parameters first; an id may hold slashes, or nothing."""
     paths = sorted(closed()["paths"], key=lambda path: path.count("{"))
-    parts = {"{id}": ".+", "{name}": "[^/]+", "{number}": "[^/]+"}
+    parts = {"{id}": ".*", "{name}": "[^/]+", "{number}": "[^/]+"}
     patterns = [re.sub(r"\{\w+\}", lambda found: parts[found[0]], path) for path in paths]
     return [(re.compile(pattern, re.DOTALL), path) for pattern, path in zip(patterns, paths, strict=True)]
 

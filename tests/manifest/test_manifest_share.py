@@ -60,8 +60,8 @@ def no_children() -> bool:
 
 
 class Failing(FileJudge):
-    """Does what it is told to, if it is not the process of the test, or if it is; that one judges nothing
-    before another has begun to."""
+    """Does what it is told to, if it is not the process of the test, or if it is; each judges nothing before the other
+    has begun to, so that both have something."""
 
     def __init__(self, deed: Callable[[], object], *, here: bool = False) -> None:
         super().__init__(Ground({}))
@@ -69,13 +69,13 @@ class Failing(FileJudge):
         self.here = here
         self.pid = os.getpid()
         self.is_begun = multiprocessing.Event()
+        self.is_begun_here = multiprocessing.Event()
 
     def judge(self, files: Sequence[tuple[str, bytes]]) -> list[Judged]:
         is_here = os.getpid() == self.pid
-        if is_here:
-            assert self.is_begun.wait(timeout=10)
-        else:
-            self.is_begun.set()
+        begun, other = (self.is_begun_here, self.is_begun) if is_here else (self.is_begun, self.is_begun_here)
+        begun.set()
+        assert other.wait(timeout=10)
         if is_here is self.here:
             self.deed()
         return super().judge(files)

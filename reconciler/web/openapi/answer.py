@@ -66,7 +66,7 @@ class MatchError(TypedDict):
     id: str
     event_id: str
     event_type: str
-    webhook: str
+    webhook: Annotated[str | None, Field(description="Its last name; null where none is kept of a deleted one.")]
     webhook_uid: str
     error: str
     judged_at: Time
