@@ -11,9 +11,17 @@ import click
 
 from reconciler.cli import view
 from reconciler.cli.limit_option import intake_rate, keep_ms, limit_options, room_limits
-from reconciler.cli.option import egress_options, egress_settings, store_option, store_url, transport_option
+from reconciler.cli.option import (
+    egress_options,
+    egress_settings,
+    listen_option,
+    store_option,
+    store_url,
+    tls_cert_option,
+    transport_option,
+)
 from reconciler.errors import EXIT_INTERRUPTED, EXIT_OK
-from reconciler.settings import DEFAULT_LISTEN, parse_listen
+from reconciler.settings import parse_listen
 
 COLLECT_AFTER: Final = 20_000  # new objects of a daemon before garbage is looked for; Python's own 700 costs some 3 %
 
@@ -22,15 +30,7 @@ COLLECT_AFTER: Final = 20_000  # new objects of a daemon before garbage is looke
 @store_option
 @egress_options
 @transport_option
-@click.option(
-    "--listen",
-    metavar="ADDRESS:PORT",
-    default=DEFAULT_LISTEN,
-    show_default=True,
-    envvar="RECONCILER_LISTEN",
-    show_envvar=True,
-    help="Where events, the API and the page are served; port 0 lets the system choose.",
-)
+@listen_option("Where events, the API and the page are served; port 0 lets the system choose.")
 @click.option(
     "--tokens",
     "tokens_file",
@@ -40,14 +40,7 @@ COLLECT_AFTER: Final = 20_000  # new objects of a daemon before garbage is looke
     type=click.Path(dir_okay=False),
     help="Who may ask: YAML, NAME: {token or sha256, roles: [read, apply, operate, ingest]}; read again on change.",
 )
-@click.option(
-    "--tls-cert",
-    metavar="FILE",
-    envvar="RECONCILER_TLS_CERT",
-    show_envvar=True,
-    type=click.Path(dir_okay=False),
-    help="Serve https:// with this PEM certificate, its chain below it.",
-)
+@tls_cert_option("Serve https:// with this PEM certificate, its chain below it.")
 @click.option(
     "--tls-key",
     metavar="FILE",

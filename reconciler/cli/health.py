@@ -6,29 +6,14 @@ from typing import Any
 import click
 
 from reconciler.cli import view
-from reconciler.cli.option import format_option
+from reconciler.cli.option import format_option, listen_option, tls_cert_option
 from reconciler.errors import EXIT_FAILED, EXIT_OK, OptionError
-from reconciler.settings import DEFAULT_LISTEN, parse_listen
+from reconciler.settings import parse_listen
 
 
 @click.command()
-@click.option(
-    "--listen",
-    metavar="ADDRESS:PORT",
-    default=DEFAULT_LISTEN,
-    show_default=True,
-    envvar="RECONCILER_LISTEN",
-    show_envvar=True,
-    help="Where the daemon listens, as `run` was told.",
-)
-@click.option(
-    "--tls-cert",
-    metavar="FILE",
-    envvar="RECONCILER_TLS_CERT",
-    show_envvar=True,
-    type=click.Path(dir_okay=False),
-    help="The certificate that the daemon serves https:// with, as `run` was told.",
-)
+@listen_option("Where the daemon listens, as `run` was told.")
+@tls_cert_option("The certificate that the daemon serves https:// with, as `run` was told.")
 @click.option("--ready", is_flag=True, help="Ask whether it is ready too: the store answers, and it does not drain.")
 @format_option()
 def health(listen: str, tls_cert: str | None, ready: bool, output_format: str) -> int:

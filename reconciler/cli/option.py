@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from reconciler.cli.network_option import given_hosts, given_proxy, given_ranges, given_targets, network_options
-from reconciler.settings import DEFAULT_STORE, EgressSettings, TransportKind
+from reconciler.settings import DEFAULT_LISTEN, DEFAULT_STORE, EgressSettings, TransportKind
 
 if TYPE_CHECKING:
     from reconciler.manifest.cache import Cache
@@ -129,6 +129,31 @@ def transport_option(command: Command) -> Command:
         show_envvar=True,
         help="What sends deliveries: ours, or httpx's own stack; docs/transport.md tells the differences.",
     )(command)
+
+
+def listen_option(text: str) -> Callable[[Command], Command]:
+    """`--listen ADDRESS:PORT`: where a daemon is; `text` says what for."""
+    return click.option(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        default=DEFAULT_LISTEN,
+        show_default=True,
+        envvar="RECONCILER_LISTEN",
+        show_envvar=True,
+        help=text,
+    )
+
+
+def tls_cert_option(text: str) -> Callable[[Command], Command]:
+    """`--tls-cert FILE`: the certificate that a daemon serves with; `text` says what for."""
+    return click.option(
+        "--tls-cert",
+        metavar="FILE",
+        envvar="RECONCILER_TLS_CERT",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help=text,
+    )
 
 
 def ca_option(command: Command) -> Command:

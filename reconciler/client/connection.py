@@ -20,7 +20,6 @@ from reconciler.errors import (
     StalePlanError,
     StoreError,
 )
-from reconciler.store.wire import API_HEADER
 
 if TYPE_CHECKING:
     import httpx
@@ -101,6 +100,8 @@ class DaemonAddress:
     def stranger(self, status: int, unknown: str) -> DaemonError:
         """What it means that no daemon has answered, but something else did. `unknown` is what to say where a proxy
         may have passed on what was to be done."""
+        from reconciler.store.wire import API_HEADER
+
         fact = f"no daemon of ours answers at {self.url}: HTTP {status} without `{API_HEADER}`"
         hint = (unknown or BEHIND_PROXY) if status in PROXY_STATUSES else NAME_DAEMON
         return DaemonError(fact, status=status, hint=hint)

@@ -28,11 +28,16 @@ class Served:
     name: str = ""
 
     @property
+    def address(self) -> str:
+        """The host on this machine."""
+        return WILDCARDS.get(self.host, self.host)
+
+    @property
     def url(self) -> str:
         """The base URL on this machine."""
-        host = WILDCARDS.get(self.host, self.host)
         scheme = "http" if self.certificate is None else "https"
-        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{scheme}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,9 @@ def ask(served: Served, path: str, *, timeout_seconds: float = TIMEOUT_SECONDS) 
     """The answer to `GET path`. Raises DaemonError where there is none, or not from this certificate's holder."""
     import http.client
 
-    host = WILDCARDS.get(served.host, served.host)
-    connection = http.client.HTTPConnection(host, served.port, timeout=timeout_seconds)
+    connection = http.client.HTTPConnection(served.address, served.port, timeout=timeout_seconds)
     try:
-        connection.sock = _connect(served, host, timeout_seconds)
+        connection.sock = _connect(served, timeout_seconds)
         connection.request("GET", path)
         answer = connection.getresponse()
         return Health(answer.status, _facts(answer.read(ANSWER_MAX_BYTES)))
@@ -73,8 +77,8 @@ def ask(served: Served, path: str, *, timeout_seconds: float = TIMEOUT_SECONDS) 
         connection.close()
 
 
-def _connect(served: Served, host: str, timeout_seconds: float) -> socket.socket:
-    plain = socket.create_connection((host, served.port), timeout=timeout_seconds)
+def _connect(served: Served, timeout_seconds: float) -> socket.socket:
+    plain = socket.create_connection((served.address, served.port), timeout=timeout_seconds)
     if served.certificate is None:
         return plain
     try:

@@ -1,16 +1,17 @@
 """The daemon's own certificate: the TLS it serves with, and the names it answers to.
 
 Called by `daemon`. The private key goes to OpenSSL and nowhere else. A certificate renewed in its place is taken
-without a restart; the names are those of the first one.
+without a restart; the names are those of the first one. `health` imports it for the names, and nothing besides.
 """
 
-import asyncio
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import ReconcilerError
-from reconciler.observe.log import log
+
+if TYPE_CHECKING:
+    from reconciler.egress.operator_file import Signature
 
 LOOK_SECONDS: Final = 2.0  # how often it is looked whether the files are others
 
@@ -26,6 +27,8 @@ class ServingTls:
 
     async def watch(self) -> None:
         """Take renewed files for the connections that come, until cancelled."""
+        import asyncio
+
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.renew()
@@ -35,21 +38,22 @@ class ServingTls:
         seen = self._look()
         if seen == self._seen:
             return
+        from reconciler.observe.log import log
+
         self._seen = seen
         certificate, private_key = self._files
         try:
-            server_context(
-                certificate, private_key
-            )  # a trial: failing halfway would leave the serving one without a key
+            server_context(certificate, private_key)  # a trial: halfway the serving one would be left without a key
             self.context.load_cert_chain(certificate, private_key, password=_no_password)
         except (ReconcilerError, OSError, ValueError) as exc:
             log("certificate.refused", why=exc.message if isinstance(exc, ReconcilerError) else str(exc))
         else:
             log("certificate.renewed", file=str(certificate))
 
-    def _look(self) -> tuple[tuple[int, ...], ...]:
-        """What tells each file from another one; nothing of one that is not there."""
-        return tuple(_identity(path) for path in self._files)
+    def _look(self) -> "tuple[Signature, ...]":
+        from reconciler.egress.operator_file import signature
+
+        return tuple(map(signature, self._files))
 
 
 def server_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
@@ -88,14 +92,6 @@ def certificate_names(certificate: Path) -> tuple[str, ...]:
     dns = names.get_values_for_type(x509.DNSName)
     addresses = names.get_values_for_type(x509.IPAddress)
     return (*(name.lower() for name in dns), *(str(address) for address in addresses))
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _no_password() -> str:

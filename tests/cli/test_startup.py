@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import trustme
 
 HEAVY = (
     "apsw",
@@ -41,6 +42,17 @@ def loaded_by(*args: str, heavy=HEAVY, cwd=None, code=0) -> set[str]:
 @pytest.mark.parametrize("args", [("--help",), ("--version",)])
 def test_help_and_version_import_nothing_heavy(args):
     assert loaded_by(*args) == set()
+
+
+def test_health_loads_little(tmp_path):
+    """What watches over a container asks every few seconds."""
+    heavy = ("pydantic", "asyncio", "httpx", "yaml", "orjson")
+    pem = trustme.CA().issue_cert("daemon.example.com").cert_chain_pems[0]
+    pem.write_to_path(tmp_path / "cert.pem")
+
+    assert loaded_by("health", "--listen", "127.0.0.1:1", heavy=heavy, code=1) == set()
+    certificate = ("--tls-cert", "cert.pem")
+    assert loaded_by("health", "--listen", "127.0.0.1:1", *certificate, heavy=heavy, cwd=tmp_path, code=1) == set()
 
 
 def test_a_mistyped_command_is_usage_and_names_the_near_one(reconciler):
