@@ -17,6 +17,7 @@ Work = Callable[[BinaryIO], None]  # writes what it finds out
 
 _DONE: Final = 83  # the exit code of a process that came to its end; what ends early may end with any other
 _LENGTH_BYTES: Final = 8
+WRITTEN_BYTES: Final = 256 * 1024  # of what a part finds out, handed over at once
 
 
 def may_fork() -> bool:
@@ -94,7 +95,7 @@ def _serve(work: Work, memory: int) -> NoReturn:
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent reports an interruption
-        with os.fdopen(memory, "wb") as out:
+        with os.fdopen(memory, "wb", WRITTEN_BYTES) as out:
             work(out)
         status = _DONE
     finally:

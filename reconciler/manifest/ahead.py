@@ -21,7 +21,6 @@ from reconciler.fork import Part, map_tail, processors, write_tail
 from reconciler.manifest.file import Search, read_bytes
 
 FILES_MIN: Final = 256  # some 3 ms of work, twice what a fork costs
-WRITTEN_BYTES: Final = 256 * 1024  # handed over at once
 
 _KEY_DIGITS: Final = 64
 
@@ -123,19 +122,11 @@ def _write(found: Search, names: Sequence[str], out: BinaryIO) -> None:
     sizes: list[int] = []
     digests: list[str] = []
     problems: dict[str, Problem] = {}
-    waiting: list[bytes] = []
-    held = 0
     for name, raw, problem in _read(found, names):
         if problem is not None:
             problems[name] = problem
             continue
         sizes.append(len(raw))
         digests.append(hashlib.sha256(raw).hexdigest())
-        waiting.append(raw)
-        held += len(raw)
-        if held >= WRITTEN_BYTES:
-            out.write(b"".join(waiting))
-            waiting.clear()
-            held = 0
-    out.write(b"".join(waiting))
+        out.write(raw)
     write_tail(out, pickle.dumps((sizes, "".join(digests), problems), protocol=pickle.HIGHEST_PROTOCOL))

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from reconciler.models.webhook import WebhookUid
 
 HISTORY_ROWS: Final = 500  # the newest revisions
-WRITTEN_BYTES: Final = 256 * 1024  # handed over at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +133,9 @@ def _write_documents(
     heads: list[Sequence[Any]] = []
     digests: list[str] = []
     sizes: list[int] = []
-    waiting: list[bytes] = []
-    held = 0
     for head, document in webhooks:
         heads.append(head)
         digests.append(hashlib.sha256(document).hexdigest())
         sizes.append(len(document))
-        waiting.append(document)
-        held += len(document)
-        if held >= WRITTEN_BYTES:
-            out.write(b"".join(waiting))
-            waiting.clear()
-            held = 0
-    out.write(b"".join(waiting))
+        out.write(document)
     return heads, digests, sizes

@@ -43,7 +43,7 @@ def read_here(folder: Path) -> Read:
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few files there are, another process reads them."""
     monkeypatch.setattr(ahead_module, "FILES_MIN", 1)
-    monkeypatch.setattr(ahead_module, "WRITTEN_BYTES", 10)
+    monkeypatch.setattr("reconciler.fork.WRITTEN_BYTES", 10)
     monkeypatch.setattr(ahead_module, "processors", lambda: 2)
 
 

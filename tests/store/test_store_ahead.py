@@ -21,7 +21,7 @@ from reconciler.store.sqlite.schema import migrations, prepare
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead_module, "processors", lambda: 2)
-    monkeypatch.setattr(ahead_module, "WRITTEN_BYTES", 1000)
+    monkeypatch.setattr("reconciler.fork.WRITTEN_BYTES", 1000)
 
 
 @pytest.fixture
