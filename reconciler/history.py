@@ -52,10 +52,10 @@ def known_drift(desired: Desired, live: LiveState, revisions: Sequence[Revision]
 
 async def read_hold(store: RevisionStore, owner: str) -> Hold | None:
     """Why the owner's applies are refused, if they are."""
-    return hold_of(await store.holds(), owner)
+    return owners_hold(await store.holds(), owner)
 
 
-def hold_of(holds: Iterable[Hold], owner: str) -> Hold | None:
+def owners_hold(holds: Iterable[Hold], owner: str) -> Hold | None:
     """The owner's hold, if there is one."""
     return next((hold for hold in holds if hold.owner == owner), None)
 

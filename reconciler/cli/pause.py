@@ -171,8 +171,10 @@ def _done(name: str, flow: Flow, backlog: Backlog, how: Manner, *, cancelled: in
     elif how.is_dry_run:
         view.out("Dry run: nothing was changed.")
     else:
-        is_held = flow.halt.at(time.time_ns() // 1_000_000).fact is not None
-        text = "Resumed" if is_held or how.is_fresh_first else "Nothing was held back: nothing to resume"
         if how.is_compact:
             text = f"Resumed: {cancelled:,} cancelled as superseded"
+        elif how.is_fresh_first or flow.halt.at(time.time_ns() // 1_000_000).fact is not None:
+            text = "Resumed"
+        else:
+            text = "Nothing was held back: nothing to resume"
         view.out(click.style(text, fg="green", bold=True))

@@ -19,7 +19,7 @@ from reconciler.cli.state import open_state
 from reconciler.cli.view_field import CONCISE, FULL, NORMAL, PlanView
 from reconciler.cli.view_plan import out_plan
 from reconciler.errors import Problem, ReconcilerError, Severity
-from reconciler.history import hold_of, known_drift, read_drift, read_hold
+from reconciler.history import known_drift, owners_hold, read_drift, read_hold
 from reconciler.manifest.ahead import Ahead
 from reconciler.manifest.load import Loading, read_variables
 from reconciler.models.revision import Hold
@@ -77,7 +77,7 @@ async def plan_of(url: str, options: Mapping[str, Any], early: Early, *, is_appl
         desired = _finish(loading, options)
         if known is not None:
             drift = known_drift(desired, live, known.revisions, is_whole=known.is_whole)
-            held = hold_of(known.holds, desired.project.spec.owner)
+            held = owners_hold(known.holds, desired.project.spec.owner)
             store = await _opened(stack, url) if drift is None else None
         elif store is not None:
             held = await read_hold(store, desired.project.spec.owner)

@@ -196,8 +196,8 @@ def choose_webhook(
         is_unknown = isinstance(exc, StoreError) and not isinstance(exc, NotInStoreError)  # what is live there
         if may_fall_back and not is_unknown and Path("manifests").is_dir():
             return _from_manifests(name, ("manifests/",), options)
-        kind = StoreError if isinstance(exc, StoreError) else ReconcilerError
-        raise kind(exc.message, hint=f"{exc.hint}\n{UNAPPLIED}") from exc
+        exc.hint = "\n".join(filter(None, (exc.hint, UNAPPLIED)))
+        raise
 
 
 def _from_manifests(name: str, paths: tuple[str, ...], options: Mapping[str, Any]) -> Webhook:

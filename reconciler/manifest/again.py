@@ -76,9 +76,9 @@ class Again:
 
     def _look_into(self, file: str) -> None:
         """Judge a file; and the rest, in shares, when it is plain by now that most will be asked for."""
-        wanted = [file] if len(self._found) * FEW < len(self._rest) else sorted(self._rest | {file})
         from reconciler.manifest.share import judge_files
 
+        wanted = [file] if len(self._found) * FEW < len(self._rest) else sorted(self._rest | {file})
         with collector_off():
             self._found |= judge_files(self.judge, self._raws, {name: self._sizes[name] for name in wanted})
         self._rest.difference_update(wanted)

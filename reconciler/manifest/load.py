@@ -209,7 +209,7 @@ class Loading:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.trial.__exit__()
+        self.trial.end()
 
     def finish(self) -> Manifests:
         """The judged set."""

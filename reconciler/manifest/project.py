@@ -13,7 +13,7 @@ from reconciler.manifest.parse import parse
 from reconciler.manifest.partial import read_partials
 from reconciler.manifest.place import Placer
 from reconciler.manifest.validate import judge_project, kind_of
-from reconciler.manifest.verdict import FoundProject, ProjectFile
+from reconciler.manifest.verdict import NO_PROJECT, FoundProject, ProjectFile
 from reconciler.models.fault import Fault
 
 _ONE_HINT: Final = "keep one for all manifests of an owner"
@@ -24,7 +24,7 @@ def find_project(raws: Mapping[str, bytes], variables: Mapping[str, str]) -> Fou
     """The project in files, given by name in their order with what they hold."""
     files = [file for name, raw in raws.items() for file in _projects_in(name, raw, variables)]
     if not files:
-        return FoundProject()
+        return NO_PROJECT
     first, *others = files
     placer = Placer({file.document.file: file.text for file in files}, variables, first.document)
     project, faults, default_faults = judge_project(first.document.value)

@@ -1,7 +1,7 @@
 """Many files judged by several processes, each taking what comes next; the verdicts are the same as by one.
 
-Called by `manifest.load`, which may have other things to do before it judges with them. What a process took and did not
-finish, whatever the reason, is judged here.
+Called by `manifest.trial`, which may have other things to do before it judges with them, and by `manifest.again`.
+What a process took and did not finish, whatever the reason, is judged here.
 """
 
 import os

@@ -24,8 +24,8 @@ _PROJECT: Final = re.compile(rb"""kind["']?\s*:\s*["']?Project""")  # as nearly 
 
 @dataclass(slots=True)
 class Trial:
-    """Files that are being judged. A context manager: it leaves no process behind. `ground` is complete once the
-    verdicts are."""
+    """Files that are being judged; no process is left behind once there are verdicts, or after `end`. `ground` is
+    complete once the verdicts are."""
 
     base: Ground  # as far as it is known before a file is read
     read: Read
@@ -49,10 +49,8 @@ class Trial:
         trial._begin()
         return trial
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
+    def end(self) -> None:
+        """Stop, if it is not over."""
         if self.judging is not None:
             self.judging.end()
 
@@ -63,7 +61,7 @@ class Trial:
             surprises = {file for file, verdict in judged.items() if verdict.has_project} - self.suspects
             if not surprises:
                 break
-            self.__exit__()
+            self.end()
             self.suspects |= surprises
             self._begin()
         found = self.remembered | judged
