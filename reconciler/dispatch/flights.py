@@ -232,9 +232,9 @@ class Flights:
                 self._lanes.look_again()
             if result.status == 401:
                 self._lanes.take_bindings()
-            finished = self.finished(claimed, webhook, result)
+            finished = self._finished(claimed, webhook, result)
         except Exception as exc:
-            finished = self.finished(claimed, webhook, self._crash(claimed, exc, wrote=wrote))
+            finished = self._finished(claimed, webhook, self._crash(claimed, exc, wrote=wrote))
         self._recorder.put(finished)
 
     def _crash(self, claimed: Claimed, exc: Exception, *, wrote: bool) -> AttemptResult:
@@ -244,7 +244,7 @@ class Flights:
         log("delivery.crashed", delivery=claimed.delivery_id, error=error, why=why, where=place_of(exc))
         return AttemptResult(fault=Fault.PROTOCOL, detail=error, wrote=wrote)
 
-    def finished(self, claimed: Claimed, webhook: Webhook | None, result: AttemptResult) -> Finished:
+    def _finished(self, claimed: Claimed, webhook: Webhook | None, result: AttemptResult) -> Finished:
         """What is written for an attempt."""
         return conclude(claimed, webhook, result, now=self._clock.now(), rand=self._clock.rand())
 
@@ -283,15 +283,19 @@ class Flights:
             self._cut_off(claimed)
             self._ended(claimed)
 
+    def closed(self, claimed: Claimed, result: AttemptResult) -> Finished:
+        """What is written for an attempt whose end nobody saw; its webhook may be gone."""
+        live = self._live.snapshot.webhooks.get(claimed.webhook_uid)
+        return self._finished(claimed, None if live is None else live.webhook, result)
+
     def take_given_back(self) -> list[Claimed]:
         """What the drain took away before anything was written."""
         given_back, self._given_back = self._given_back, []
         return given_back
 
     def _cut_off(self, claimed: Claimed) -> None:
-        live = self._live.snapshot.webhooks.get(claimed.webhook_uid)
         result = AttemptResult(fault=Fault.SHUTDOWN, detail="the daemon stopped during the attempt", wrote=True)
-        self._recorder.put(self.finished(claimed, None if live is None else live.webhook, result))
+        self._recorder.put(self.closed(claimed, result))
 
 
 async def _raise(exc: Exception) -> None:

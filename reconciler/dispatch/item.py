@@ -1,7 +1,8 @@
 """A request's body as items: one event, a JSON array or NDJSON, each item with the bytes it came as.
 
-Called by `dispatch.intake` and, line by line, by `source.jsonl`. Pure; judges syntax only, never what an event says,
-and never raises for bad input: what cannot be read becomes an item with a problem, to be quarantined.
+Called by `dispatch.judge` and `dispatch.replay` and, line by line, by `source.jsonl`. Pure; judges syntax only, never
+what an event says, and never raises for bad input: what cannot be read becomes an item with a problem, to be
+quarantined.
 """
 
 import json

@@ -5,7 +5,7 @@ Used by intake (who wants this event?) and by the worker (what is sent now?).
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -55,9 +55,9 @@ class Snapshot:
             index=MatchIndex(items),
         )
 
-    def judge(self, event: Event) -> tuple[tuple[LiveWebhook, Verdict], ...]:
+    def judge(self, event: Event) -> Sequence[tuple[LiveWebhook, Verdict]]:
         """The active webhooks that want the event, and those of which it cannot be told, by name."""
-        return tuple(self.index.judge(facts_of(event)))
+        return self.index.judge(facts_of(event))
 
 
 class LiveStore(RevisionStore, ProposalStore, Protocol):

@@ -26,7 +26,7 @@ from reconciler.egress.secrets import SecretResolver
 from reconciler.models.delivery import AttemptResult, Fault, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.observe.log import log
-from reconciler.store.base import Claimed, Finished, Store
+from reconciler.store.base import Claimed, Store
 
 CLAIM_BATCH: Final = 256
 BEGUN_AT_ONCE: Final = 32  # of what was claimed, some 3 ms of the loop; by 8 a time a delivery costs an eighth more
@@ -70,8 +70,6 @@ class Worker:
     ) -> None:
         self._store = store
         self._live = live
-        self._deliverer = deliverer
-        self._resolver = resolver
         self._clock = clock
         self._settings = settings
         self._patience = Patience(clock.monotonic)
@@ -213,12 +211,8 @@ class Worker:
             log("delivery.lease_expired", count=len(left))
             detail = "the attempt's lease expired: its worker was killed or cut off"
             result = AttemptResult(fault=Fault.LEASE_EXPIRED, detail=detail, wrote=True)
-            await self._store.finish([self._finished(item, result) for item in left])
+            await self._store.finish([self._flights.closed(item, result) for item in left])
             self.wake()
-
-    def _finished(self, claimed: Claimed, result: AttemptResult) -> Finished:
-        live = self._live.snapshot.webhooks.get(claimed.webhook_uid)
-        return self._flights.finished(claimed, None if live is None else live.webhook, result)
 
     async def _expire_forever(self) -> None:
         while True:

@@ -112,8 +112,8 @@ class _Sending:
     def on_head(self) -> None:
         """The head has arrived, or none comes: tell who began it."""
         assert self._on_answer is not None
-        connection = self.connection
-        self._on_answer(connection.error if connection.error is not None and connection.has_failed else self.answer())
+        failure = self.connection.failure
+        self._on_answer(self.answer() if failure is None else failure)
 
     def answer(self) -> Answer:
         """What has arrived, of which the head is complete."""

@@ -1,7 +1,7 @@
 """Hides secrets in what people see, in whatever spelling receivers and libraries give them back.
 
 Fed by `egress.secrets` with every value that is read, and by `egress.auth` and `egress.deliver` with what they make or
-receive; used by `egress.deliver` on each text it hands out. It keeps a value that was rotated away; only what ends by
+receive; used by `egress` on each text that it hands out. It keeps a value that was rotated away; only what ends by
 itself, access tokens and signatures of assertions, is taken out again. Threads may share one.
 """
 

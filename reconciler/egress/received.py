@@ -1,4 +1,4 @@
-"""What arrived of one answer, bounded, judged and shown masked; filled in and asked by `egress.deliver`.
+"""What arrived of one answer, bounded, judged and shown masked; filled in by `egress.deliver` and `egress.flight`.
 
 It never decompresses, and what it hands out for people holds no secret.
 """

@@ -108,14 +108,14 @@ class Connection(asyncio.Protocol):
         head = self._loop.create_future()
         self.start(data, exchange, partial(_settle, head))
         await head
-        if self.has_failed:
-            raise self.error or httpx.ReadError("the connection was closed")
+        if (failure := self.failure) is not None:
+            raise failure
 
     @property
-    def has_failed(self) -> bool:
-        """Whether no answer comes. What is wrong with its body does not take back the head: `more` raises it in its
+    def failure(self) -> httpx.TransportError | None:
+        """Why no answer comes. What is wrong with its body does not take back the head: `more` raises it in its
         turn."""
-        return self.error is not None and not self.reader.is_head_complete
+        return None if self.reader.is_head_complete else self.error
 
     async def more(self) -> bytes:
         """The next piece of the body; empty at its end. Raises httpx.TransportError."""
