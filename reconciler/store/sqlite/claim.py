@@ -1,7 +1,7 @@
 """The claim: which due deliveries are leased now. Its cost follows what it gives, never what waits.
 
-Paces that may have something are found by their wake time; of each its lanes, of each lane its due heads, every step
-by index. Rounds repeat until the limit is used up or a round gives nothing.
+What is ready is found by `ready`; of each lane its due heads, every step by index. Rounds repeat until the limit is
+used up or there can be no more.
 """
 
 from collections.abc import Mapping, Sequence

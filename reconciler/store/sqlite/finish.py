@@ -120,7 +120,7 @@ def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]
 
 def release(db: apsw.Connection, claimed: Sequence[Claimed], due_at: int) -> None:
     """Give claims back as if they had never been made."""
-    held = list(_still_held(db, claimed))
+    held = array(db, _STILL_HELD, leases=pack([[item.seq, item.token] for item in claimed]))
     if held:
         seqs = pack(held)
         paces = array(db, _PACES_OF, seqs=seqs)
@@ -190,10 +190,6 @@ def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[i
         seqs=pack([item.seq for item in finished]),
         lanes=pack(list(lanes)),
     )
-
-
-def _still_held(db: apsw.Connection, leases: Iterable[Finished | Claimed]) -> set[int]:
-    return set(array(db, _STILL_HELD, leases=pack([[item.seq, item.token] for item in leases])))
 
 
 def _block(db: apsw.Connection, finished: Sequence[Finished]) -> None:

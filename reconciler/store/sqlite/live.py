@@ -1,6 +1,6 @@
 """What a plan must know, as rows: what is live, each webhook with its document, what is under way, and the history.
 
-Called by `revision`, by `proposal` and by the process that reads ahead of a command. Imports little: no model.
+Used by `revision`, `proposal`, `publish`, `delivery` and the process that reads ahead of a command. Imports little.
 """
 
 from collections.abc import Iterator, Sequence
