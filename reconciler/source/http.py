@@ -118,7 +118,7 @@ class HttpSource:
             given_id = None if key is None else check_id(_bare(key.decode("ascii")))
         except (BadIdError, UnicodeDecodeError):
             return False
-        if not self._may_ask(sender):
+        if self._wait(sender):
             return False
 
         def done(answer: IntakeAnswer | Exception) -> None:
@@ -166,15 +166,13 @@ class HttpSource:
             self._bytes -= held
 
     def _check_rate(self, request: Request) -> None:
-        if self._rate is None:
-            return
         address = request.client.host if request.client else ""
-        wait = self._rate.wait_seconds(request.scope.get(SENDER_KEY) or address, now=time.monotonic())
-        if wait:
+        if wait := self._wait(request.scope.get(SENDER_KEY) or address):
             raise _RefusedError(too_often(self._limits.per_second or 0, wait))
 
-    def _may_ask(self, sender: str) -> bool:
-        return self._rate is None or not self._rate.wait_seconds(sender, now=time.monotonic())
+    def _wait(self, sender: str) -> float:
+        """How many seconds until the sender may ask; 0 is taken for asked."""
+        return 0.0 if self._rate is None else self._rate.wait_seconds(sender, now=time.monotonic())
 
     def _check_room(self) -> None:
         if not self._has_room(0):

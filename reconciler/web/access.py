@@ -175,7 +175,7 @@ def _unauthorized(request: Request, *, is_unknown: bool) -> Response:
     headers = {"www-authenticate": CHALLENGE + (', error="invalid_token"' if is_unknown else ""), "connection": "close"}
     detail = "the daemon does not know this token" if is_unknown else "the daemon wants a bearer token"
     hint = "send `Authorization: Bearer TOKEN`; the command line takes the token from RECONCILER_TOKEN"
-    if request.url.path.startswith("/v1/"):
+    if request.url.path.startswith(API_PATH):
         return problem_response(401, detail, hint=hint, headers=headers)
     return PlainTextResponse(f"401 Unauthorized: {detail}\n\nhint: {hint}\n", 401, headers=headers)
 

@@ -19,7 +19,6 @@ from starlette.routing import Route
 from reconciler.dispatch.live import Live
 from reconciler.models.delivery import Action, Intervention, State, replay_id
 from reconciler.models.flow import NO_HALT, Pause
-from reconciler.models.revision import LiveWebhook
 from reconciler.observe.log import log
 from reconciler.store.base import Store
 from reconciler.store.operate import Portion, Selection, Terms, Verdict
@@ -115,7 +114,8 @@ class Acts:
         return RedirectResponse(f"/webhooks/{name}", 303)
 
     async def _ask_flow(self, request: Request, template: str, status: int = 200, /, **context: object) -> Response:
-        live = await self._webhook(request.path_params["name"])
+        await self._live.refresh()
+        live = self._pages.find(request.path_params["name"])
         halts, counts = await current_halts(self._store, self._now()), await self._store.counts()
         of = counts.get(live.uid, {})
         return self._pages.render(
@@ -129,13 +129,6 @@ class Acts:
             backlog=(await self._store.flow(live.webhook.name)).expected(live.webhook).estimate(),
             **context,
         )
-
-    async def _webhook(self, name: str) -> LiveWebhook:
-        await self._live.refresh()
-        for live in self._live.snapshot.webhooks.values():
-            if live.webhook.name == name:
-                return live
-        raise HTTPException(404)
 
     async def ask_replay(self, request: Request) -> Response:
         """What a replay would do to the delivery."""
@@ -152,14 +145,17 @@ class Acts:
         delivery, _ = found
         where = Selection(ids=(delivery.id,))
         plain = _verdict(await self._store.survey(where, action))
-        anew = _verdict(await self._store.survey(where, action, terms=Terms(is_new_id=True)))
+        can_be_new = False
+        if action is Action.REPLAY:
+            anew = _verdict(await self._store.survey(where, action, terms=Terms(is_new_id=True)))
+            can_be_new = anew is Verdict.DONE
         return self._pages.render(
             request,
             "intervene.html",
             delivery=delivery,
             action=action.value,
             verdict=plain,
-            can_be_new=action is Action.REPLAY and anew is Verdict.DONE,
+            can_be_new=can_be_new,
             why_not=WORDS.get(plain, ""),
             key=uuid.uuid4().hex,
         )

@@ -1,6 +1,6 @@
 """The API's own description, for programs: `GET /v1/openapi.json`, the same bytes as `schemas/openapi.json`.
 
-Mounted by `web.app`. Made when it is asked for first, in a thread: a daemon that nobody asks pays nothing.
+Mounted by `web.app`. Made when it is asked for first, in a thread: it takes a tenth of a second.
 """
 
 import asyncio
@@ -8,6 +8,8 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from reconciler.web.openapi.document import openapi_text
 
 
 class DescribeApi:
@@ -26,11 +28,5 @@ class DescribeApi:
         """OpenAPI 3.1 of every endpoint under /v1 and of health."""
         async with self._turn:
             if self._text is None:
-                self._text = await asyncio.to_thread(_openapi)
+                self._text = (await asyncio.to_thread(openapi_text)).encode()
         return Response(self._text, media_type="application/json")
-
-
-def _openapi() -> bytes:
-    from reconciler.web.openapi.document import openapi_text
-
-    return openapi_text().encode("utf-8")

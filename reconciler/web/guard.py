@@ -119,7 +119,7 @@ def with_ours(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     names = {name for name, _ in kept}
     if API_HEADER_BYTES in names:
         kept = [item for item in kept if item[0] != API_HEADER_BYTES]
-    return [*kept, (API_HEADER_BYTES, API_NUMBER.encode("latin-1")), *[item for item in ADDED if item[0] not in names]]
+    return [*kept, (API_HEADER_BYTES, _API_NUMBER), *[item for item in ADDED if item[0] not in names]]
 
 
 @lru_cache(maxsize=256)  # asked for each request, nearly always with the same

@@ -87,7 +87,7 @@ class Pages:
     async def webhook(self, request: Request) -> Response:
         """One webhook as it is applied."""
         await self._live.refresh()
-        live = self._find(request.path_params["name"])
+        live = self.find(request.path_params["name"])
         counts, halts = await self._store.counts(), await current_halts(self._store, self._now())
         failed = await self._store.match_error_counts()
         recent = await self._store.deliveries(Page(RECENT), where=DeliveryFilter(webhook=live.webhook.name))
@@ -103,7 +103,8 @@ class Pages:
             recent=recent,
         )
 
-    def _find(self, name: str) -> LiveWebhook:
+    def find(self, name: str) -> LiveWebhook:
+        """The live webhook of this name. Raises HTTPException 404."""
         for live in self._live.snapshot.webhooks.values():
             if live.webhook.name == name:
                 return live

@@ -10,7 +10,6 @@ from served import Room, event, raw, running
 from starlette.routing import Mount, Route
 from web_token import ROLES, TOKENS, bearer, guarded_app
 
-from reconciler.observe import log
 from reconciler.web.access import ROLES as ROLE_OF
 from reconciler.web.access import role_for
 from reconciler.web.token import Role
@@ -41,15 +40,6 @@ async def client(room: Room, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]
     app = guarded_app(room, tmp_path / "tokens.yaml")
     async with running(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as opened:
         yield opened
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """What the daemon logs."""
-    stream = io.StringIO()
-    log.configure("text", stream)
-    yield stream
-    log.silence()
 
 
 @pytest.mark.parametrize("path", READING)

@@ -3,7 +3,7 @@
 import io
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -12,28 +12,13 @@ import pytest
 import trustme
 from served import Room, event, raw, running
 from web_page import Page
-from web_token import ROLES, TOKENS, as_browser, bearer, form_token, guarded_app, log_in
+from web_token import ROLES, TOKENS, Clock, as_browser, bearer, form_token, guarded_app, log_in
 
-from reconciler.observe import log
 from reconciler.web.app import build_app
 from reconciler.web.session import IDLE_SECONDS
 from reconciler.web.throttle import ADDRESS_SECONDS, ADDRESS_TRIES
 
 HTML = {"accept": "text/html"}
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -46,15 +31,6 @@ async def client(room: Room, file: Path, clock: Clock) -> AsyncIterator[httpx.As
     app = guarded_app(room, file, clock=clock)
     async with running(app) as url, httpx.AsyncClient(base_url=url, trust_env=False) as opened:
         yield opened
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """What the daemon logs."""
-    stream = io.StringIO()
-    log.configure("text", stream)
-    yield stream
-    log.silence()
 
 
 def cookie_of(response: httpx.Response) -> tuple[str, dict[str, str]]:

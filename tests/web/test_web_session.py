@@ -7,27 +7,12 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web_token import ROLES, TOKENS, write_tokens
+from web_token import ROLES, TOKENS, Clock, write_tokens
 
 from reconciler.web.login import own_path
 from reconciler.web.session import IDLE_SECONDS, LIFE_SECONDS, PER_TOKEN_MAX, SESSIONS_MAX, Sessions
 from reconciler.web.throttle import ADDRESS_SECONDS, ADDRESS_TRIES, ALL_TRIES, CLEAN_SECONDS, Throttle
 from reconciler.web.token import Role, Token, Tokens
-
-
-class Clock:
-    """Seconds that pass when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -22,6 +22,16 @@ ROLES = {
 TOKENS = {name: f"{name}-" + "0123456789abcdef" * 2 for name in ROLES}
 
 
+class Clock:
+    """Seconds that pass when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def write_tokens(path: Path) -> Path:
     """A tokens file with one token for each role."""
     path.write_text(json.dumps({name: {"token": TOKENS[name], "roles": roles} for name, roles in ROLES.items()}))

@@ -6,7 +6,6 @@ Roles are those that `web.access` gives. Says nothing about one daemon: the same
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -110,14 +109,6 @@ _API_VERSION: Final = Parameter(
 _SHARED: Final = {**ALWAYS, **BEHIND_TOKENS}
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A type with the schema that says it."""
-
-    type_: Any
-    schema: Schema
-
-
 class _Types:
     """The schemas of all types that operations name, their definitions shared."""
 
@@ -136,13 +127,13 @@ class _Types:
             tidy(schema)
         definitions |= _event_definitions()
         self.definitions = dict(sorted(definitions.items()))
-        self._named = [_Named(type_, made[number, "validation"]) for number, type_ in enumerate(types)]
+        self._named = [(type_, made[number, "validation"]) for number, type_ in enumerate(types)]
 
     def schema(self, type_: Any) -> Schema:
         """The schema of a type; one that is a schema already is left as it is."""
         if isinstance(type_, dict):
             return type_
-        return next(named.schema for named in self._named if named.type_ == type_)
+        return next(schema for named, schema in self._named if named == type_)
 
 
 def _event_definitions() -> dict[str, Schema]:
