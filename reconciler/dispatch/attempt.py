@@ -6,16 +6,16 @@ Called by the worker, which does the sending between the two. What a result mean
 from typing import Final
 
 from reconciler.dispatch import retry
+from reconciler.dispatch.line import log_attempt
 from reconciler.egress.deliver import Credentials, Deliverer
 from reconciler.egress.form import EXAMPLE, UNSIGNED, Form
 from reconciler.errors import TemplateError
 from reconciler.models.credential import Signing
-from reconciler.models.delivery import AttemptResult, Outcome, State, iso_time
+from reconciler.models.delivery import AttemptResult, Outcome, State
 from reconciler.models.event import read_event
 from reconciler.models.health import Health
 from reconciler.models.size import HEADER_MAX
 from reconciler.models.webhook import Webhook, WebhookUid
-from reconciler.observe.log import log
 from reconciler.request.draft import Draft
 from reconciler.request.render import Prepared, blank_secrets, envelope_of, render_body, shows_secrets
 from reconciler.request.sign import Signer, next_change, signatures_of, signers_of
@@ -140,40 +140,8 @@ def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *
     """
     judged = retry.judge(result, webhook.spec.retry if webhook else None)
     finished = _finished(claimed, webhook, judged, now=now, rand=rand)
-    _log(claimed, webhook, judged, finished)
+    log_attempt(claimed, webhook, judged, finished)
     return finished
-
-
-def _log(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finished: Finished) -> None:
-    """The one line of an attempt: what was tried, with which revision, what came of it, how long and how much it was,
-    and what follows."""
-    timings, response = judged.timings, judged.response
-    log(
-        "delivery.attempted",
-        delivery=claimed.delivery_id,
-        event_id=claimed.event_id,
-        webhook=webhook.name if webhook else claimed.webhook_uid,
-        attempt=claimed.number,
-        max_attempts=webhook.spec.retry.max_attempts if webhook else None,
-        outcome=judged.outcome,
-        status=judged.status,
-        fault=judged.fault,
-        detail=judged.detail or None,
-        revision=claimed.revision,
-        commit=claimed.commit,
-        probe=claimed.is_probe or None,
-        address=judged.address,
-        dns_ms=None if timings.dns_ms is None else round(timings.dns_ms, 1),
-        connect_ms=None if timings.connect_ms is None else round(timings.connect_ms, 1),
-        tls_ms=None if timings.tls_ms is None else round(timings.tls_ms, 1),
-        first_byte_ms=None if timings.first_byte_ms is None else round(timings.first_byte_ms, 1),
-        duration_ms=round(timings.total_ms, 1),
-        sent_bytes=judged.sent_bytes,
-        received_bytes=response.body_bytes if response is not None else None,
-        state=finished.state,
-        reason=finished.reason,
-        next_attempt_at=iso_time(finished.next_attempt_at),
-    )
 
 
 def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float) -> Finished:

@@ -10,9 +10,12 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
+from threading import get_ident
+from types import NoneType
 from typing import Any, Final, Literal, TextIO
 
 Format = Literal["text", "json"]
@@ -22,8 +25,9 @@ NUMBER_LIMIT: Final = 2**63  # beyond it readers of JSON disagree; such a number
 _LEAST: Final = -NUMBER_LIMIT
 _NEEDS_QUOTES: Final = re.compile(r'[\s"=\\]|^$')
 
-_write: Callable[[str, dict[str, Any]], None] | None = None
-_pen: "_Pen | None" = None
+_MARKS: Final = {str: "%s", int: "%s", float: "%.1f", NoneType: "%.0s"}  # in a format; the last writes nothing
+
+_log: "_Log | None" = None
 
 
 class _Pen:
@@ -33,21 +37,26 @@ class _Pen:
         self._stream = stream
         self._gathers = gathers
         self._waiting: list[str] = []  # touched by the loop's thread alone
+        self._waits_in = 0  # which thread that is, while there are any
 
     def write(self, line: str) -> None:
+        if self._waits_in == get_ident():  # asking for the loop is a call of the system each time
+            self._waiting.append(line)
+            return
         if self._gathers:
             try:
                 loop = asyncio.get_running_loop()
             except RuntimeError:  # another thread, or no loop
                 pass
             else:
-                if not self._waiting:
-                    loop.call_soon(self.flush)
+                loop.call_soon(self.flush)
                 self._waiting.append(line)
+                self._waits_in = get_ident()
                 return
         self._put(line)
 
     def flush(self) -> None:
+        self._waits_in = 0
         text = "".join(self._waiting)
         self._waiting.clear()
         if text:
@@ -61,6 +70,22 @@ class _Pen:
             pass
 
 
+class _Log:
+    """What was configured."""
+
+    def __init__(self, format: Format, pen: _Pen, clock: Callable[[], int]) -> None:
+        self.format = format
+        self.pen = pen
+        self._clock = clock
+        self._render = _json_line if format == "json" else _text_line
+
+    def now(self) -> str:
+        return _text_of(self._clock() // 1_000_000)
+
+    def write(self, event: str, facts: dict[str, Any]) -> None:
+        self.pen.write(f"{self._render(self.now(), event, facts)}\n")
+
+
 def configure(
     format: Format, stream: TextIO, *, clock: Callable[[], int] = time.time_ns, gathers: bool = False
 ) -> None:
@@ -69,16 +94,15 @@ def configure(
     With `gathers` the lines of one round of the event loop are written at its end, in one call of the system;
     `flush` writes what a loop that has ended left.
     """
-    global _write, _pen
-    render = _json_line if format == "json" else _text_line
-    _pen = pen = _Pen(stream, gathers)
+    global _log
+    _log = _Log(format, _Pen(stream, gathers), clock)
 
-    def write(event: str, facts: dict[str, Any]) -> None:
-        seconds, milliseconds = divmod(clock() // 1_000_000, 1000)
-        at = f"{_seconds_text(seconds)}.{milliseconds:03d}Z"
-        pen.write(f"{render(at, event, facts)}\n")
 
-    _write = write
+@lru_cache(maxsize=4)
+def _text_of(milliseconds: int) -> str:
+    """A moment since the epoch; several lines come in one millisecond."""
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    return f"{_seconds_text(seconds)}.{milliseconds:03d}Z"
 
 
 @lru_cache(maxsize=4)
@@ -88,15 +112,15 @@ def _seconds_text(seconds: int) -> str:
 
 def flush() -> None:
     """Write what was gathered."""
-    if _pen is not None:
-        _pen.flush()
+    if _log is not None:
+        _log.pen.flush()
 
 
 def silence() -> None:
     """Write nothing from now on."""
-    global _write, _pen
+    global _log
     flush()
-    _write = _pen = None
+    _log = None
 
 
 def capture_libraries() -> None:
@@ -116,8 +140,49 @@ class _Captured(logging.Handler):
 
 def log(event: str, **facts: Any) -> None:
     """One fact: `log("delivery.attempted", id=…, attempt=1)`. Never raises for the values it is given."""
-    if _write is not None:
-        _write(event, facts)
+    if _log is not None:
+        _log.write(event, facts)
+
+
+class Pattern:
+    """A line that is written for each delivery: all but its values is made once, for both forms.
+
+    `facts` are those of `log`: a value stands in each line as it is, a type has a place: `str`, `int` (below
+    NUMBER_LIMIT), `float` (with one decimal), and NoneType for what is None each time.
+    """
+
+    def __init__(self, event: str, **facts: Any) -> None:
+        text, json_ = ["%s ", event], [f'{{"event": {json.dumps(event)}, "at": "%s"']
+        for key, value in facts.items():
+            text.append(_place_in_text(key, value))
+            json_.append(f', "{key}": {_place_in_json(value)}')
+        self._forms: dict[Format, str] = {"text": f"{''.join(text)}\n", "json": f"{''.join(json_)}}}\n"}
+        kinds = [value for value in facts.values() if isinstance(value, type)]
+        self._texts_of = itemgetter(*[index for index, kind in enumerate(kinds) if kind is str])
+
+    def write(self, *values: str | float | None) -> bool:
+        """Write the line with these values in its places, as `log` would; False, nothing being written, where a text
+        cannot stand in it as it is. Two of the places at least are for texts."""
+        if _log is None:
+            return True
+        if not _are_plain(self._texts_of(values)):
+            return False
+        _log.pen.write(self._forms[_log.format] % (_log.now(), *values))
+        return True
+
+
+def _place_in_text(key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, type):
+        return _MARKS[value] if value is NoneType else f" {key}={_MARKS[value]}"
+    return f" {key}={_quoted(_scalar(value))}".replace("%", "%%")
+
+
+def _place_in_json(value: Any) -> str:
+    if isinstance(value, type):
+        return {str: '"%s"', NoneType: f"null{_MARKS[value]}"}.get(value, _MARKS[value])
+    return json.dumps(_scalar(value)).replace("%", "%%")
 
 
 def place_of(exc: BaseException) -> str:
@@ -160,12 +225,16 @@ def _plain_line(at: str, event: str, facts: dict[str, Any]) -> str | None:
         else:
             return None
         words.append(f"{key}={value!s}")
-    if not all(texts) or len(max(texts, key=len, default="")) > VALUE_MAX_CHARACTERS:
-        return None
+    return " ".join(words) if _are_plain(texts) else None
+
+
+def _are_plain(texts: Sequence[str]) -> bool:
+    """Whether each of these can stand in a line as it is, in either form."""
     whole = "".join(texts)
-    is_plain = whole.isascii() and whole.isprintable()
+    if "" in texts or (len(whole) > VALUE_MAX_CHARACTERS < len(max(texts, key=len))):
+        return False
     needs_quotes = " " in whole or '"' in whole or "=" in whole or "\\" in whole
-    return " ".join(words) if is_plain and not needs_quotes else None
+    return not needs_quotes and whole.isascii() and whole.isprintable()
 
 
 def _scalar(value: Any) -> str | int | float | bool | None:

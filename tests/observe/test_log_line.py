@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from reconciler.models.delivery import Outcome
 from reconciler.observe import log as logging_room
-from reconciler.observe.log import configure, log, silence
+from reconciler.observe.log import Format, Pattern, configure, log, silence
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,53 @@ def test_any_fact_is_one_readable_line(facts: dict[str, Any]) -> None:
         line = written(form, "e", **facts)
         assert line.count("\n") == 1 and line.rstrip("\n").isprintable()
     assert set(json.loads(line)) == {"event", "at", *facts}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@given(
+    texts=st.tuples(st.text(max_size=3) | st.just("plain"), st.just("plain") | st.integers(250, 260).map("x".__mul__)),
+    number=st.integers(-(2**62), 2**62),
+    measured=st.floats(0.0, 1e12),
+    outcome=st.none() | st.sampled_from(Outcome) | st.sampled_from(["two words", "100%", 'say "hi"', 7, 1.5]),
+)
+def test_a_pattern_writes_what_log_writes_or_nothing(
+    form: Format, texts: tuple[str, str], number: int, measured: float, outcome: Any
+) -> None:
+    """Law, for both forms: what cannot stand in a line as it is, is left to `log`."""
+    pattern = Pattern("e", a=str, b=str, gone=type(None), number=int, outcome=outcome, ms=float, none=None)
+    stream = io.StringIO()
+    configure(form, stream, clock=lambda: 1_795_424_400_851_898_000)
+
+    is_written = pattern.write(*texts, None, number, measured)
+
+    a, b = texts
+    facts = {"a": a, "b": b, "gone": None, "number": number, "outcome": outcome, "ms": round(measured, 1), "none": None}
+    assert stream.getvalue() == (written(form, "e", **facts) if is_written else "")
+    assert is_written or texts != ("plain", "plain")
+
+
+def test_a_pattern_writes_nothing_before_it_is_configured() -> None:
+    silence()
+
+    assert Pattern("e", a=str, b=str).write("x", "y")
+
+
+async def test_lines_are_gathered_however_they_are_made_and_those_of_other_threads_are_not() -> None:
+    """While the loop's lines wait, a thread beside it must not touch them."""
+    stream = Counting()
+    configure("text", stream, clock=lambda: 0, gathers=True)
+
+    log("one")
+    Pattern("two", a=str, b=str).write("x", "y")
+    beside = threading.Thread(target=log, args=["beside"])
+    beside.start()
+    beside.join()
+    log("three")
+
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["beside"]
+    await asyncio.sleep(0)
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["beside", "one", "two", "three"]
+    assert stream.writes == 2
 
 
 def test_nothing_is_written_before_it_is_configured() -> None:
