@@ -43,7 +43,10 @@ from reconciler.web.token import Tokens
 
 DRAIN_SECONDS: Final = 20.0
 IDLE_CHECK_SECONDS: Final = 0.05
-SWITCH_SECONDS: Final = 0.0005  # a thread at work gives way to the loop after so long; by default ten times that
+# A thread that wants the interpreter's lock asks for it after so long; by default a thousand times that. The loop lets
+# go of it in each TLS write for a moment that is too short for another thread to take it, and each time that thread
+# begins to wait anew: with an interval longer than such a round the store's thread starves beside a busy loop.
+SWITCH_SECONDS: Final = 5e-6
 KEEP_MS: Final = 30 * 86_400_000  # thirty days
 
 

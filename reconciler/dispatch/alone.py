@@ -16,7 +16,7 @@ from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.models.delivery import DeliveryId
 from reconciler.models.webhook import WebhookUid
-from reconciler.store.base import Claimed, Finished, Lane, Store
+from reconciler.store.base import Claimed, Finished, Lane, Store, Turned
 
 
 class Alone:
@@ -91,6 +91,13 @@ class _OneDelivery:
         lost = await self._store.finish(finished)
         self.is_over.set()
         return lost
+
+    async def turn(
+        self, finished: Sequence[Finished], *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
+    ) -> Turned:
+        lost = await self.finish(finished)
+        claimed = await self.claim(now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit)
+        return Turned(lost, claimed)
 
     async def release(self, claimed: Sequence[Claimed], *, due_at: int) -> None:
         await self._store.release(claimed, due_at=due_at)

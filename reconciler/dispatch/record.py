@@ -1,15 +1,14 @@
-"""What became of attempts, on its way to the store: in batches, in order, tried again while the store is away.
+"""What became of attempts, until the worker's turn writes it: in batches, in order.
 
-Owned by the worker, which puts results in and never waits for them to be written.
+Owned by the worker, whose flights put results in and never wait for them to be written.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from reconciler.dispatch.patience import Patience
 from reconciler.observe.log import log
-from reconciler.store.base import DeliveryStore, Finished
+from reconciler.store.base import Finished
 
 BATCH_MAX: Final = 512  # finished attempts in one transaction
 BATCH_CHARACTERS: Final = 2 * 1024 * 1024  # of requests and responses in one transaction, which keeps it under 100 ms
@@ -18,18 +17,11 @@ HELD_MAX_CHARACTERS: Final = 4 * BATCH_CHARACTERS  # of them, above which a slow
 
 
 class Recorder:
-    """A queue of finished attempts before the store. `on_recorded` is called when a write is under way, and after it.
+    """Finished attempts before the store. `on_result` is called when one comes that nobody waits to write yet."""
 
-    When under way: a claim that is asked for then follows it closely, and a store that groups what waits does both with
-    one commit, the slots that end going to the deliveries that begin.
-    """
-
-    def __init__(self, store: DeliveryStore, patience: Patience, *, on_recorded: Callable[[], None]) -> None:
-        self._store = store
-        self._patience = patience
-        self._on_recorded = on_recorded
+    def __init__(self, *, on_result: Callable[[], None]) -> None:
+        self._on_result = on_result
         self._waiting: list[Finished] = []
-        self._arrived = asyncio.Event()
         self._written = asyncio.Event()
         self._unrecorded: dict[int, int] = {}  # about how many characters there are to write, by `seq`
         self._characters = 0
@@ -54,7 +46,7 @@ class Recorder:
         self._characters += size
         self._waiting.append(finished)
         if len(self._waiting) == 1:
-            self._arrived.set()
+            self._on_result()
 
     async def join(self) -> None:
         """Until everything is written."""
@@ -62,21 +54,8 @@ class Recorder:
             self._written.clear()
             await self._written.wait()
 
-    async def run(self) -> None:
-        """Write until cancelled. Raises StoreError when the store stays away."""
-        while True:
-            await self._arrived.wait()
-            batch = self._take()
-            writing = asyncio.create_task(self._write(batch))
-            self._on_recorded()  # whoever it wakes comes next after the write
-            await writing
-            for finished in batch:
-                self._characters -= self._unrecorded.pop(finished.seq)
-            self._written.set()
-            self._on_recorded()
-
-    def _take(self) -> list[Finished]:
-        """As many of those that wait as may be written together."""
+    def take(self) -> Sequence[Finished]:
+        """As many of those that wait as may be written together; to be told of by `recorded`."""
         waiting, count, characters = self._waiting, 0, 0
         for finished in waiting[:BATCH_MAX]:
             count += 1
@@ -84,14 +63,17 @@ class Recorder:
             if characters >= BATCH_CHARACTERS:
                 break
         self._waiting = waiting[count:]
-        if not self._waiting:
-            self._arrived.clear()
+        if self._waiting:
+            self._on_result()
         return waiting[:count]
 
-    async def _write(self, batch: list[Finished]) -> None:
-        lost = await self._patience("finish", lambda: self._store.finish(batch))
+    def recorded(self, batch: Sequence[Finished], *, lost: int) -> None:
+        """What was taken is written, but for those whose lease was lost."""
         if lost:
-            log("delivery.lease_lost", count=len(lost))
+            log("delivery.lease_lost", count=lost)
+        for finished in batch:
+            self._characters -= self._unrecorded.pop(finished.seq)
+        self._written.set()
 
 
 def _characters(finished: Finished) -> int:

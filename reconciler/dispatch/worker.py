@@ -1,4 +1,4 @@
-"""The worker: claims due deliveries, sends them, records what became of them; run by the daemon.
+"""The worker: turn by turn it records what became of deliveries, claims what is due and sends it; run by the daemon.
 
 Several deliveries are in flight at once, which `dispatch.flights` holds; a bug in any of them that cannot be recorded
 stops the daemon loudly. The claim has recorded the attempt as started, so that a kill at any moment leaves an attempt
@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import repeat
 from typing import Final
 
 from reconciler.dispatch.clock import Clock
@@ -26,7 +26,7 @@ from reconciler.egress.secrets import SecretResolver
 from reconciler.models.delivery import AttemptResult, Fault, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.observe.log import log
-from reconciler.store.base import Claimed, Store
+from reconciler.store.base import Claimed, Finished, Store, Turned
 
 CLAIM_BATCH: Final = 256
 BEGUN_AT_ONCE: Final = 32  # of what was claimed, some 3 ms of the loop; by 8 a time a delivery costs an eighth more
@@ -72,8 +72,9 @@ class Worker:
         self._live = live
         self._clock = clock
         self._settings = settings
+        self._lease_ms = round(settings.lease_seconds * 1000)
         self._patience = Patience(clock.monotonic)
-        self._recorder = Recorder(store, self._patience, on_recorded=self.wake)
+        self._recorder = Recorder(on_result=self.wake)
         self._crowd = Crowd(
             quick_max=settings.concurrency, total_max=settings.in_flight_max, bytes_max=settings.in_flight_bytes
         )
@@ -102,7 +103,9 @@ class Worker:
             on_room=self.wake,
         )
         self._draining = False
-        self._is_claiming = False
+        self._stopping = asyncio.Event()
+        self._turned = asyncio.Event()
+        self._turned.set()
         self._claims = 0
 
     @property
@@ -113,7 +116,7 @@ class Worker:
     @property
     def is_busy(self) -> bool:
         """Whether anything is being claimed, in flight or not yet recorded."""
-        return bool(self._flights) or self._is_claiming or not self._recorder.is_idle
+        return bool(self._flights) or not self._turned.is_set() or not self._recorder.is_idle
 
     def wake(self) -> None:
         """Something may be due: new events, or an operator's change."""
@@ -144,24 +147,22 @@ class Worker:
     async def run(self) -> None:
         """Work until `drain` is called. An unexpected error propagates, and so does a store that stays away."""
         async with asyncio.TaskGroup() as group:
-            recorder = group.create_task(self._recorder.run())
+            turns = group.create_task(self._turn_forever(group))
             forever = (self._refresh_forever, self._prepare_forever, self._sweep_forever, self._expire_forever)
             keepers = [group.create_task(keep()) for keep in forever]
-            try:
-                await self._claim_forever(group)
-            finally:
-                for keeper in keepers:
-                    keeper.cancel()
+            await self._stopping.wait()
+            for keeper in keepers:
+                keeper.cancel()
+            await self._turned.wait()
             await self._flights.landed()
             await self._give_back()
             await self._recorder.join()
-            recorder.cancel()
+            turns.cancel()
 
     async def drain(self, *, timeout_seconds: float) -> None:
         """Stop claiming; give back what was not written, wait for the rest, close as unknown what takes too long."""
-        self._draining = True
+        self._stop()
         self._patience.hurry(seconds=timeout_seconds + LAST_WRITES_SECONDS)
-        self.wake()
         await self._flights.drain()
         await self._give_back()
         with contextlib.suppress(TimeoutError):
@@ -171,9 +172,13 @@ class Worker:
 
     def cut(self) -> None:
         """End at once what is in flight: as unknown what was written. Shortens a drain, and its wait for the store."""
-        self._draining = True
+        self._stop()
         self._patience.hurry(seconds=LAST_WRITES_SECONDS)
         self._flights.cut()
+
+    def _stop(self) -> None:
+        self._draining = True
+        self._stopping.set()
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -229,49 +234,82 @@ class Worker:
                 began = self._clock.monotonic()
             await self._revised.wait()
 
-    # Claims
+    # Turns
 
     def _limits(self) -> Mapping[WebhookUid, int]:
         return self._crowd.limits(now=self._clock.monotonic())
 
-    async def _claim_forever(self, group: asyncio.TaskGroup) -> None:
-        while not self._draining:
-            self._wake.clear()
-            free = self._crowd.free(now=self._clock.monotonic())
-            free = 0 if self._recorder.is_full else free
-            snapshot = self._live.snapshot
-            claimed: Sequence[Claimed] = ()
-            limit = min(free, CLAIM_BATCH)
-            if limit > 0:
-                self._is_claiming = True
-                claimed = await self._patience("claim", partial(self._claim, limit, snapshot))
-                self._claims += bool(claimed)
+    async def _turn_forever(self, group: asyncio.TaskGroup) -> None:
+        """Turn after turn: the store writes what has ended and claims what takes its place, while the loop begins what
+        the turn before has claimed, and takes answers. Neither waits for the other as long as there is work."""
+        claimed: Sequence[Claimed] = ()
+        snapshot = self._live.snapshot
+        while True:
+            turn = self._next_turn(group, unbegun=len(claimed))
+            if claimed:
+                await asyncio.sleep(0)  # the turn is on its way to the store
                 await self._begin(claimed, snapshot, group)
-                self._is_claiming = False
-            if len(claimed) < max(1, limit):  # there was no more
-                await self._sleep(is_full=free == 0)
+            if turn is not None:
+                claimed, snapshot = await turn
+            else:
+                claimed = ()
+                self._turned.set()
+                await self._sleep()
+
+    def _next_turn(
+        self, group: asyncio.TaskGroup, *, unbegun: int
+    ) -> "asyncio.Task[tuple[Sequence[Claimed], Snapshot]] | None":
+        """The next turn, under way; None where there is nothing to write, and nothing may be claimed."""
+        if not self._wake.is_set():
+            return None
+        self._wake.clear()
+        batch, limit = self._recorder.take(), self._room(unbegun)
+        if not batch and limit == 0:
+            return None
+        self._turned.clear()
+        return group.create_task(self._turn(batch, limit))
+
+    def _room(self, unbegun: int = 0) -> int:
+        """How many may be claimed, beside those that were and are not begun yet."""
+        if self._draining or self._recorder.is_full:
+            return 0
+        free = self._crowd.free(now=self._clock.monotonic()) - unbegun
+        return max(0, min(free, CLAIM_BATCH))
+
+    async def _turn(self, batch: Sequence[Finished], limit: int) -> tuple[Sequence[Claimed], Snapshot]:
+        """Write these and claim up to so many; what was claimed, and for which revision."""
+        snapshot = self._live.snapshot
+        limits = iter((limit,)) if batch else repeat(limit)  # what no claim can be written beside is written alone
+        turned = await self._patience(
+            "finish" if batch else "claim", lambda: self._ask(batch, next(limits, 0), snapshot)
+        )
+        self._recorder.recorded(batch, lost=len(turned.lost))
+        self._claims += bool(turned.claimed)
+        if limit == len(turned.claimed):  # there may be more
+            self.wake()
+        return turned.claimed, snapshot
+
+    async def _ask(self, batch: Sequence[Finished], limit: int, snapshot: Snapshot) -> Turned:
+        if limit == 0 or self._draining:
+            return Turned(await self._store.finish(batch) if batch else (), ())
+        now = self._clock.now()
+        until, revision, commit = now + self._lease_ms, snapshot.revision, snapshot.commit
+        if not batch:
+            claim = self._store.claim
+            return Turned((), await claim(now=now, lease_until=until, limit=limit, revision=revision, commit=commit))
+        turn = self._store.turn
+        return await turn(batch, now=now, lease_until=until, limit=limit, revision=revision, commit=commit)
 
     async def _begin(self, claimed: Sequence[Claimed], snapshot: Snapshot, group: asyncio.TaskGroup) -> None:
-        """A few at a time: between them answers are taken, and what they came to is on its way to the store."""
+        """A few at a time: between them answers are taken."""
         for start in range(0, len(claimed), BEGUN_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
             self._flights.begin(claimed[start : start + BEGUN_AT_ONCE], snapshot, group)
 
-    async def _claim(self, limit: int, snapshot: Snapshot) -> Sequence[Claimed]:
-        if self._draining:
-            return ()
-        now = self._clock.now()
-        return await self._store.claim(
-            now=now,
-            lease_until=now + round(self._settings.lease_seconds * 1000),
-            limit=limit,
-            revision=snapshot.revision,
-            commit=snapshot.commit,
-        )
-
-    async def _sleep(self, *, is_full: bool) -> None:
-        """Until something is due, there is room, or `wake` is called."""
+    async def _sleep(self) -> None:
+        """Until there is something to write, something is due, there is room, or `wake` is called."""
+        is_full = self._room() == 0
         if is_full:
             timeout = self._crowd.frees_in(now=self._clock.monotonic())
         elif self._flights and await self._is_woken(LOOK_SECONDS):  # most of the time by what was under way
@@ -282,9 +320,12 @@ class Worker:
         self._flights.is_room_wanted = is_full
         await self._is_woken(SLEEP_MAX_SECONDS if timeout is None else min(timeout, SLEEP_MAX_SECONDS))
         self._flights.is_room_wanted = False
+        self.wake()
 
     async def _is_woken(self, seconds: float) -> bool:
         """Whether `wake` was called within so many seconds."""
+        if self._wake.is_set():
+            return True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

@@ -203,6 +203,13 @@ class Finished(NamedTuple):
     blame: str = ""
 
 
+class Turned(NamedTuple):
+    """What a turn of the worker came to: the `seq` of those whose lease was lost, and what was claimed."""
+
+    lost: tuple[int, ...]
+    claimed: tuple[Claimed, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Which part of a listing, newest first: at most `limit` rows, older than the row with id `before`."""
@@ -357,6 +364,12 @@ class DeliveryStore(DeliveryLog, Protocol):
     async def finish(self, finished: Sequence[Finished]) -> tuple[int, ...]:
         """Record finished attempts; returns the `seq` of those whose lease was lost (nothing is written for them).
         What becomes final releases the next delivery of its order key."""
+        ...
+
+    async def turn(
+        self, finished: Sequence[Finished], *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
+    ) -> Turned:
+        """`finish`, then `claim`, in one transaction: what ends gives its place to what is next."""
         ...
 
     async def release(self, claimed: Sequence[Claimed], *, due_at: int) -> None:

@@ -1,24 +1,10 @@
-"""Results on their way to the store, and whom they wake."""
+"""Results on their way to the store, and who is told of them."""
 
 import asyncio
 
-from reconciler.dispatch.patience import Patience
-from reconciler.dispatch.record import Recorder
+from reconciler.dispatch.record import BATCH_MAX, Recorder
 from reconciler.models.delivery import AttemptResult, Outcome, State
 from reconciler.store.base import Finished
-
-
-class Waiting:
-    """A store that writes when it is told to; notes what it was asked to do."""
-
-    def __init__(self) -> None:
-        self.asked: asyncio.Queue[str] = asyncio.Queue()
-        self.may_write = asyncio.Event()
-
-    async def finish(self, finished: list[Finished]) -> tuple[int, ...]:
-        self.asked.put_nowait(f"finish {len(finished)}")
-        await self.may_write.wait()
-        return ()
 
 
 def finished(seq: int) -> Finished:
@@ -38,30 +24,39 @@ def finished(seq: int) -> Finished:
     )
 
 
-async def test_who_claims_is_woken_behind_the_write_and_after_it() -> None:
-    """Behind it, so that a store which groups what waits gives the slots that end away with the same commit."""
-    store = Waiting()
-    woken = asyncio.Event()
-    recorder = Recorder(store, Patience(asyncio.get_running_loop().time), on_recorded=woken.set)
-
-    async def claim() -> None:
-        while True:
-            await woken.wait()
-            woken.clear()
-            store.asked.put_nowait("claim")
-
-    tasks = [asyncio.create_task(recorder.run()), asyncio.create_task(claim())]
-    await asyncio.sleep(0)
+async def test_what_is_taken_is_held_until_it_is_recorded():
+    """Its lease may end meanwhile: nobody else may close it as unknown."""
+    recorder = Recorder(on_result=lambda: None)
     recorder.put(finished(1))
     recorder.put(finished(2))
+    joined = asyncio.create_task(recorder.join())
+
+    taken = recorder.take()
+    recorder.put(finished(3))
+    assert [item.seq for item in taken] == [1, 2]
+    assert recorder.holds(1) and not recorder.is_idle
+
+    recorder.recorded(taken, lost=0)
+    assert not recorder.holds(1)
+    assert recorder.holds(3)
+
+    recorder.recorded(recorder.take(), lost=1)
     async with asyncio.timeout(10):
-        assert [await store.asked.get(), await store.asked.get()] == ["finish 2", "claim"]
-        assert not recorder.is_idle
+        await joined
+    assert recorder.is_idle
 
-        store.may_write.set()
-        await recorder.join()
 
-        assert await store.asked.get() == "claim"
-        assert recorder.is_idle
-    for task in tasks:
-        task.cancel()
+async def test_somebody_is_told_while_there_is_something_to_take():
+    told = []
+    recorder = Recorder(on_result=lambda: told.append(True))
+    for seq in range(BATCH_MAX + 1):
+        recorder.put(finished(seq))
+    assert len(told) == 1
+
+    assert len(recorder.take()) == BATCH_MAX
+    assert len(told) == 2
+
+    assert len(recorder.take()) == 1
+    assert len(told) == 2
+    recorder.put(finished(0))
+    assert len(told) == 3

@@ -22,7 +22,7 @@ from reconciler.models.delivery import Attempt, Delivery
 from reconciler.models.webhook import Webhook
 from reconciler.sandbox.okta import OktaSandbox, SandboxSettings
 from reconciler.settings import EgressSettings
-from reconciler.store.base import Claimed, DeliveryFilter, Page
+from reconciler.store.base import Claimed, DeliveryFilter, Page, Turned
 from reconciler.store.sqlite.store import SqliteStore
 
 START = 1_795_424_400_000  # ms
@@ -58,6 +58,7 @@ class WatchedStore(SqliteStore):
         self.calls: Counter[str] = Counter()
         self.broken: dict[str, StoreError] = {}
         self.on_claimed: Callable[[], object] = lambda: None
+        self.claimed_with_a_finish = 0
 
     def _meet(self, verb: str) -> None:
         self.calls[verb] += 1
@@ -74,6 +75,15 @@ class WatchedStore(SqliteStore):
     async def finish(self, finished: Any) -> tuple[int, ...]:
         self._meet("finish")
         return await super().finish(finished)
+
+    async def turn(self, finished: Any, **facts: Any) -> Turned:
+        for verb in ("turn", "finish", "claim"):
+            self._meet(verb)
+        turned = await super().turn(finished, **facts)
+        if turned.claimed:
+            self.claimed_with_a_finish += len(turned.claimed)
+            self.on_claimed()
+        return turned
 
     async def release(self, claimed: Any, *, due_at: int) -> None:
         self._meet("release")

@@ -18,7 +18,17 @@ from reconciler.models.flow import Backlog, Flow, Halt, Pause
 from reconciler.models.notice import Notice
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
 from reconciler.models.webhook import WebhookUid
-from reconciler.store.base import Claimed, DeliveryFilter, EventStatus, Finished, Lane, NewEvent, Page, StoredEvent
+from reconciler.store.base import (
+    Claimed,
+    DeliveryFilter,
+    EventStatus,
+    Finished,
+    Lane,
+    NewEvent,
+    Page,
+    StoredEvent,
+    Turned,
+)
 from reconciler.store.examine import Examination, LooseFile
 from reconciler.store.match_error import MatchError, MatchErrorFilter, Settled
 from reconciler.store.notice import Told
@@ -233,6 +243,16 @@ class SqliteStore:
 
     async def finish(self, finished: Sequence[Finished]) -> tuple[int, ...]:
         return await self._write(lambda db: finish.finish(db, finished))
+
+    async def turn(
+        self, finished: Sequence[Finished], *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
+    ) -> Turned:
+        return await self._write(
+            lambda db: Turned(
+                finish.finish(db, finished),
+                claim.claim(db, now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit),
+            )
+        )
 
     async def release(self, claimed: Sequence[Claimed], *, due_at: int) -> None:
         await self._write(lambda db: finish.release(db, claimed, due_at))
