@@ -87,7 +87,7 @@ async def open_room(folder: Path, *webhooks: Webhook) -> AsyncIterator[Room]:
 
 
 @contextlib.asynccontextmanager
-async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+async def running(app: Any, *, tls: ssl.SSLContext | None = None, keep_seconds: float = 5) -> AsyncIterator[str]:
     """The application served by uvicorn on a free loopback port; yields the base URL. Of a daemon's application each
     answer must be one that the API's description tells of."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -100,6 +100,7 @@ async def running(app: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIterat
         server_header=False,
         http=BoundedProtocol,
         ws="none",
+        timeout_keep_alive=keep_seconds,  # type: ignore[arg-type]  # a timer takes parts of a second
         proxy_headers=False,  # else a layer stands around the application, and no short way is seen
     )
     config.load()

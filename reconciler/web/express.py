@@ -4,6 +4,7 @@ Made by `web.app`, asked by `web.protocol`, which answers. What may come in is j
 way; what is refused, or not plain, goes the long way and is told there why. So nothing here has words of its own.
 """
 
+import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -20,7 +21,13 @@ TARGET: Final = EVENTS_PATH.encode("ascii")
 # Of a body: a few events. In more the way is the least cost, and what is kept here, for a moment, no account knows.
 WHOLE_MAX_BYTES: Final = 16 * 1024
 # What says more about a request than who asks, or about its body than its length and type.
-UNPLAIN: Final = frozenset({b"ce-id", b"content-encoding", b"expect", b"transfer-encoding", b"upgrade"})
+UNPLAIN: Final = frozenset(
+    {b"ce-id", b"content-encoding", b"expect", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+HEAD_MAX_BYTES: Final = 4096  # of a head that is read here; a longer one is the parser's
+_START: Final = b"%b %b HTTP/1.1\r\n" % (METHOD, TARGET)
+# A line of a head that can be read in one way only; fewer names than RFC 9110 has, and no value of more than ASCII.
+_LINE: Final = re.compile(rb"^([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r$", re.MULTILINE)
 
 Address = tuple[str, int | None] | None
 
@@ -85,6 +92,21 @@ class Express:
         presented = bearer_of(head.get(b"authorization", b"").decode("latin-1"))
         token = None if presented is None else self._tokens.find(presented)
         return token.name if token is not None and self._role in token.roles else None
+
+
+def read_whole(data: bytes) -> tuple[dict[bytes, bytes], bytes] | None:
+    """The headers, by name in lower case, and the body of a plain request for intake that these bytes are, no more and
+    no less; None for all else, which a parser of HTTP is to read."""
+    start = len(_START)
+    end = data.find(b"\r\n\r\n", start, HEAD_MAX_BYTES)
+    if end < 0 or not data.startswith(_START):
+        return None
+    lines = data[start : end + 2]
+    head = {name.lower(): value for name, value in _LINE.findall(lines)}
+    # each line is such a line, and none has the name of another
+    if len(head) != lines.count(b"\n") or not is_plain(head) or int(head[b"content-length"]) != len(data) - end - 4:
+        return None
+    return head, data[end + 4 :]
 
 
 def is_plain(head: dict[bytes, bytes]) -> bool:

@@ -108,9 +108,10 @@ class Guard:
         host, is_ours = _judged_host(hosts[0])
         if not host or "*" in host:
             return False
+        if is_ours or host in self._names or (server is not None and host == server[0].removeprefix(MAPPED)):
+            return True
         _, _, domain = host.partition(".")
-        is_named = host in self._names or f"*.{domain}" in self._names
-        return is_ours or is_named or (server is not None and host == server[0].removeprefix(MAPPED))
+        return f"*.{domain}" in self._names
 
 
 def with_ours(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
