@@ -264,7 +264,9 @@ def _is_utf8(text: str) -> bool:
 
 def is_cloudevent(value: JsonValue) -> bool:
     """Whether a JSON value is a CloudEvents 1.0 envelope in structured mode (CloudEvents JSON format, section 3)."""
-    return isinstance(value, dict) and isinstance(value.get("specversion"), str) and "id" in value
+    return (
+        isinstance(value, dict) and "specversion" in value and isinstance(value["specversion"], str) and "id" in value
+    )
 
 
 def payload_of(value: JsonValue) -> JsonValue:
@@ -286,8 +288,10 @@ def read_event(raw: bytes, *, is_stored: bool = False) -> tuple[JsonValue, bytes
     Numbers keep their digits. `is_stored`: intake has judged these bytes. Raises ValueError for what is not JSON.
     """
     value = jsontext.loads_again(raw) if is_stored else jsontext.loads(raw)
+    if not is_cloudevent(value):
+        return value, raw
     payload = payload_of(value)
-    return payload, raw if payload is value else jsontext.dumps(payload).encode("utf-8")
+    return payload, jsontext.dumps(payload).encode("utf-8")
 
 
 def make_event(

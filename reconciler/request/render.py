@@ -5,8 +5,9 @@ the values of secrets change nothing but where they stand.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -17,12 +18,14 @@ from reconciler.models.webhook import SECRET_REFERENCE, Spec, Webhook, fill_secr
 from reconciler.request.authorize import HEADER, authorization
 from reconciler.request.draft import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Draft
 from reconciler.request.size import check_size
-from reconciler.template import compile_body, is_json_type
+from reconciler.template import Template, compile_body, is_json_type
 from reconciler.template.output import SURROGATE
 
 MASK: Final = "***"  # stays as it is in a URL: an asterisk needs no percent-encoding (RFC 3986, section 2.2)
 
 TEST_HEADER: Final = "x-reconciler-test"
+
+MakeBody = Callable[[JsonValue, Mapping[str, str]], bytes]
 
 _UNENCODED: Final = "*"
 _RESERVED: Final = frozenset({ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER, "accept-encoding", TEST_HEADER})
@@ -164,22 +167,37 @@ def _headers(
 
 
 def render_body(spec: Spec, payload: JsonValue, raw: bytes, *, secrets: Mapping[str, str]) -> bytes:
-    """The body's bytes: the event as it came, or what the template makes of it.
+    """The body's bytes: the event as it came, or what the template makes of it. Raises SecretError and
+    TemplateError."""
+    make_body = body_maker(spec)
+    return raw if make_body is None else make_body(payload, secrets)
 
-    Raises SecretError and TemplateError. Outside JSON, which has escapes for it, a lone surrogate becomes U+FFFD, as
-    where JavaScript encodes text (WHATWG Encoding, section 4.3).
+
+def body_maker(spec: Spec) -> MakeBody | None:
+    """What makes bodies of payloads, and the values of secrets: it raises SecretError and TemplateError. None where
+    there is no template. Raises TemplateError for one that cannot be compiled.
+
+    Outside JSON, which has escapes for it, a lone surrogate becomes U+FFFD, as where JavaScript encodes text (WHATWG
+    Encoding, section 4.3).
     """
     if spec.body_template is None:
-        return raw
+        return None
     template = compile_body(spec.body_template, content_type=spec.content_type, partials=spec.partials)
+    if not is_json_type(spec.content_type):
+        return partial(_body_of_text, template)
+    return template.encode if template.is_surely_json and template.is_in_utf8 else partial(_body_of_json, template)
+
+
+def _body_of_text(template: Template, payload: JsonValue, secrets: Mapping[str, str]) -> bytes:
+    return SURROGATE.sub("\ufffd", template.render(payload, secrets)).encode()
+
+
+def _body_of_json(template: Template, payload: JsonValue, secrets: Mapping[str, str]) -> bytes:
     text = template.render(payload, secrets)
-    if is_json_type(spec.content_type):
-        if not template.is_surely_json:
-            _check_json(text)
-    else:
-        text = SURROGATE.sub("\ufffd", text)
+    if not template.is_surely_json:
+        _check_json(text)
     try:
-        return text.encode("utf-8")
+        return text.encode()
     except UnicodeEncodeError:
         raise TemplateError("the body holds a lone surrogate, which UTF-8 cannot carry") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType, TracebackType
-from typing import Final
+from typing import Any, Final
 
 from reconciler import jsontext
 from reconciler.errors import TemplateError
@@ -45,11 +45,12 @@ Partials = tuple[tuple[str, str], ...]  # names and texts, sorted
 class Template:
     """A compiled template: a function that gives the pieces of its text, and the place of each of its lines that can
     fail: line, column, what a message begins with, and the helper that is called. `is_surely_json`: its text is JSON
-    whatever the event says, which need not be looked at again."""
+    whatever the event says, which need not be looked at again. `is_in_utf8`: the pieces are bytes."""
 
     _render: Render
     _places: Mapping[int, tuple[int, int, str, str]]
     is_surely_json: bool = False
+    is_in_utf8: bool = False
 
     def render(self, context: JsonValue, secrets: Mapping[str, str] = NO_NAMES) -> str:
         """The template's text for one event; `secrets` gives the values of `${secret:name}`.
@@ -58,13 +59,25 @@ class Template:
         that cannot be written, for a helper that cannot do with its arguments, and for output, steps or nesting over
         their limits.
         """
-        try:
-            text = "".join(self._render(context, secrets))
-        except (TypeError, ValueError, RecursionError, OutputTooLargeError) as exc:
-            raise self._error(exc) from None
+        if self.is_in_utf8:
+            return self.encode(context, secrets).decode()
+        text = "".join(self._pieces(context, secrets))
         if len(text) * 4 > OUTPUT_MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > OUTPUT_MAX_BYTES:
             raise _too_large()
         return text
+
+    def encode(self, context: JsonValue, secrets: Mapping[str, str] = NO_NAMES) -> bytes:
+        """`render` in UTF-8, of a template that `is_in_utf8`."""
+        body = b"".join(self._pieces(context, secrets))
+        if len(body) > OUTPUT_MAX_BYTES:
+            raise _too_large()
+        return body
+
+    def _pieces(self, context: JsonValue, secrets: Mapping[str, str]) -> Iterable[Any]:
+        try:
+            return self._render(context, secrets)
+        except (TypeError, ValueError, RecursionError, OutputTooLargeError) as exc:
+            raise self._error(exc) from None
 
     def _error(self, exc: Exception) -> TemplateError:
         """What went wrong, in the words of the template."""
@@ -132,7 +145,7 @@ def finish(emitter: Emitter, *, is_surely_json: bool = False) -> Template:
     except (MemoryError, RecursionError, SyntaxError):
         raise TemplateError("the template is nested too deeply") from None
     places = {line: _place(spot, helper) for line, (spot, helper) in emitter.spots.items()}
-    return Template(render, places, is_surely_json)
+    return Template(render, places, is_surely_json, emitter.is_in_utf8)
 
 
 def _place(spot: Spot, helper: str) -> tuple[int, int, str, str]:

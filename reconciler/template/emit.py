@@ -110,13 +110,13 @@ class Emitter(Code):
         if isinstance(value, Constant | Nothing):
             self.words(write(value.value if isinstance(value, Constant) else None))
             return
-        name, call = self._value(value), self.constant(write)
+        name = self._value(value)
+        expression, in_utf8 = f"{self.constant(write)}({name})", ""
         if write is string_text and name.isidentifier():  # text without a character to look at again, the short way
-            self.part(
-                f"escaped({name})[cut] if type({name}) is str and {name}.isascii() else {call}({name})", hole.spot
-            )
-        else:
-            self.part(f"{call}({name})", hole.spot)
+            is_plain = f"type({name}) is str and {name}.isascii()"
+            in_utf8 = f"quoted({name})[cut] if {is_plain} else string_bytes({name})"
+            expression = f"quoted({name})[cut].decode() if {is_plain} else {expression}"
+        self.part(expression, hole.spot, in_utf8=in_utf8)
 
     def _branch(self, branch: Branch) -> None:
         condition = self._condition(branch)

@@ -63,6 +63,11 @@ def string_text(value: JsonValue) -> str:
     return "" if value is None else jsontext.escape(jsontext.dumps(value))
 
 
+def string_bytes(value: JsonValue) -> bytes:
+    """`string_text` in UTF-8, which carries all that stands in it."""
+    return value.text.encode() if type(value) is jsontext.Number else string_text(value).encode()
+
+
 def plain_text(value: JsonValue) -> str:
     """A value as JavaScript's `String(value)` has it, null being empty as in Handlebars."""
     # 1. text, 2. nothing, 3. a list: its items between commas, 4. an object, 5. a boolean or a number
