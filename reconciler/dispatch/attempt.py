@@ -162,19 +162,8 @@ def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, 
             rand=rand,
             is_probe=claimed.is_probe,
         )
+    health = Health.UNTOLD if webhook is None else retry.health_of(judged, webhook.spec.retry)
+    blame = judged.detail[:BLAME_CHARACTERS]
     return Finished(
-        seq=claimed.seq,
-        token=claimed.token,
-        number=claimed.number,
-        finished_at=now,
-        outcome=judged.outcome,
-        result=judged.to_json(),
-        state=decision.state,
-        reason=decision.reason,
-        next_attempt_at=decision.next_attempt_at,
-        is_counted=decision.is_counted,
-        give_up_at=decision.give_up_at,
-        blocked_until=decision.blocked_until,
-        health=Health.UNTOLD if webhook is None else retry.health_of(judged, webhook.spec.retry),
-        blame=judged.detail[:BLAME_CHARACTERS],
+        claimed.seq, claimed.token, claimed.number, now, judged.outcome, judged, *decision, health=health, blame=blame
     )

@@ -78,5 +78,5 @@ class Recorder:
 
 def _characters(finished: Finished) -> int:
     """About how much of invocation data there is to write."""
-    request, response = finished.result["request"], finished.result["response"]
-    return (len(request["body"]) if request is not None else 0) + (len(response["body"]) if response is not None else 0)
+    request, response = finished.result.request, finished.result.response
+    return (len(request.body) if request is not None else 0) + (len(response.body) if response is not None else 0)

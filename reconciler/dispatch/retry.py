@@ -43,6 +43,8 @@ class Decision(NamedTuple):
 def judge(result: AttemptResult, retry: Retry | None = None) -> AttemptResult:
     """The result with its outcome, by status, fault and whether anything was written; and, where the policy honours
     it, by the receiver's wish that a failed delivery is not tried again. Its detail tells what the receiver wishes."""
+    if result.fault is None and result.control is None:  # nearly all there are
+        return result.judged(Outcome.DELIVERED)
     outcome = _outcome(result)
     is_honoured = retry is not None and retry.honour_webhook_delivery
     if is_honoured and result.control is DeliveryControl.ABORT_MESSAGE and outcome is not Outcome.DELIVERED:
@@ -142,7 +144,7 @@ def decide(
     deadline = give_up_at if give_up_at is not None else started_at + milliseconds(retry.give_up_after.total_seconds())
     match result.outcome:
         case Outcome.DELIVERED:
-            return Decision(State.DELIVERED, give_up_at=deadline)
+            return Decision(State.DELIVERED, None, None, True, deadline, None)
         case Outcome.PERMANENT:
             reason = Reason.RENDER if result.fault is Fault.RENDER else Reason.PERMANENT
             return Decision(State.DEAD, reason, give_up_at=deadline)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from reconciler import jsontext
 from reconciler.models.audit import UNKNOWN, Deed, Warrant
-from reconciler.models.delivery import Attempt, Delivery, DeliveryId, Outcome, Reason, State, iso_time
+from reconciler.models.delivery import Attempt, AttemptResult, Delivery, DeliveryId, Outcome, Reason, State, iso_time
 from reconciler.models.event import EventId
 from reconciler.models.health import Health
 from reconciler.models.revision import ChangeSet, Hold, LiveState, Revision
@@ -181,10 +181,11 @@ class Claimed(NamedTuple):
 class Finished(NamedTuple):
     """A finished attempt with what follows from it.
 
-    `result` is `AttemptResult.to_json()`. `state` is delivered, dead, cancelled or pending; pending has
-    `next_attempt_at`. `is_counted` tells whether the attempt counts toward max_attempts. `blocked_until` holds back
-    the whole pace key. `health` is what the attempt tells of its receiver, `blame` says it in words: the store counts
-    failures in a row by it, opens and closes the pace key's breaker, and pauses the webhook (`models.health`).
+    `result` has been judged. `state` is delivered, dead, cancelled or pending; pending has `next_attempt_at`. From there
+    to `blocked_until` the fields are those of `dispatch.retry.Decision`: `is_counted` tells whether the attempt counts
+    toward max_attempts, `blocked_until` holds back the whole pace key. `health` is what the attempt tells of its
+    receiver, `blame` says it in words: the store counts failures in a row by it, opens and closes the pace key's
+    breaker, and pauses the webhook (`models.health`).
     """
 
     seq: int
@@ -192,7 +193,7 @@ class Finished(NamedTuple):
     number: int
     finished_at: int
     outcome: Outcome
-    result: Mapping[str, Any]
+    result: AttemptResult
     state: State
     reason: Reason | None = None
     next_attempt_at: int | None = None

@@ -120,7 +120,7 @@ def new_events(first: int, number: int, uids: Sequence[WebhookUid]) -> list[NewE
     return found
 
 
-def result_of(claimed: Claimed) -> dict[str, Any]:
+def result_of(claimed: Claimed) -> AttemptResult:
     """The invocation data of a delivery that an Okta flow took."""
     url = f"https://acme.workflows.okta.com/api/flo/{'0' * 32}/invoke"
     body = json.dumps({"fields": {"event type": "AccessRequestGranted", "text": "y" * 950, "n": claimed.seq}})
@@ -135,7 +135,7 @@ def result_of(claimed: Claimed) -> dict[str, Any]:
         address="127.0.0.1:443",
         tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
         connect_to="acme.workflows.okta.com:443:127.0.0.1:18443",
-    ).to_json()
+    )
 
 
 def finished(claimed: Claimed) -> Finished:

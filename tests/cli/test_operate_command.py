@@ -20,7 +20,7 @@ import pytest
 from served import NOW, event, open_room, raw, webhook
 
 from reconciler.cli.main import run
-from reconciler.models.delivery import Delivery, Outcome, Reason, State
+from reconciler.models.delivery import AttemptResult, Delivery, Outcome, Reason, State
 from reconciler.store.base import Finished, Lane, Page, Store
 from reconciler.store.open import open_store
 
@@ -76,7 +76,7 @@ def finished(claimed: Any, state: State, outcome: Outcome, reason: Reason | None
         number=claimed.number,
         finished_at=NOW + 1,
         outcome=outcome,
-        result={"outcome": outcome.value, "detail": "HTTP 500"},
+        result=AttemptResult(outcome, detail="HTTP 500"),
         state=state,
         reason=reason,
     )

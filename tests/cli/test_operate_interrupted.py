@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from served import NOW, open_room, webhook
 
-from reconciler.models.delivery import DeliveryId, Outcome, Reason, State
+from reconciler.models.delivery import AttemptResult, DeliveryId, Outcome, Reason, State
 from reconciler.models.event import EventId
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Finished, Lane, NewDelivery, NewEvent, Page, Store
@@ -45,8 +45,9 @@ async def make_dead(store: Store) -> None:
         ]
         await store.accept(events, revision=1)
         claimed = await store.claim(now=NOW, lease_until=NOW + 9, limit=1_000, revision=1, commit=None)
+        result = AttemptResult(Outcome.PERMANENT)
         ends = [
-            Finished(item.seq, item.token, item.number, NOW, Outcome.PERMANENT, {}, State.DEAD, Reason.PERMANENT)
+            Finished(item.seq, item.token, item.number, NOW, Outcome.PERMANENT, result, State.DEAD, Reason.PERMANENT)
             for item in claimed
         ]
         await store.finish(ends)

@@ -23,7 +23,7 @@ from reconciler.egress.inspect import inspect_hosts
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import Severity
 from reconciler.models.audit import Warrant
-from reconciler.models.delivery import Fault, Outcome, State
+from reconciler.models.delivery import AttemptResult, Fault, Outcome, ReceivedResponse, SentRequest, State
 from reconciler.models.diagnosis import Diagnosis, Finding, diagnosis_of
 from reconciler.models.event import EventId
 from reconciler.models.flow import Pause
@@ -82,7 +82,7 @@ async def claimed(room: Room, **lane: Any) -> tuple[Claimed, ...]:
 def ended(item: Claimed, at: int, **facts: Any) -> Finished:
     given: dict[str, Any] = {
         "outcome": Outcome.RETRYABLE,
-        "result": {"outcome": "retryable"},
+        "result": AttemptResult(Outcome.RETRYABLE),
         "state": State.PENDING,
         "next_attempt_at": at,
         **facts,
@@ -634,11 +634,12 @@ async def test_the_clock_is_judged_by_the_receivers_answers(
 async def test_the_dates_of_recorded_attempts_are_found(room: Room) -> None:
     await pend(room)
     (item,) = await claimed(room)
-    result = {
-        "outcome": "delivered",
-        "request": {"url": "https://receiver.example.com/hook"},
-        "response": {"headers": {"Date": "Tue, 24 Nov 2026 08:00:00 GMT", "x": "y"}},
-    }
+    headers = (("Date", "Tue, 24 Nov 2026 08:00:00 GMT"), ("x", "y"))
+    result = AttemptResult(
+        Outcome.DELIVERED,
+        request=SentRequest("POST", "https://receiver.example.com/hook", (), ""),
+        response=ReceivedResponse(200, "OK", headers, "ok", 2, truncated=False),
+    )
     at = int(datetime(2026, 11, 24, 8, 10, 0, 500_000, tzinfo=UTC).timestamp() * 1000)
     done = ended(item, at, state=State.DELIVERED, outcome=Outcome.DELIVERED, result=result, next_attempt_at=None)
     await room.store.finish([done])

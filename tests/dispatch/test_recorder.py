@@ -14,7 +14,7 @@ def finished(seq: int) -> Finished:
         number=1,
         finished_at=1,
         outcome=Outcome.DELIVERED,
-        result=AttemptResult(outcome=Outcome.DELIVERED).to_json(),
+        result=AttemptResult(outcome=Outcome.DELIVERED),
         state=State.DELIVERED,
         reason=None,
         next_attempt_at=None,

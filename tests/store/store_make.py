@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
-from reconciler.models.delivery import DeliveryId, Outcome, Reason, State
+from reconciler.models.delivery import AttemptResult, DeliveryId, Outcome, Reason, State
 from reconciler.models.event import EventId
 from reconciler.models.revision import ChangeSet, LiveWebhook
 from reconciler.models.webhook import Policy, Webhook, WebhookUid
@@ -132,7 +132,7 @@ def ended(claimed: Claimed, state: State, outcome: Outcome, *, at: int | None = 
         number=claimed.number,
         finished_at=claimed.started_at if at is None else at,
         outcome=outcome,
-        result=facts.pop("result", {"outcome": outcome.value, "detail": "told by a test"}),
+        result=facts.pop("result", AttemptResult(outcome, detail="told by a test")),
         state=state,
         **facts,
     )

@@ -7,6 +7,7 @@ import apsw
 import pytest
 from store_make import HOUR, claim, delivered, make_delivery, make_event, make_lane, make_live, publish
 
+from reconciler.models.delivery import AttemptResult, Outcome, ReceivedResponse
 from reconciler.store.sqlite import retention
 from reconciler.store.sqlite.connection import connect, value
 from reconciler.store.sqlite.schema import migrations, prepare
@@ -29,7 +30,8 @@ async def hour_of_work(store: SqliteStore, hour: int, *, events: int) -> None:
     ]
     await store.accept(rows, revision=1)
     while claims := await claim(store, at):
-        result = {"outcome": "delivered", "response": {"body": "y" * 4000}}
+        response = ReceivedResponse(200, "OK", (), "y" * 4000, 4000, truncated=False)
+        result = AttemptResult(Outcome.DELIVERED, status=200, response=response)
         await store.finish([delivered(claimed, at=at, result=result) for claimed in claims])
 
 

@@ -4,14 +4,15 @@ import pytest
 from store_make import COMMIT, add, claim, claim_ids, dead, delivered, ended, make_lane, retried, state_of
 
 from reconciler.errors import StoreError
-from reconciler.models.delivery import Outcome, Reason, State
+from reconciler.models.delivery import AttemptResult, Outcome, Reason, ReceivedResponse, State, Timings
 from reconciler.store.base import Store
 
 
 async def test_a_finished_attempt_is_recorded_whole(served: Store) -> None:
     """The result is kept as given, whatever is in it; revision and commit are those of the claim."""
     await add(served, "a", "d1")
-    result = {"status": 200, "response": {"body": "\u2028\ud800\0é😀", "headers": {}}, "big": 2**70, "ms": 1.5}
+    response = ReceivedResponse(2**70, "\ud800", (("x", "\0"),), "\u2028\ud800\0é😀", 9, truncated=False)
+    result = AttemptResult(Outcome.DELIVERED, detail="\udfff", status=2**70, response=response, timings=Timings(1.5))
     (claimed,) = await served.claim(now=10, lease_until=99, limit=1, revision=3, commit="abc")
 
     lost = await served.finish([delivered(claimed, at=25, result=result)])
@@ -23,7 +24,7 @@ async def test_a_finished_attempt_is_recorded_whole(served: Store) -> None:
     assert (delivery.state, delivery.outcome, delivery.attempts) == (State.DELIVERED, Outcome.DELIVERED, 1)
     assert (delivery.revision, delivery.commit, delivery.next_attempt_at) == (3, "abc", None)
     assert (attempt.number, attempt.started_at, attempt.finished_at) == (1, 10, 25)
-    assert (attempt.revision, attempt.commit, attempt.result) == (3, "abc", result)
+    assert (attempt.revision, attempt.commit, attempt.result) == (3, "abc", result.to_json())
 
 
 async def test_a_retry_keeps_every_attempt_in_order(served: Store) -> None:

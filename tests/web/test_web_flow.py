@@ -8,7 +8,7 @@ import httpx
 import pytest
 from served import NOW, Room, raw, running
 
-from reconciler.models.delivery import Outcome, State
+from reconciler.models.delivery import AttemptResult, Outcome, State
 from reconciler.models.flow import Pause
 from reconciler.models.health import BREAKER_FAILURES, Health
 from reconciler.store.base import Finished, Lane
@@ -120,8 +120,8 @@ async def test_an_open_breaker_is_shown_with_its_next_probe(client: httpx.AsyncC
     await room.store.finish(
         [
             Finished(
-                item.seq, item.token, item.number, NOW, Outcome.RETRYABLE, {}, State.PENDING, next_attempt_at=NOW,
-                health=Health.FAILED,
+                item.seq, item.token, item.number, NOW, Outcome.RETRYABLE, AttemptResult(Outcome.RETRYABLE),
+                State.PENDING, next_attempt_at=NOW, health=Health.FAILED,
             )
             for item in claimed
         ]

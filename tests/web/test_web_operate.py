@@ -9,7 +9,7 @@ import pytest
 from served import NOW, Room, event, open_room, raw, running, webhook
 from web_token import bearer, guarded_app
 
-from reconciler.models.delivery import Outcome, Reason, State
+from reconciler.models.delivery import AttemptResult, Outcome, Reason, State
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Finished, Lane
 from reconciler.store.wire_operate import ORDER_MAX_BYTES
@@ -34,9 +34,8 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
         lane = Lane(WebhookUid("created"), "created", per_second=None, burst=1, max_concurrency=9)
         await opened.store.configure(1, [lane])
         (item,) = await opened.store.claim(now=NOW, lease_until=NOW + 9, limit=9, revision=1, commit=None)
-        ended = Finished(
-            item.seq, item.token, 1, NOW, Outcome.PERMANENT, {"outcome": "permanent"}, State.DEAD, Reason.PERMANENT
-        )
+        result = AttemptResult(Outcome.PERMANENT)
+        ended = Finished(item.seq, item.token, 1, NOW, Outcome.PERMANENT, result, State.DEAD, Reason.PERMANENT)
         await opened.store.finish([ended])
         yield opened
 

@@ -71,7 +71,7 @@ async def attempt(room: Room, **changes: Any) -> str:
         tls=HOSTILE,
         connect_to=HOSTILE,
     )
-    facts = {"outcome": Outcome.DELIVERED, "state": State.DELIVERED, "result": result.to_json(), **changes}
+    facts = {"outcome": Outcome.DELIVERED, "state": State.DELIVERED, "result": result, **changes}
     await room.store.finish([Finished(claimed.seq, claimed.token, claimed.number, now, **facts)])
     return claimed.delivery_id
 
@@ -148,9 +148,7 @@ async def test_a_delivery_shows_its_invocation_data(client: httpx.AsyncClient, r
     failed = AttemptResult(
         outcome=Outcome.RETRYABLE, fault=Fault.DNS, detail="the name does not resolve", request=request
     )
-    await attempt(
-        room, outcome=Outcome.RETRYABLE, state=State.PENDING, result=failed.to_json(), next_attempt_at=NOW + 1000
-    )
+    await attempt(room, outcome=Outcome.RETRYABLE, state=State.PENDING, result=failed, next_attempt_at=NOW + 1000)
     response = ReceivedResponse(503, "Service Unavailable", (("retry-after", "30"),), "busy", 4, False)
     answered = AttemptResult(
         outcome=Outcome.PERMANENT,
@@ -163,7 +161,7 @@ async def test_a_delivery_shows_its_invocation_data(client: httpx.AsyncClient, r
         tls="TLSv1.3",
     )
     delivery_id = await attempt(
-        room, outcome=Outcome.PERMANENT, state=State.DEAD, reason=Reason.PERMANENT, result=answered.to_json()
+        room, outcome=Outcome.PERMANENT, state=State.DEAD, reason=Reason.PERMANENT, result=answered
     )
 
     text = (await client.get(f"/deliveries/{delivery_id}")).text

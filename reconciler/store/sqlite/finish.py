@@ -165,7 +165,7 @@ def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[i
     results: list[bytes] = []
     start = 1  # substr counts from 1
     for item in finished:
-        result = dump_bytes(item.result)
+        result = dump_bytes(item.result.to_json())
         rows.append(
             (
                 item.seq,

@@ -184,8 +184,8 @@ def _attempt(item: Finished, about: Facts) -> dict[str, Any]:
         "event_id": about.event_id,
         "number": item.number,
         "outcome": item.outcome.value,
-        "status": item.result.get("status"),
-        "fault": item.result.get("fault"),
+        "status": item.result.status,
+        "fault": None if item.result.fault is None else item.result.fault.value,
         "detail": item.blame,
         "finished_at": item.finished_at,
     }
