@@ -181,9 +181,9 @@ class Claimed(NamedTuple):
 class Finished(NamedTuple):
     """A finished attempt with what follows from it.
 
-    `result` has been judged. `state` is delivered, dead, cancelled or pending; pending has `next_attempt_at`. From there
-    to `blocked_until` the fields are those of `dispatch.retry.Decision`: `is_counted` tells whether the attempt counts
-    toward max_attempts, `blocked_until` holds back the whole pace key. `health` is what the attempt tells of its
+    `result` has been judged. `state` is delivered, dead, cancelled or pending; pending has `next_attempt_at`. From
+    there to `blocked_until` the fields are those of `dispatch.retry.Decision`: `is_counted` tells whether the attempt
+    counts toward max_attempts, `blocked_until` holds back the whole pace key. `health` is what the attempt tells of its
     receiver, `blame` says it in words: the store counts failures in a row by it, opens and closes the pace key's
     breaker, and pauses the webhook (`models.health`).
     """
