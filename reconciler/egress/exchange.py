@@ -5,7 +5,6 @@ It travels in the request's `exchange` extension, and whatever the request passe
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,41 +21,66 @@ class Phase(StrEnum):
     EXCHANGE = "exchange"
 
 
-def _loop_clock() -> Callable[[], float]:
-    return asyncio.get_running_loop().time
-
-
-@dataclass(slots=True)
 class Exchange:
     """One attempt's way over the wire; times are seconds of the loop's clock.
 
     Marks are milliseconds since `started_at`. The time spent in `before_write` is in none, and moves `ends_at`.
     """
 
-    before_write: Callable[[], Awaitable[None]] | None = None
-    identity: "Identity | None" = None  # by whose TLS the connection is made, where not by the operator's alone
-    started_at: float = field(init=False)
-    ends_at: float | None = None  # for all phases together
-    connect_seconds: float | None = None  # for the way to a verified connection, beside the limits of `egress.dial`
-    first_byte_seconds: float | None = None  # from the write to the first byte of the answer
-    held_seconds: float = 0.0
-    phase: Phase = Phase.RESOLVE
-    is_late: bool = False  # `ends_at` has passed
-    is_reused: bool = False
-    wrote: bool = False
-    was_closed: bool = False  # the receiver ended the connection
-    address: str | None = None
-    connect_to: str | None = None
-    proxy: str | None = None
-    tls: str | None = None
-    resolved_ms: float | None = None
-    connected_ms: float | None = None
-    secured_ms: float | None = None
-    first_byte_ms: float | None = None
-    clock: Callable[[], float] = field(default_factory=_loop_clock, repr=False, compare=False)
+    __slots__ = (
+        "address",
+        "before_write",
+        "clock",
+        "connect_seconds",
+        "connect_to",
+        "connected_ms",
+        "ends_at",
+        "first_byte_ms",
+        "first_byte_seconds",
+        "held_seconds",
+        "identity",
+        "is_late",
+        "is_reused",
+        "phase",
+        "proxy",
+        "resolved_ms",
+        "secured_ms",
+        "started_at",
+        "tls",
+        "was_closed",
+        "wrote",
+    )
 
-    def __post_init__(self) -> None:
-        self.started_at = self.clock()
+    def __init__(
+        self,
+        before_write: Callable[[], Awaitable[None]] | None = None,
+        identity: "Identity | None" = None,
+        *,
+        connect_seconds: float | None = None,
+        first_byte_seconds: float | None = None,
+    ) -> None:
+        """It starts now."""
+        self.before_write = before_write
+        self.identity = identity  # by whose TLS the connection is made, where not by the operator's alone
+        self.connect_seconds = connect_seconds  # for the way to a verified one, beside the limits of `egress.dial`
+        self.first_byte_seconds = first_byte_seconds  # from the write to the first byte of the answer
+        self.ends_at: float | None = None  # for all phases together
+        self.held_seconds = 0.0
+        self.phase = Phase.RESOLVE
+        self.is_late = False  # `ends_at` has passed
+        self.is_reused = False
+        self.wrote = False
+        self.was_closed = False  # the receiver ended the connection
+        self.address: str | None = None
+        self.connect_to: str | None = None
+        self.proxy: str | None = None
+        self.tls: str | None = None
+        self.resolved_ms: float | None = None
+        self.connected_ms: float | None = None
+        self.secured_ms: float | None = None
+        self.first_byte_ms: float | None = None
+        self.clock = clock = asyncio.get_running_loop().time
+        self.started_at = clock()
 
     def mark(self) -> float:
         """Milliseconds since the start."""

@@ -6,9 +6,10 @@ A secret is looked for as it is, in Base64 at each alignment and in hexadecimal;
 
 import base64
 import json
+import struct
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -16,8 +17,9 @@ from reconciler.egress.spelling import squeezed, wholly_undone
 
 PLAIN_MIN: Final = 4  # squeezed bytes of a value that can be told from ordinary text
 CODED_MIN: Final = 8
-FEW: Final = 24  # so many are sooner looked for one by one
 _QUOTED: Final = b"\"'/"  # what encoders put a backslash before
+# For needles of 39, 15 and 7 bytes and more: by which numbers, and how many bytes apart
+_PIECES: Final[tuple[tuple[Literal["Q", "I"], int], ...]] = (("Q", 32), ("Q", 8), ("I", 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +94,17 @@ def _base64(raw: bytes) -> Iterator[bytes]:
 class Haystack:
     """Says which of many needles may be in a text, in a time that hardly depends on how many there are.
 
-    A text is cut into pieces of a fixed width, compared as numbers: whatever is nearly twice as long as a piece has a
-    whole piece in it, which is one of its first windows of that width.
+    A text is looked at in pieces of a fixed width, some way apart and compared as numbers: whatever is long enough has
+    a whole piece in it, wherever it stands, which is one of its first windows of that width. The longer a needle, the
+    fewer pieces are looked at for it; it costs memory for as many windows as its pieces are bytes apart.
     """
 
     def __init__(self) -> None:
-        self._wide = _Windows("Q")
-        self._narrow = _Windows("I")
+        self._groups = tuple([_Windows(code, step) for code, step in _PIECES])
         self._short: dict[bytes, None] = {}
-        self._all: dict[bytes, None] = {}
 
     def add(self, needle: bytes) -> None:
         """Look for it from now on."""
-        self._all[needle] = None
         windows = self._windows_for(needle)
         if windows is None:
             self._short[needle] = None
@@ -113,7 +113,6 @@ class Haystack:
 
     def remove(self, needle: bytes) -> None:
         """Look for it no more."""
-        del self._all[needle]
         windows = self._windows_for(needle)
         if windows is None:
             del self._short[needle]
@@ -122,46 +121,48 @@ class Haystack:
 
     def found_in(self, text: bytes) -> list[bytes]:
         """Those that are in the text."""
-        if len(self._all) <= FEW:
-            return [needle for needle in self._all if needle in text]
-        candidates = (*self._wide.candidates(text), *self._narrow.candidates(text), *self._short)
-        return [needle for needle in dict.fromkeys(candidates) if needle in text]
+        candidates = list(self._short)
+        for windows in self._groups:
+            if windows.needles:
+                candidates += windows.candidates(text)
+        return [needle for needle in dict.fromkeys(candidates) if needle in text] if candidates else candidates
 
     def _windows_for(self, needle: bytes) -> "_Windows | None":
-        return next((item for item in (self._wide, self._narrow) if len(needle) >= 2 * item.width - 1), None)
+        return next((windows for windows in self._groups if len(needle) >= windows.shortest), None)
 
 
-@dataclass(slots=True)
 class _Windows:
-    """Needles by their first windows; `code` is the width as the struct module knows it."""
+    """Needles by their first windows; `code` is the width as the struct module knows it, `step` how many bytes the
+    pieces of a text are apart, a multiple of the width."""
 
-    code: Literal["Q", "I"]
-    width: int = field(init=False)
-    _needles: dict[int, dict[bytes, None]] = field(default_factory=dict, init=False)
-    _count: int = field(default=0, init=False)
+    __slots__ = ("_code", "_every", "_step", "_width", "needles", "shortest")
 
-    def __post_init__(self) -> None:
-        self.width = {"Q": 8, "I": 4}[self.code]
+    def __init__(self, code: Literal["Q", "I"], step: int) -> None:
+        self._code: Literal["Q", "I"] = code
+        self._width = struct.calcsize(f"={code}")
+        self._step = step
+        self._every = step // self._width
+        self.shortest = step + self._width - 1  # bytes of a needle that has a whole piece in it wherever it stands
+        self.needles: dict[int, tuple[bytes, ...]] = {}  # by window
 
     def add(self, needle: bytes) -> None:
-        self._count += 1
         for window in self._of(needle):
-            self._needles.setdefault(window, {})[needle] = None
+            self.needles[window] = (*self.needles.get(window, ()), needle)
 
     def remove(self, needle: bytes) -> None:
-        self._count -= 1
         for window in self._of(needle):
-            del self._needles[window][needle]
-            if not self._needles[window]:
-                del self._needles[window]
+            left = tuple([other for other in self.needles[window] if other != needle])
+            if left:
+                self.needles[window] = left
+            else:
+                del self.needles[window]
 
-    def candidates(self, text: bytes) -> Iterable[bytes]:
-        if not self._count:
-            return ()
-        pieces = memoryview(text)[: len(text) // self.width * self.width].cast(self.code)
-        if self._needles.keys().isdisjoint(pieces):
-            return ()
-        return [needle for piece in pieces if piece in self._needles for needle in self._needles[piece]]
+    def candidates(self, text: bytes) -> list[bytes]:
+        whole = len(text) // self._width * self._width
+        pieces = memoryview(text)[:whole].cast(self._code)[:: self._every]
+        if self.needles.keys().isdisjoint(pieces):
+            return []
+        return [needle for piece in pieces for needle in self.needles.get(piece, ())]
 
     def _of(self, needle: bytes) -> set[int]:
-        return {int.from_bytes(needle[at : at + self.width], sys.byteorder) for at in range(self.width)}
+        return {int.from_bytes(needle[at : at + self._width], sys.byteorder) for at in range(self._step)}

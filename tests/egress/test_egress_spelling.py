@@ -13,6 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from reconciler.egress.mask import MASK, Masker
+from reconciler.egress.needle import Haystack
 from reconciler.egress.spelling import levels, squeeze, undone
 
 RUN = 8  # characters in a row that must not be left: no secret is shorter
@@ -259,3 +260,33 @@ def test_a_text_of_nothing_but_escapes_takes_no_time() -> None:
 
     for text in ("\\" * 65536, "%25" * 20000, "&amp;" * 13000, "\\u005c" * 10000, "%4\\u00&#" * 8000):
         assert masker.mask(text, is_cut=True) == text
+
+
+# Of few letters, so that they hold each other and have windows in common; around each length from which on a needle is
+# looked for otherwise
+NEEDLES = st.sampled_from((1, 3, 6, 7, 8, 14, 15, 16, 38, 39, 40, 70)).flatmap(
+    lambda size: st.text("ab", min_size=size, max_size=size).map(str.encode)
+)
+
+
+@given(
+    needles=st.lists(NEEDLES, min_size=1, max_size=8, unique=True),
+    before=st.text("abc", max_size=70),
+    after=st.text("abc", max_size=70),
+    data=st.data(),
+)
+def test_a_look_for_many_finds_what_a_look_for_each_finds(
+    needles: list[bytes], before: str, after: str, data: st.DataObject
+) -> None:
+    """Law: wherever it stands, of whatever length it is, and whichever others are looked for no more."""
+    haystack = Haystack()
+    for needle in needles:
+        haystack.add(needle)
+    gone = data.draw(st.sets(st.sampled_from(needles)))
+    for needle in gone:
+        haystack.remove(needle)
+    text = before.encode() + data.draw(st.sampled_from(needles)) + after.encode()
+
+    found = haystack.found_in(text)
+
+    assert sorted(found) == sorted(needle for needle in needles if needle not in gone and needle in text)
