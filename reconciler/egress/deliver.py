@@ -20,7 +20,7 @@ from reconciler.egress.flight import Flight, OnEnd
 from reconciler.egress.form import Form
 from reconciler.egress.identity import Identities, Identity
 from reconciler.egress.mask import MASK, Masker
-from reconciler.egress.received import Received, one_line
+from reconciler.egress.received import Answers, Received, one_line
 from reconciler.egress.resolve import Resolve
 from reconciler.egress.result import WELL, Met, classify, detail_of, result_of, timings_of
 from reconciler.egress.retry_after import retry_after_seconds
@@ -69,6 +69,7 @@ class Deliverer:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._masker = masker
+        self._answers = Answers(masker)
         self._now = now
         self._client = DeliveryClient(transport or make_transport(settings, resolve=resolve))
         self._identities = Identities(settings.ca_file)
@@ -169,7 +170,7 @@ class Deliverer:
         begin = self._client.begin_of(form.url)
         if begin is None:
             return None
-        flight = Flight(form, draft, now=self._now, on_end=on_end)
+        flight = Flight(form, draft, answers=self._answers, now=self._now, on_end=on_end)
         return flight if flight.is_begun(begin) else None
 
     async def _send(

@@ -6,28 +6,19 @@ keeps no cookie, decompresses nothing and knows no proxy. `begin` is its short w
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import httpx
 
 from reconciler.egress.dial import Dialer
 from reconciler.egress.exchange import Exchange
-from reconciler.egress.http1 import request_bytes
+from reconciler.egress.http1 import Answer, request_bytes
 from reconciler.egress.pool import IDLE_SECONDS, LIFE_SECONDS, Origin, Pool, exchange_of, origin_of
 from reconciler.egress.wire import Connection
 
 KEPT_REQUEST_MAX: Final = (
     64 * 1024
 )  # bytes; an answer to more may come early, with the rest still in buffers that no transport shows
-
-
-class Answer(NamedTuple):
-    """A response as the wire has it: its body as bytes where all of it came with the head, else to be read."""
-
-    status: int
-    reason_phrase: bytes
-    headers: list[tuple[bytes, bytes]]
-    body: "bytes | _Body"
 
 
 class FastTransport(httpx.AsyncBaseTransport):
@@ -118,13 +109,11 @@ class _Sending:
     def answer(self) -> Answer:
         """What has arrived, of which the head is complete."""
         reader = self.connection.reader
-        body: bytes | _Body
-        if reader.is_complete:
-            body = reader.take()
-            self.release()
-        else:
-            body = _Body(self)
-        return Answer(reader.status, reader.reason_phrase, reader.headers, body)
+        if not reader.is_complete:
+            return Answer(reader.status, reader.reason_phrase, reader.headers, _Body(self))
+        body = reader.take()
+        self.release()
+        return reader.answer or Answer(reader.status, reader.reason_phrase, reader.headers, body)
 
     def release(self) -> None:
         """Give back the connection, whose response is complete."""

@@ -6,7 +6,7 @@ here decompresses, and what it keeps is bounded by the caller, who takes the bod
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import httptools
 import httpx
@@ -14,6 +14,9 @@ import httpx
 HEAD_MAX: Final = 100 * 1024  # bytes of a response before its body, informational ones included; the same for trailers
 
 BEGINNING_MAX: Final = 16 * 1024  # bytes of what is no answer: masked by the caller, and only then cut for people
+
+REMEMBERED_MAX: Final = 64  # responses; with a date in each, most are the same for a second
+REMEMBERED_BYTES_MAX: Final = 1024  # of one of them
 
 _STATUS_LINE: Final = re.compile(rb"\s*HTTP/\d\.\d \d{3}[ \r\n]")
 _CONTROLS: Final = bytes((*range(32), 127))
@@ -25,6 +28,21 @@ _WRONG: Final = -2
 _METHODS: Final = frozenset({"POST", "PUT", "DELETE", "PATCH", "GET", "OPTIONS"})  # whose answers are framed alike
 
 
+class Answer(NamedTuple):
+    """A response as the wire has it: its body as bytes where all of it came with the head, else to be read."""
+
+    status: int
+    reason_phrase: bytes
+    headers: list[tuple[bytes, bytes]]  # not to be changed: exchanges share it
+    body: bytes | httpx.AsyncByteStream
+    raw: bytes | None = None  # all of it where it is remembered: the same bytes say the same
+
+
+# Those that came lately in one piece. A parser that has read one to its end, and no more, is where it was before, so
+# that one which is known need not be parsed
+_remembered: Final[dict[bytes, Answer]] = {}
+
+
 class ResponseReader:
     """Reads the responses of one connection, one exchange after another; the caller looks at it after each `feed`."""
 
@@ -34,6 +52,7 @@ class ResponseReader:
         "_parts",
         "_room",
         "_unparsed",
+        "answer",
         "buffered",
         "has_leftover",
         "headers",
@@ -56,6 +75,7 @@ class ResponseReader:
         self.status = 0
         self.reason_phrase = b""
         self.headers: list[tuple[bytes, bytes]] = []
+        self.answer: Answer | None = None  # all of it, where it came in one piece and may be remembered
         self.buffered = 0  # bytes of the body that are here
         self.is_head_complete = False
         self.is_complete = False
@@ -66,6 +86,10 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> None:
         """Bytes as they arrive. Raises httpx.RemoteProtocolError."""
+        is_first = self._unparsed == HEAD_MAX and not self.is_head_complete
+        if is_first and (known := _remembered.get(data)) is not None:
+            self._know(known)
+            return
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
@@ -78,6 +102,25 @@ class ResponseReader:
             self._unparsed -= len(data)
             if self._unparsed < 0:
                 raise httpx.RemoteProtocolError("the head of the answer is too long")
+        elif is_first and self.may_be_kept and not self.has_leftover and len(data) <= REMEMBERED_BYTES_MAX:
+            self._remember(data)
+
+    def _know(self, answer: Answer) -> None:
+        """Be as after the bytes of this answer."""
+        self.answer = answer
+        self.status = answer.status
+        self.reason_phrase = answer.reason_phrase
+        self.headers = answer.headers
+        if isinstance(answer.body, bytes) and answer.body:
+            self._parts.append(answer.body)
+            self.buffered = len(answer.body)
+        self.is_head_complete = self.is_complete = self.may_be_kept = True
+
+    def _remember(self, data: bytes) -> None:
+        if len(_remembered) >= REMEMBERED_MAX:
+            _remembered.clear()
+        body = b"".join(self._parts)
+        self.answer = _remembered[data] = Answer(self.status, self.reason_phrase, self.headers, body, data)
 
     def _explained(self, exc: Exception, data: bytes) -> httpx.RemoteProtocolError:
         """What is wrong: in our words, by what came instead of a status line, or in the parser's words."""

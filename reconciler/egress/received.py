@@ -8,6 +8,7 @@ from typing import Final
 
 import httpx
 
+from reconciler.egress.http1 import REMEMBERED_MAX, Answer
 from reconciler.egress.mask import Masker
 from reconciler.models.delivery import DeliveryControl, ReceivedResponse
 from reconciler.models.webhook import ResponseValidator
@@ -37,6 +38,8 @@ class Received:
         self.reason_phrase = ""
         self.telling: tuple[tuple[str, str], ...] = ()  # the headers that mean something to us, names in lower case
         self._headers: list[tuple[bytes, bytes]] = []
+        self._shown: ReceivedResponse | None = None
+        self._shown_at = -1  # the masker's version, since when nothing more was taken
 
     async def read(self, response: httpx.Response) -> None:
         """Take a response as httpx has it, and close it."""
@@ -55,6 +58,7 @@ class Received:
         self.reason_phrase = reason_phrase
         self._headers = headers
         self._is_truncated = True  # until the body is here
+        self._shown_at = -1
         for name, value in headers:
             if len(name) in _TELLING_SIZES and name.lower() in _TELLING:
                 said = (name.lower().decode("ascii"), value.decode("utf-8", "replace"))
@@ -62,6 +66,7 @@ class Received:
 
     def take_body(self, body: bytes) -> None:
         """Take a body that is here as a whole."""
+        self._shown_at = -1
         self._body = body[: self._enough() + 1] if len(body) > BODY_KEPT_MAX else body
         self._is_truncated = len(self._body) > BODY_KEPT_MAX
 
@@ -77,6 +82,7 @@ class Received:
                         break
         finally:
             self._body = bytes(body)
+            self._shown_at = -1
         self._is_truncated = len(body) > BODY_KEPT_MAX
 
     def _enough(self) -> int:
@@ -107,21 +113,28 @@ class Received:
 
     def control(self) -> DeliveryControl | None:
         """What the receiver asks by `webhook-delivery`; None for what is unknown, or said in two ways."""
+        if not self.telling:
+            return None
         said = {value.strip().lower() for name, value in self.telling if name == "webhook-delivery"}
         return next((control for control in DeliveryControl if said == {control.value}), None) if said else None
 
     def to_received(self) -> ReceivedResponse | None:
-        """The response as shown to people, masked before it is cut; None if none came."""
+        """The response as shown to people, masked before it is cut; None if none came. Made once, until more is taken
+        or another secret is known."""
         if self.status is None:
             return None
-        return ReceivedResponse(
-            status=self.status,
-            reason_phrase=one_line(self._masker.mask(self.reason_phrase)),
-            headers=self._shown_headers(),
-            body=self._shown_body(),
-            body_bytes=len(self._body),
-            truncated=self._is_truncated,
-        )
+        version = self._masker.version  # before it is masked, which another thread may outrun
+        if self._shown is None or self._shown_at != version:
+            self._shown = ReceivedResponse(
+                status=self.status,
+                reason_phrase=one_line(self._masker.mask(self.reason_phrase)),
+                headers=self._shown_headers(),
+                body=self._shown_body(),
+                body_bytes=len(self._body),
+                truncated=self._is_truncated,
+            )
+            self._shown_at = version
+        return self._shown
 
     def _shown_headers(self) -> tuple[tuple[str, str], ...]:
         """Those that fit into HEADERS_KEPT_MAX, from the first on."""
@@ -140,6 +153,30 @@ class Received:
         head = self._body[:BODY_KEPT_MAX].decode("utf-8", "replace")
         # one that broke off may end in the midst of a secret
         return self._masker.mask(self._body.decode("utf-8", "replace"), limit=len(head), is_cut=self._is_truncated)
+
+
+class Answers:
+    """What arrived lately as a whole and in few bytes: receivers say the same to most of what they are sent, and that
+    is read and masked once."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self._received: dict[bytes, Received] = {}
+
+    def of(self, answer: Answer) -> Received | None:
+        """What arrived with this answer, not to be changed; None for one that is not remembered."""
+        raw, body = answer.raw, answer.body
+        if raw is None or not isinstance(body, bytes):
+            return None
+        received = self._received.get(raw)
+        if received is None:
+            received = Received(self._masker, judged_max=0)  # all of it is less than is kept anyway
+            received.take_head(answer.status, answer.reason_phrase.decode("ascii", "ignore"), answer.headers)
+            received.take_body(body)
+            if len(self._received) >= REMEMBERED_MAX:
+                self._received.clear()
+            self._received[raw] = received
+        return received
 
 
 def one_line(text: str) -> str:

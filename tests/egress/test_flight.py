@@ -261,6 +261,37 @@ async def test_a_secret_that_is_learnt_later_is_hidden_in_what_was_made_before(
     assert after.request is not None and "flo/100" not in f"{after.request}"
 
 
+async def test_a_secret_that_is_learnt_later_is_hidden_in_an_answer_that_came_before(
+    receiver: Receiver, ways: Ways, masker: Masker, send: Send
+) -> None:
+    """An answer that says the same once more is not read again."""
+    answer = whole("200 Fine", "x-echo: s3cr3t-of-later", body=b"you sent s3cr3t-of-later")
+    shown = []
+    await send()
+    for _ in range(2):
+        receiver.script = [answer, answer]
+        shown += [(await ways.short()).response, (await ways.short()).response]
+        masker.add("s3cr3t-of-later")
+
+    assert shown[0] == shown[1] != shown[2] == shown[3]
+    assert "s3cr3t-of-later" in str(shown[1])
+    assert "s3cr3t" not in str(shown[2])
+
+
+async def test_equal_answers_are_judged_each_by_its_webhook(
+    receiver: Receiver, deliverer: Deliverer, masker: Masker, send: Send
+) -> None:
+    """What is remembered of an answer is what arrived, not what it meant."""
+    wants = [webhook(response_validators=[{"json_path": "$.n", "expected_values": [n]}]) for n in (1, 2)]
+    faults = []
+    await send()
+    for hook in (webhook(), *wants, webhook()):
+        receiver.script = [whole("200 OK", body=b'{"n":1}')]
+        faults.append((await Ways(deliverer, masker, hook).short()).fault)
+
+    assert faults == [None, None, Fault.VALIDATOR, None]
+
+
 async def test_the_stock_transport_knows_no_short_way(settings: EgressSettings, masker: Masker) -> None:
     """Nor does any that takes the network's place: all their requests go through `handle_async_request`."""
     stock = EgressSettings(ca_file=settings.ca_file, connect_to=settings.connect_to, transport=TransportKind.HTTPX)

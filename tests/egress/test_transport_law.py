@@ -18,7 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.egress.deliver import Deliverer
-from reconciler.egress.http1 import ResponseReader, request_bytes
+from reconciler.egress.http1 import (
+    REMEMBERED_BYTES_MAX,
+    REMEMBERED_MAX,
+    ResponseReader,
+    _remembered,
+    request_bytes,
+)
 from reconciler.egress.mask import Masker
 from reconciler.models.delivery import AttemptResult, Fault
 from reconciler.settings import ConnectTo, EgressSettings
@@ -135,6 +141,40 @@ def test_an_answer_is_read_as_it_was_said_however_it_is_cut(answer: Answer, cuts
         assert (reader.status, reader.reason_phrase, reader.take()) == (answer.status, answer.reason, answer.body)
         assert own(reader.headers) == answer.headers
         assert (reader.may_be_kept, reader.has_leftover) == (answer.framing != "close", False)
+
+
+@given(
+    st.lists(ANSWERS.filter(lambda answer: answer.framing != "close"), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.one_of(st.just([]), CUTS)), max_size=9),
+)
+def test_an_answer_that_came_before_is_read_as_if_it_had_not(
+    answers: list[Answer], said: list[tuple[int, list[int]]]
+) -> None:
+    """Law: in any order on one connection, in one piece, which is remembered, or cut, which is not."""
+    reader = ResponseReader()
+    for index, cuts in said:
+        answer = answers[index % len(answers)]
+        reader.begin()
+        for piece in split(answer.to_bytes(), cuts):
+            reader.feed(piece)
+
+        assert (reader.status, reader.reason_phrase, reader.take()) == (answer.status, answer.reason, answer.body)
+        assert own(reader.headers) == answer.headers
+        assert (reader.is_complete, reader.may_be_kept, reader.has_leftover) == (True, True, False)
+
+
+def test_what_is_remembered_of_answers_is_bounded() -> None:
+    """Each may have a number of its own; a long one is parsed each time."""
+    reader = ResponseReader()
+    for size in (*range(4), REMEMBERED_BYTES_MAX):
+        for number in range(REMEMBERED_MAX):
+            reader.begin()
+            body = b"%0*d" % (size + 3, number)
+            reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            assert reader.take() == body
+            assert (reader.answer is not None) == (size < REMEMBERED_BYTES_MAX)
+
+    assert len(_remembered) <= REMEMBERED_MAX
 
 
 @settings(max_examples=250)
