@@ -8,9 +8,8 @@ apart, so that one request's fault costs no other its answer.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from reconciler.errors import StoreError, StoreLostError
 from reconciler.observe.log import log, place_of
@@ -23,8 +22,7 @@ BYTES_MAX: Final = 1024 * 1024  # of them, which keeps a transaction well under 
 Outcome = tuple[EventStatus, ...] | BaseException  # what `EventStore.accept` gives, or what it raises
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     rows: Sequence[NewEvent]
     revision: int  # with which they were matched
     size: int
@@ -50,7 +48,8 @@ class Gatherer:
 
     def put(self, rows: Sequence[NewEvent], *, revision: int, done: Callable[[Outcome], None]) -> None:
         """`accept` without waiting: `done` is called once, with what `accept` would return or raise."""
-        self._waiting.append(_Waiting(rows, revision, sum([len(row.raw) for row in rows]), done))
+        size = len(rows[0].raw) if len(rows) == 1 else sum([len(row.raw) for row in rows])
+        self._waiting.append(_Waiting(rows, revision, size, done))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write_all())
 

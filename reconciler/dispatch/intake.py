@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from reconciler.dispatch.gather import Gatherer, Outcome
 from reconciler.dispatch.item import Item
@@ -39,8 +39,7 @@ class IntakeClosedError(ReconcilerError):
     """The daemon is draining: nothing more is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemAnswer:
+class ItemAnswer(NamedTuple):
     """What became of one item. `problem` says why it is quarantined or conflicts."""
 
     id: str

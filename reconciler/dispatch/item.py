@@ -8,7 +8,6 @@ quarantined.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
@@ -37,8 +36,7 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _LENIENT: Final = json.JSONDecoder(parse_float=str, parse_int=str, strict=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One item as received. `raw` are its bytes without the white space around them; with `problem` set, `value` is
     None and the item cannot be an event. `canonical` is `jsontext.canonical` of the value."""
 

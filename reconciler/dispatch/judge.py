@@ -6,7 +6,7 @@ DESIGN.md section 5, Identity.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -175,7 +175,7 @@ def fan_out(judged: Sequence[Judged], *, snapshot: Snapshot, now: int) -> list[N
 def matched(row: NewEvent, event: Event, snapshot: Snapshot, now: int) -> NewEvent:
     """An event's row with its fan-out. Pure."""
     deliveries, errors = _wanted(event, snapshot, now)
-    return replace(row, deliveries=deliveries, match_errors=errors)
+    return row._replace(deliveries=deliveries, match_errors=errors)
 
 
 def _wanted(event: Event, snapshot: Snapshot, now: int) -> tuple[tuple[NewDelivery, ...], tuple[NewMatchError, ...]]:
@@ -191,11 +191,6 @@ def _wanted(event: Event, snapshot: Snapshot, now: int) -> tuple[tuple[NewDelive
 
 def new_delivery(event: Event, live: LiveWebhook, *, now: int, is_ordered: bool = True) -> NewDelivery:
     """The delivery of an event to a webhook that wants it."""
-    is_in_order = is_ordered and live.webhook.spec.ordering is Ordering.REQUEST
-    return NewDelivery(
-        id=delivery_id(event.id, live.uid),
-        webhook_uid=live.uid,
-        order_key=event.data_id or None if is_in_order else None,
-        due_at=now,
-        hold_until=now + live.webhook.spec.max_hold // MILLISECOND,
-    )
+    uid, spec = live.uid, live.webhook.spec
+    order_key = event.data_id or None if is_ordered and spec.ordering is Ordering.REQUEST else None
+    return NewDelivery(delivery_id(event.id, uid), uid, order_key, now, now + spec.max_hold // MILLISECOND)

@@ -114,7 +114,7 @@ def judge_mended(raw: bytes, stored: StoredEvent, *, now: int) -> Sequence[Judge
     if not items:
         raise ReplayError("the mended file has no event", hint=MEND_HINT.format(id=stored.id))
     judged = judge_items(items, source=stored.source, now=now, given_id=None)
-    return [replace(item, row=replace(item.row, mends=stored.id)) for item in judged]
+    return [replace(item, row=item.row._replace(mends=stored.id)) for item in judged]
 
 
 def _refused(stored: StoredEvent, item: Judged) -> ItemAnswer:

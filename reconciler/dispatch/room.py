@@ -57,6 +57,7 @@ class Room:
     def __init__(self, limits: RoomLimits = RoomLimits()) -> None:
         self._limits = limits
         self._load = Load(0)
+        self._added = 0  # deliveries, since the load was asked
         self._full = limits.full(self._load)
         self._was_full = False
 
@@ -75,6 +76,7 @@ class Room:
     def see(self, load: Load) -> None:
         """The store's load, just asked."""
         self._load = load
+        self._added = 0
         self._full = full = self._limits.full(load)
         if full is not None and not self._was_full:
             log("intake.full", why=full[1], retry_after_seconds=RETRY_SECONDS)
@@ -84,9 +86,10 @@ class Room:
 
     def added(self, deliveries: int) -> None:
         """So many deliveries were taken since the load was asked."""
-        if deliveries:
-            self._load = Load(self._load.unfinished + deliveries, self._load.free_bytes, self._load.total_bytes)
-            self._full = self._limits.full(self._load)
+        self._added += deliveries
+        unfinished, limit = self._load.unfinished + self._added, self._limits.max_unfinished
+        if deliveries and limit is not None and unfinished >= limit:  # of the disk they say nothing
+            self._full = self._limits.full(Load(unfinished, self._load.free_bytes, self._load.total_bytes))
 
     def check(self) -> None:
         """Raise NoRoomError where no more is taken."""

@@ -5,7 +5,7 @@ replayable. Each firing is a fact of its own, unless the event brings an id: the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from reconciler.dispatch.intake import MATCH_TRIES
@@ -74,7 +74,7 @@ async def fire(
         new = NewDelivery(delivery_id(judged.row.id, webhook.uid), webhook.uid, None, due_at=at, hold_until=at)
         try:
             deed = Deed(AuditAction.TRIGGER, name, {"event_id": judged.row.id, "delivery_id": new.id}, warrant)
-            rows = [replace(judged.row, deliveries=(new,))]
+            rows = [judged.row._replace(deliveries=(new,))]
             (status,) = await store.accept(rows, revision=snapshot.revision, deed=deed)
         except RevisionMovedError:
             continue

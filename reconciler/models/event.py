@@ -6,9 +6,8 @@ every field below `data` may be null or missing, unknown fields are kept, times 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, NewType
+from typing import Any, Final, NamedTuple, NewType
 
 from pydantic import Field, ValidationError
 
@@ -152,8 +151,7 @@ class AnyEvent(Tolerant):
     data: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One accepted event. `payload` keeps the digits of numbers; `raw` is what was received; `data_id` orders the
     events of one access request and is None for events that have none."""
 
@@ -305,15 +303,8 @@ def make_event(
     if canonical is None:
         canonical = jsontext.dumps(payload, sort_keys=True).encode("utf-8")
     fingerprint = hashlib.sha256(canonical).hexdigest()
-    return Event(
-        id=EventId(given_id if given_id is not None else f"evt_{fingerprint[:32]}"),
-        event_type=payload["event_type"],
-        data_id=data_id,
-        event_time=event_time,
-        payload=payload,
-        raw=raw,
-        fingerprint=fingerprint,
-    )
+    event_id = EventId(given_id if given_id is not None else f"evt_{fingerprint[:32]}")
+    return Event(event_id, payload["event_type"], data_id, event_time, payload, raw, fingerprint)
 
 
 def _text(value: JsonValue) -> str | None:

@@ -158,14 +158,15 @@ class Pattern:
             json_.append(f', "{key}": {_place_in_json(value)}')
         self._forms: dict[Format, str] = {"text": f"{''.join(text)}\n", "json": f"{''.join(json_)}}}\n"}
         kinds = [value for value in facts.values() if isinstance(value, type)]
-        self._texts_of = itemgetter(*[index for index, kind in enumerate(kinds) if kind is str])
+        texts = [index for index, kind in enumerate(kinds) if kind is str]
+        self._texts_of = itemgetter(*texts) if texts else None
 
     def write(self, *values: str | float | None) -> bool:
         """Write the line with these values in its places, as `log` would; False, nothing being written, where a text
-        cannot stand in it as it is. Two of the places at least are for texts."""
+        cannot stand in it as it is. Of the places none, or two at least, are for texts."""
         if _log is None:
             return True
-        if not _are_plain(self._texts_of(values)):
+        if self._texts_of is not None and not _are_plain(self._texts_of(values)):
             return False
         _log.pen.write(self._forms[_log.format] % (_log.now(), *values))
         return True

@@ -10,13 +10,15 @@ from typing import Final
 import orjson
 from starlette.responses import Response
 
-from reconciler.dispatch.intake import IntakeAnswer, IntakeClosedError
+from reconciler.dispatch.intake import IntakeAnswer, IntakeClosedError, ItemAnswer
 from reconciler.dispatch.item import REQUEST_MAX_BYTES, PayloadTooLargeError
 from reconciler.dispatch.judge import BadIdError
 from reconciler.dispatch.room import NoRoomError
 from reconciler.errors import StoreError
-from reconciler.observe.log import log, place_of
+from reconciler.models.event import EventId
+from reconciler.observe.log import Pattern, log, place_of
 from reconciler.source.problem import problem_response
+from reconciler.store.base import EventStatus
 
 SOURCE: Final = "http"
 EVENTS_PATH: Final = "/v1/events"
@@ -27,6 +29,12 @@ CLOSE: Final = {"connection": "close"}  # the rest of the body is not read, so t
 
 Content = bytes | Response  # the body of a 202, or another answer
 
+ANSWERED: Final = "intake.answered"
+# A lone event that is new is nearly all there is to be told: its line, and its answer but for the id.
+_ONE: Final = IntakeAnswer((ItemAnswer(EventId("1"), EventStatus.ACCEPTED),))
+_ONE_LINE: Final = Pattern(ANSWERED, source=SOURCE, status=TAKEN, **_ONE.counts(), bytes=int, duration_ms=float)
+_ONE_BEGIN, _, _ONE_END = orjson.dumps(_ONE.to_json()).partition(b'"1"')
+
 
 def taken(content: bytes) -> Response:
     """The answer to a request whose events are stored."""
@@ -35,12 +43,15 @@ def taken(content: bytes) -> Response:
 
 def content_of(answer: IntakeAnswer, *, size: int, began: float) -> Content:
     """What a request is told that was taken; `size` is that of its body, `began` when it came (seconds)."""
+    if len(answer.items) == 1 and answer.items[0].status is EventStatus.ACCEPTED:
+        _ONE_LINE.write(size, (time.monotonic() - began) * 1000)
+        return b"%b%b%b" % (_ONE_BEGIN, orjson.dumps(answer.items[0].id), _ONE_END)
     counts, conflict = answer.counts(), None
     if counts["conflicts"] and answer.is_lone_conflict:
         fact, hint = answer.items[0].problem or "", "send another event under another id"
         conflict = problem_response(409, fact, hint=hint, **answer.to_json())
     log(
-        "intake.answered",
+        ANSWERED,
         source=SOURCE,
         status=TAKEN if conflict is None else conflict.status_code,
         **counts,

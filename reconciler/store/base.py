@@ -41,8 +41,7 @@ class EventStatus(StrEnum):
     MENDED = "mended"  # was quarantined, and has become an event since
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
+class NewDelivery(NamedTuple):
     """One row of an event's fan-out. `order_key` None: unordered. A delivery that waits for its predecessor is
     released at `hold_until`."""
 
@@ -53,8 +52,7 @@ class NewDelivery:
     hold_until: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """One item of an intake. With `problem` set it is quarantined and has no deliveries. `mends` is the quarantined
     event that it was judged from."""
 

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-from dataclasses import replace
 
 import pytest
 from worker_room import START, alias, flow, open_worker, until
@@ -172,7 +171,7 @@ async def test_an_event_that_breaks_our_code_costs_itself_only(tmp_path):
         configure("json", lines)
         poison = NewDelivery(DeliveryId("dlv_poison"), WebhookUid("a"), None, START, START)
         event = NewEvent(EventId("evt"), "AccessRequestCreated", None, None, "test", b"{broken", "f", START)
-        await room.store.accept([replace(event, deliveries=(poison,))], revision=1)
+        await room.store.accept([event._replace(deliveries=(poison,))], revision=1)
         await room.start()
         await room.take("r-1")
         await room.settled()
