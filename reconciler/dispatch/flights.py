@@ -10,13 +10,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
-from reconciler.dispatch.attempt import Recipe, Recipes, conclude, describe_fault
+from reconciler.dispatch.attempt import conclude, describe_fault
 from reconciler.dispatch.clock import Clock
 from reconciler.dispatch.crowd import Crowd
 from reconciler.dispatch.lanes import Lanes
 from reconciler.dispatch.live import Live, Snapshot
 from reconciler.dispatch.pace import Gate
 from reconciler.dispatch.ready import secrets_of
+from reconciler.dispatch.recipe import Recipe, Recipes
 from reconciler.dispatch.record import Recorder
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
@@ -37,11 +38,12 @@ class _Cuttable(Protocol):
 
 
 class _Claim:
-    """What was claimed together: each webhook's secrets are read once for it."""
+    """What was claimed together: each secret is read once for it."""
 
     def __init__(self, snapshot: Snapshot, *, now: int) -> None:
         self.snapshot = snapshot
         self.now = now
+        self.secrets: dict[str, str] = {}
         self.recipes: dict[WebhookUid, Recipe | SecretError | TemplateError] = {}
 
 
@@ -127,7 +129,7 @@ class Flights:
         found = claim.recipes.get(uid)
         if found is None:
             try:
-                secrets = secrets_of(webhook, self._resolver, now=claim.now)
+                secrets = secrets_of(webhook, self._resolver, now=claim.now, read=claim.secrets)
                 found = self._recipes.of(uid, webhook, secrets)
             except (SecretError, TemplateError) as exc:
                 found = exc

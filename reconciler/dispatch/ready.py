@@ -14,10 +14,12 @@ from reconciler.models.webhook import Webhook
 from reconciler.request.sign import next_change, signers_of
 
 
-def secrets_of(webhook: Webhook, resolver: SecretResolver, *, now: int) -> dict[str, str]:
+def secrets_of(
+    webhook: Webhook, resolver: SecretResolver, *, now: int, read: dict[str, str] | None = None
+) -> dict[str, str]:
     """The value of each secret that a request needs at `now`, in milliseconds since the epoch: not those of signing
-    keys whose window is closed. Raises SecretError."""
-    return resolver.values(webhook, idle=webhook.idle_secrets(now))
+    keys whose window is closed. `read` has what was read for other webhooks just before. Raises SecretError."""
+    return resolver.values(webhook, idle=webhook.idle_secrets(now), read=read)
 
 
 def why_held(webhook: Webhook, resolver: SecretResolver, deliverer: Deliverer, *, now: int) -> str | None:

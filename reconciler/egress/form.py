@@ -4,6 +4,7 @@ Made by `egress.deliver` from an example by the code that makes any request, so 
 `egress.flight`. What stands in it was checked once; what is filled in cannot break it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,6 +22,8 @@ from reconciler.request.draft import Draft
 EXAMPLE: Final = Draft("{an id}", "{a timestamp}", "{a signature}", b"", b"")  # no value of a header that people write
 UNSIGNED: Final = EXAMPLE._replace(timestamp="", signature="")
 
+# A path that every client sends as it is written: no escape, and no segment that begins with a dot
+_PLAIN_TARGET: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,255}+){1,8}+/?")
 _NO_LENGTH: Final = b"Content-Length: 0\r\n\r\n"
 
 
@@ -42,6 +45,7 @@ class Form:
         not to be told from the rest, and httpx.TransportError for what cannot be sent."""
         head, blanks = request_bytes(request), EXAMPLE.own if is_signed else UNSIGNED.own
         self.url = request.url
+        self._plain_origin = f"https://{request.url.netloc.decode('ascii')}"
         self.origin = origin_of(request.url, identity)
         self.timeout_seconds = timeout_seconds
         self.validators = validators
@@ -54,6 +58,26 @@ class Form:
         values = [value for _, value in example.headers]
         self._places = tuple([values.index(blank) for blank in blanks])
         self._names = tuple([example.headers[place][0] for place in self._places])
+
+    def elsewhere(self, url: str) -> "Form | None":
+        """The form of requests that differ in their URL alone; None where that takes a look at all of it: it has
+        another host, or what is perhaps not sent as it is written."""
+        start = len(self._plain_origin)
+        if not url.startswith(self._plain_origin) or _PLAIN_TARGET.fullmatch(url, start) is None:
+            return None
+        if self._masked_at != self.masker.version:
+            self._mask()
+        form = Form.__new__(Form)
+        form.__dict__.update(self.__dict__)  # `url` too, of which only scheme and host are asked for
+        head, example, shown = self._head, self._example, self._shown
+        form._head = b"%b%b%b" % (
+            head[: head.index(b" ") + 1],
+            url[start:].encode("ascii"),
+            head[head.index(b" HTTP/1.1\r\n") :],
+        )
+        form._example = SentRequest(example.method, url, example.headers, "")
+        form._shown = SentRequest(shown.method, self.masker.mask(url), shown.headers, "")
+        return form
 
     def fill(self, draft: Draft) -> bytes:
         """The request's bytes."""

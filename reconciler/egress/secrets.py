@@ -60,8 +60,11 @@ class SecretResolver:
             raise ManifestError(problems)
         return cls(path, bindings, problems, Masker(), seen=seen)
 
-    def values(self, webhook: Webhook, *, idle: Collection[str] = ()) -> dict[str, str]:
-        """The value of each name the webhook refers to, but for those that are `idle`: not needed now.
+    def values(
+        self, webhook: Webhook, *, idle: Collection[str] = (), read: dict[str, str] | None = None
+    ) -> dict[str, str]:
+        """The value of each name the webhook refers to, but for those that are `idle`: not needed now. `read` has what
+        was read just before, by name, and takes what is read.
 
         Raises SecretError for the first that is unbound, bound to other hosts, opens access tokens that the webhook's
         host may not have, or cannot be read; it names the secret, the host and the remedy.
@@ -75,7 +78,12 @@ class SecretResolver:
         bindings = self._allowed.get((wanted, route))
         if bindings is None:
             bindings = self._judged((wanted, route))
-        return {binding.name: self._read(binding) for binding in bindings}
+        if read is None:
+            return {binding.name: self._read(binding) for binding in bindings}
+        for binding in bindings:
+            if binding.name not in read:
+                read[binding.name] = self._read(binding)
+        return {binding.name: read[binding.name] for binding in bindings}
 
     def _judged(self, wanted: _Wanted) -> tuple[Binding, ...]:
         """The bindings of all the names, if their hosts may receive them; remembered until the file is another one."""

@@ -121,6 +121,11 @@ class Signing(Model):
 
     keys: Many[SigningKey] = Field(min_length=1, description="Every key whose window is open signs.")
 
+    @cached_property
+    def has_windows(self) -> bool:
+        """Whether a key begins or ends to sign."""
+        return any(key.not_before is not None or key.not_after is not None for key in self.keys)
+
     @property
     def fact(self) -> str:
         """The keys and their windows on one line."""

@@ -43,6 +43,7 @@ DEFAULT_SCHEDULE: Final = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 )
 _PLAIN_HOST: Final = re.compile(r"https://([a-z0-9.-]+)(?=[/?#]|\Z)")
+_PLAIN_PLACE: Final = re.compile(r"https://([a-z0-9.-]*[a-z0-9-]/[A-Za-z0-9/_.~-]*)")
 SECRET_REFERENCE: Final = re.compile(r"\$\$\{|\$\{secret:([a-z][a-z0-9_]*)\}")  # `$${` is a literal `${`
 
 Name = Named[WebhookName]
@@ -365,7 +366,8 @@ class Webhook(Model):
     @property
     def pace_key(self) -> str:
         """Host and unresolved URL path: what a rate limit, a breaker and a Retry-After belong to."""
-        return f"{self.host}{urlsplit(self.spec.url).path or '/'}"
+        plain = _PLAIN_PLACE.fullmatch(self.spec.url)
+        return plain[1] if plain is not None else f"{self.host}{urlsplit(self.spec.url).path or '/'}"
 
     def document(self) -> dict[str, Any]:
         """The webhook as the plain mapping that is stored, diffed and exported: every default in place, tuples as
@@ -406,7 +408,10 @@ class Webhook(Model):
     def idle_secrets(self, now: int) -> frozenset[str]:
         """The secrets that only signing keys refer to whose windows are closed at `now`, in milliseconds since the
         epoch: no request needs them."""
-        keys = self.spec.signing.keys if self.spec.signing is not None else ()
+        signing = self.spec.signing
+        if signing is None or not signing.has_windows:
+            return frozenset()
+        keys = signing.keys
         closed = [key.key for key in keys if not key.is_open(now)]
         if not closed:
             return frozenset()

@@ -1,6 +1,6 @@
 """What one delivery's request has of its own; the rest is its webhook's envelope. Pure.
 
-Made by `dispatch.attempt`; `request.render` puts it into an envelope, `egress.form` onto the wire.
+Made by `dispatch.recipe`; `request.render` puts it into an envelope, `egress.form` onto the wire.
 """
 
 from typing import Final, NamedTuple

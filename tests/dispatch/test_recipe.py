@@ -10,7 +10,7 @@ import pytest
 import trustme
 from worker_room import START, flow
 
-from reconciler.dispatch.attempt import Recipe, Recipes
+from reconciler.dispatch.recipe import Recipe, Recipes
 from reconciler.egress import identity
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from worker_room import START, flow, open_worker
 
-from reconciler.dispatch.attempt import Recipes
+from reconciler.dispatch.recipe import Recipes
 from reconciler.observe.log import configure, silence
 from reconciler.sandbox.script import Line
 

@@ -56,6 +56,24 @@ def test_a_bound_secret_is_resolved_for_its_host(tmp_path: Path, token: str) -> 
     assert resolver.unresolved(webhook(x_api_client_token="${secret:okta}")) is None
 
 
+def test_what_was_read_just_before_is_not_read_again_but_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several webhooks, the first has a secret read for all; who may have it is asked for each."""
+    monkeypatch.setenv("OKTA_TOKEN", VALUE)
+    resolver = SecretResolver.load(bind(tmp_path, "okta: {from: env:OKTA_TOKEN, hosts: [acme.workflows.okta.com]}\n"))
+    read: dict[str, str] = {}
+    one, other = webhook(x_token="${secret:okta}"), webhook("https://other.example.com/x", x_token="${secret:okta}")
+
+    resolver.values(one, read=read)
+    monkeypatch.setenv("OKTA_TOKEN", "another-value")
+
+    assert resolver.values(one, read=read) == read == {"okta": VALUE}
+    assert resolver.values(one, read={}) == {"okta": "another-value"}
+    with pytest.raises(SecretError, match="is bound to other hosts"):
+        resolver.values(other, read=read)
+
+
 def test_a_jwk_may_have_lines_and_other_values_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As editors and `jq` write it; anything else that has them would split a header."""
     path = bind(tmp_path, "okta: {from: env:OKTA_TOKEN, hosts: [acme.workflows.okta.com]}")

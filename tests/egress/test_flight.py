@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from reconciler.dispatch.attempt import Recipe
+from reconciler.dispatch.recipe import Recipe
 from reconciler.egress.deliver import Deliverer, _to_request
 from reconciler.egress.flight import Flight
 from reconciler.egress.http1 import request_bytes
