@@ -1,6 +1,6 @@
-"""An attempt's two ends: the request made from what was claimed, and the row made from what became of it.
+"""An attempt's end: the row made from what became of it, and its line in the log.
 
-Called by the worker, which does the sending between the two. What a result means is decided in `dispatch.retry`.
+Called by the worker for each attempt it has made, or could not make. What a result means is decided in `dispatch.retry`.
 """
 
 from typing import Final
@@ -13,9 +13,6 @@ from reconciler.models.health import Health
 from reconciler.models.webhook import Webhook
 from reconciler.store.base import Claimed, Finished
 
-RECIPES_MAX: Final = 16_384  # more than one store has webhooks; above it all are made anew
-NEVER: Final = 2**63  # later than any time in milliseconds
-OWN_MAX: Final = 2_000  # bytes of the headers that each delivery has of its own: its id, and a few signatures
 BLAME_CHARACTERS: Final = 200  # of what an attempt met, in the reason of a pause
 
 
@@ -31,10 +28,31 @@ def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *
     `webhook` is the one the attempt was made for, or that is live now; None: it is gone, and what was not delivered
     goes back to the store, which cancels it.
     """
-    judged = retry.judge(result, webhook.spec.retry if webhook else None)
-    finished = _finished(claimed, webhook, judged, now=now, rand=rand)
-    log_attempt(claimed, webhook, judged, finished)
+    if webhook is not None and retry.is_well(result):
+        finished = _delivered(claimed, webhook, result, now=now)
+    else:
+        judged = retry.judge(result, webhook.spec.retry if webhook else None)
+        finished = _finished(claimed, webhook, judged, now=now, rand=rand)
+    log_attempt(claimed, webhook, finished)
     return finished
+
+
+def _delivered(claimed: Claimed, webhook: Webhook, result: AttemptResult, *, now: int) -> Finished:
+    """What `_finished` says of an attempt that went well."""
+    judged = result.judged(Outcome.DELIVERED)
+    give_up_at = retry.deadline_of(webhook.spec.retry, claimed.started_at, claimed.give_up_at)
+    decision = (State.DELIVERED, None, None, True, give_up_at, None)
+    return Finished(
+        claimed.seq,
+        claimed.token,
+        claimed.number,
+        now,
+        Outcome.DELIVERED,
+        judged,
+        *decision,
+        Health.WORKS,
+        result.detail[:BLAME_CHARACTERS],
+    )
 
 
 def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float) -> Finished:
