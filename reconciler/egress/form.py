@@ -53,6 +53,8 @@ class Form:
         self.masker = masker
         self._head = _with_blanks(head, blanks)
         self._has_body = head.endswith(_NO_LENGTH)
+        self._shown_url = example.url
+        self._is_url_seen = False  # by the masker; by `show` with the rest
         self._example = self._shown = example
         self._masked_at = -1  # the masker's version
         values = [value for _, value in example.headers]
@@ -69,14 +71,11 @@ class Form:
             self._mask()
         form = Form.__new__(Form)
         form.__dict__.update(self.__dict__)  # `url` too, of which only scheme and host are asked for
-        head, example, shown = self._head, self._example, self._shown
-        form._head = b"%b%b%b" % (
-            head[: head.index(b" ") + 1],
-            url[start:].encode("ascii"),
-            head[head.index(b" HTTP/1.1\r\n") :],
-        )
-        form._example = SentRequest(example.method, url, example.headers, "")
-        form._shown = SentRequest(shown.method, self.masker.mask(url), shown.headers, "")
+        head = self._head
+        target_at, version_at = head.index(b" ") + 1, head.index(b" HTTP/1.1\r\n")
+        form._head = b"%b%b%b" % (head[:target_at], url[start:].encode("ascii"), head[version_at:])
+        form._shown = SentRequest(self._shown.method, url, self._shown.headers, "")
+        form._shown_url, form._is_url_seen = url, False
         return form
 
     def fill(self, draft: Draft) -> bytes:
@@ -93,7 +92,11 @@ class Form:
             self._mask()
         own = draft.own
         body = (draft.shown_body or b"").decode("utf-8", "replace")
-        if not masker.is_clean("\n".join((*own, body))):
+        if masker.is_clean("\n".join((*own, body) if self._is_url_seen else (*own, body, self._shown_url))):
+            self._is_url_seen = True
+        else:
+            if not self._is_url_seen:
+                self._mask()
             own, body = tuple([masker.mask(value) for value in own]), masker.mask(body)
         headers = list(self._shown.headers)
         for place, name, value in zip(self._places, self._names, own, strict=True):
@@ -105,7 +108,8 @@ class Form:
         masker, example = self.masker, self._example
         self._masked_at = masker.version
         headers = tuple([masker.mask_header(header) for header in example.headers])
-        self._shown = SentRequest(example.method, masker.mask(example.url), headers, "")
+        self._shown = SentRequest(example.method, masker.mask(self._shown_url), headers, "")
+        self._is_url_seen = True
 
 
 def _with_blanks(head: bytes, blanks: tuple[str, ...]) -> bytes:

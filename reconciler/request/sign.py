@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -97,17 +97,19 @@ def _with_headers(request: Prepared, headers: tuple[tuple[str, str], ...]) -> Pr
     return Prepared(request.method, request.url, request.headers + headers, request.body)
 
 
-def signature_headers(signers: Iterable[Signer], prepared: Prepared, *, now: int) -> tuple[tuple[str, str], ...]:
+def signature_headers(signers: Sequence[Signer], prepared: Prepared, *, now: int) -> tuple[tuple[str, str], ...]:
     """The timestamp, and a signature by each of the signers, in their order."""
     message_id = next(value for name, value in prepared.headers if name == ID_HEADER)
     timestamp, signatures = signatures_of(signers, message_id, prepared.body or b"", now=now)
     return (TIMESTAMP_HEADER, timestamp), (SIGNATURE_HEADER, signatures)
 
 
-def signatures_of(signers: Iterable[Signer], message_id: str, body: bytes, *, now: int) -> tuple[str, str]:
+def signatures_of(signers: Sequence[Signer], message_id: str, body: bytes, *, now: int) -> tuple[str, str]:
     """The values of the two headers: the timestamp, and a signature by each of the signers, in their order."""
     timestamp = str(now // 1000)
     content = signed_content(message_id, timestamp, body)
+    if len(signers) == 1:
+        return timestamp, signers[0].sign(content)
     return timestamp, " ".join([signer.sign(content) for signer in signers])
 
 
