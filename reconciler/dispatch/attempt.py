@@ -1,6 +1,6 @@
 """An attempt's end: the row made from what became of it, and its line in the log.
 
-Called by the worker for each attempt it has made, or could not make. What a result means is decided in `dispatch.retry`.
+Called by the worker for each attempt, made or not. What a result means is decided in `dispatch.retry`.
 """
 
 from typing import Final

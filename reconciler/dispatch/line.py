@@ -48,10 +48,14 @@ _DELIVERED: Final = _pattern(str)
 _DELIVERED_UNCOMMITTED: Final = _pattern(NoneType)
 
 
-def log_attempt(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finished: Finished) -> None:
+def log_attempt(claimed: Claimed, webhook: Webhook | None, finished: Finished) -> None:
     """What was tried, with which revision, what came of it, how long and how much it was, and what follows."""
-    if webhook is None or finished.state is not State.DELIVERED or not _log_delivered(claimed, webhook, judged):
-        log(EVENT, **_facts(claimed, webhook, judged, finished))
+    if (
+        webhook is None
+        or finished.state is not State.DELIVERED
+        or not _log_delivered(claimed, webhook, finished.result)
+    ):
+        log(EVENT, **_facts(claimed, webhook, finished))
 
 
 def _log_delivered(claimed: Claimed, webhook: Webhook, judged: AttemptResult) -> bool:
@@ -78,7 +82,8 @@ def _log_delivered(claimed: Claimed, webhook: Webhook, judged: AttemptResult) ->
     )
 
 
-def _facts(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, finished: Finished) -> dict[str, Any]:
+def _facts(claimed: Claimed, webhook: Webhook | None, finished: Finished) -> dict[str, Any]:
+    judged = finished.result
     timings, response = judged.timings, judged.response
     return {
         "delivery": claimed.delivery_id,

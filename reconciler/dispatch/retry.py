@@ -40,11 +40,14 @@ class Decision(NamedTuple):
     blocked_until: int | None = None
 
 
+def is_well(result: AttemptResult) -> bool:
+    """Whether a result, as nearly all, needs no table: delivered, by a receiver that is well and wants nothing."""
+    return result.fault is None and result.control is None
+
+
 def judge(result: AttemptResult, retry: Retry | None = None) -> AttemptResult:
     """The result with its outcome, by status, fault and whether anything was written; and, where the policy honours
     it, by the receiver's wish that a failed delivery is not tried again. Its detail tells what the receiver wishes."""
-    if result.fault is None and result.control is None:  # nearly all there are
-        return result.judged(Outcome.DELIVERED)
     outcome = _outcome(result)
     is_honoured = retry is not None and retry.honour_webhook_delivery
     if is_honoured and result.control is DeliveryControl.ABORT_MESSAGE and outcome is not Outcome.DELIVERED:
@@ -74,7 +77,7 @@ def destination_of(result: AttemptResult, retry: Retry) -> Destination:
 
 def health_of(result: AttemptResult, retry: Retry) -> Health:
     """What the result of an attempt tells of its receiver: what breakers and pauses count."""
-    if result.fault is None and result.control is None:  # nearly all there are
+    if is_well(result):
         return Health.WORKS
     match destination_of(result, retry):
         case Destination.GONE:
@@ -141,10 +144,10 @@ def decide(
     `counted` attempts before this one count toward max_attempts; `give_up_at` is None at the first attempt; `rand` is
     uniform in [0, 1). A probe of an open breaker that fails is no attempt of the delivery's own: it counts for nothing.
     """
-    deadline = give_up_at if give_up_at is not None else started_at + milliseconds(retry.give_up_after.total_seconds())
+    deadline = deadline_of(retry, started_at, give_up_at)
     match result.outcome:
         case Outcome.DELIVERED:
-            return Decision(State.DELIVERED, None, None, True, deadline, None)
+            return Decision(State.DELIVERED, give_up_at=deadline)
         case Outcome.PERMANENT:
             reason = Reason.RENDER if result.fault is Fault.RENDER else Reason.PERMANENT
             return Decision(State.DEAD, reason, give_up_at=deadline)
@@ -162,6 +165,11 @@ def decide(
             raise ValueError("an attempt is judged before anything follows from it")
         case _:
             assert_never(result.outcome)
+
+
+def deadline_of(retry: Retry, started_at: int, give_up_at: int | None) -> int:
+    """When a delivery is given up whose attempt began at `started_at`; from its first attempt on it is known."""
+    return give_up_at if give_up_at is not None else started_at + milliseconds(retry.give_up_after.total_seconds())
 
 
 def _wait_for_token(result: AttemptResult, *, deadline: int, now: int) -> Decision:

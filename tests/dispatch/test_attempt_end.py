@@ -1,4 +1,4 @@
-"""The quick way of an attempt's line: where there is one it says what the general way says, to the last character."""
+"""The quick ways at an attempt's end: where there is one, what is written and logged is what the general way says."""
 
 import io
 import json
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.dispatch import retry
 from reconciler.dispatch.attempt import conclude
 from reconciler.models.delivery import AttemptResult, DeliveryControl, DeliveryId, Fault, ReceivedResponse, Timings
 from reconciler.models.event import EventId
@@ -30,7 +31,12 @@ def webhook_of(**retry: Any) -> Webhook:
 
 
 def claimed_of(
-    event_id: str = PLAIN, commit: str | None = "c0ffee", *, number: int = 1, probe: bool = False
+    event_id: str = PLAIN,
+    commit: str | None = "c0ffee",
+    *,
+    number: int = 1,
+    probe: bool = False,
+    give_up_at: int | None = None,
 ) -> Claimed:
     return Claimed(
         delivery_id=DeliveryId("dlv_0123456789abcdef0123456789abcdef"),
@@ -44,7 +50,7 @@ def claimed_of(
         raw=b"{}",
         accepted_at=NOW,
         started_at=NOW,
-        give_up_at=None,
+        give_up_at=give_up_at,
         revision=3,
         commit=commit,
         is_probe=probe,
@@ -59,7 +65,12 @@ def answered(timings: Timings = REUSED, **facts: Any) -> AttemptResult:
 
 WEBHOOKS = st.just(webhook_of()) | st.just(webhook_of(honour_webhook_delivery=True)) | st.none()
 CLAIMS = st.builds(
-    claimed_of, WORDS | LONG, st.none() | WORDS | LONG, number=COUNTS, probe=st.booleans() | st.just(False)
+    claimed_of,
+    WORDS | LONG,
+    st.none() | WORDS | LONG,
+    number=COUNTS,
+    probe=st.booleans() | st.just(False),
+    give_up_at=st.none() | st.just(NOW + 9),
 )
 RESULTS = st.builds(
     answered,
@@ -124,3 +135,13 @@ def test_what_was_delivered_over_an_open_connection_goes_the_quick_way(form: For
     assert written == [True]
     assert line == general_line_of(form, claimed_of(commit=commit), webhook_of(), answered())
     assert form == "text" or json.loads(line)["commit"] == commit
+
+
+@given(claimed=CLAIMS, webhook=WEBHOOKS, result=RESULTS)
+def test_what_went_well_needs_no_table(claimed: Claimed, webhook: Webhook | None, result: AttemptResult) -> None:
+    """Law: what follows is what the table says."""
+    quickly = conclude(claimed, webhook, result, now=NOW + 5, rand=0.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry, "is_well", lambda result: False)
+        assert quickly == conclude(claimed, webhook, result, now=NOW + 5, rand=0.5)
