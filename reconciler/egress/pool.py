@@ -110,13 +110,17 @@ class Pool(Generic[P]):
     def release(self, origin: Origin, link: P, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Keep a clean connection whose exchange is over, if it may be kept; `headers` are those of the answer."""
         seconds = _idle_seconds(headers, self._idle_seconds)
-        has_room = len(self._idle.get(origin, ())) < IDLE_MAX_PER_NAME
+        links = self._idle.get(origin)
+        has_room = links is None or len(links) < IDLE_MAX_PER_NAME
         if self._is_closed or seconds <= 0 or not has_room or link.is_ended():
             link.abort()
             return
         loop = asyncio.get_running_loop()
-        until = min(loop.time() + seconds, link.born_at + self._life_seconds)
-        self._idle.setdefault(origin, []).append((link, until))
+        idle = (link, min(loop.time() + seconds, link.born_at + self._life_seconds))
+        if links is None:
+            self._idle[origin] = [idle]
+        else:
+            links.append(idle)
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._idle_seconds, self._sweep)
 

@@ -113,8 +113,6 @@ class Received:
 
     def control(self) -> DeliveryControl | None:
         """What the receiver asks by `webhook-delivery`; None for what is unknown, or said in two ways."""
-        if not self.telling:
-            return None
         said = {value.strip().lower() for name, value in self.telling if name == "webhook-delivery"}
         return next((control for control in DeliveryControl if said == {control.value}), None) if said else None
 

@@ -94,14 +94,16 @@ class Connection(asyncio.Protocol):
 
         Raises httpx.WriteError, nothing being written, on an ended connection.
         """
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             raise httpx.WriteError("the connection was closed")
         self._exchange = exchange
         self._waiter = on_head
         self.reader.begin()
-        self._wait_until(exchange.earliest_end(exchange.first_byte_seconds))
+        seconds = exchange.first_byte_seconds
+        self._wait_until(exchange.ends_at if seconds is None else exchange.earliest_end(seconds))
         exchange.wrote = True
-        self._transport.write(data)
+        transport.write(data)
 
     async def send(self, data: bytes, exchange: Exchange) -> None:
         """`start`, and wait for the head. Raises httpx.TransportError where none comes."""
