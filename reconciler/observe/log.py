@@ -140,12 +140,13 @@ class _Captured(logging.Handler):
 
 def log(event: str, **facts: Any) -> None:
     """One fact: `log("delivery.attempted", id=…, attempt=1)`. Never raises for the values it is given."""
-    if _log is not None:
-        _log.write(event, facts)
+    to = _log
+    if to is not None:
+        to.write(event, facts)
 
 
 class Pattern:
-    """A line that is written for each delivery: all but its values is made once, for both forms.
+    """A line that is written for each event or delivery: all but its values is made once, for both forms.
 
     `facts` are those of `log`: a value stands in each line as it is, a type has a place: `str`, `int` (below
     NUMBER_LIMIT), `float` (with one decimal), and NoneType for what is None each time.
@@ -164,11 +165,12 @@ class Pattern:
     def write(self, *values: str | float | None) -> bool:
         """Write the line with these values in its places, as `log` would; False, nothing being written, where a text
         cannot stand in it as it is. Of the places none, or two at least, are for texts."""
-        if _log is None:
+        to = _log  # another thread may silence it meanwhile
+        if to is None:
             return True
         if self._texts_of is not None and not _are_plain(self._texts_of(values)):
             return False
-        _log.pen.write(self._forms[_log.format] % (_log.now(), *values))
+        to.pen.write(self._forms[to.format] % (to.now(), *values))
         return True
 
 
