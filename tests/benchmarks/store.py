@@ -34,7 +34,7 @@ from reconciler.models.event import EventId
 from reconciler.models.health import Health
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, Finished, Lane, NewDelivery, NewEvent
-from reconciler.store.sqlite import claim, event, finish
+from reconciler.store.sqlite import claim, event, turn
 from reconciler.store.sqlite.store import SqliteStore
 
 NOW: Final = 1_795_426_400_000
@@ -197,9 +197,7 @@ class Alone:
         held: list[Finished] = []
         while True:
             meter.time("commit", lambda: db.execute("BEGIN IMMEDIATE"))
-            if held:
-                assert not meter.time("finish", lambda held=held: finish.finish(db, held))
-            claimed = meter.time("claim", self._claim)
+            claimed = meter.time("turn", partial(self._turn, held)) if held else meter.time("claim", self._claim)
             meter.time("commit", lambda: db.execute("COMMIT"))
             if not claimed:
                 break
@@ -214,6 +212,12 @@ class Alone:
 
     def _claim(self) -> tuple[Claimed, ...]:
         return claim.claim(self._db, now=NOW, lease_until=FAR, limit=self._batch, revision=0, commit="c0ffee")
+
+    def _turn(self, held: list[Finished]) -> tuple[Claimed, ...]:
+        facts = {"now": NOW, "lease_until": FAR, "limit": self._batch, "revision": 0, "commit": "c0ffee"}
+        lost, claimed = turn.turn(self._db, held, **facts)
+        assert not lost
+        return claimed
 
 
 def tell(meter: Meter, profiled: Meter, number: int) -> None:

@@ -19,7 +19,7 @@ from store_make import COMMIT, dead, delivered, make_delivery, make_event, make_
 
 from reconciler.models.delivery import Action, Intervention, State
 from reconciler.models.flow import Pause
-from reconciler.store.base import Claimed, Store
+from reconciler.store.base import Claimed, Finished, Store
 from reconciler.store.open import open_store
 from reconciler.store.operate import Portion, Selection, Terms
 
@@ -180,16 +180,20 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_some(self, limit: int, lease: int) -> None:
         self.claim(limit, lease)
 
-    def claim(self, limit: int, lease: int) -> None:
+    def claim(self, limit: int, lease: int, ended: list[Finished] | None = None) -> None:
+        """Claim, in the turn that finishes these, if any."""
         expected = {uid: self.startable(uid, self.now) for uid in LANES}
         free = {uid: self.free(uid) for uid in LANES}
         tokens = {LANES[uid].pace_key: self.tokens(uid, self.now) for uid in LANES}
         for row in self.rows:
             row.is_released = row.is_released or row.hold_until <= self.now
 
-        given = self.run(
-            self.store.claim(now=self.now, lease_until=self.now + lease, limit=limit, revision=1, commit=COMMIT)
-        )
+        terms = {"now": self.now, "lease_until": self.now + lease, "limit": limit, "revision": 1, "commit": COMMIT}
+        if ended is None:
+            given = self.run(self.store.claim(**terms))
+        else:
+            lost, given = self.run(self.store.turn(ended, **terms))
+            assert lost == ()
 
         assert len(given) <= limit
         assert len({claimed.seq for claimed in given}) == len(given)
@@ -226,15 +230,30 @@ class StoreMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, how: str) -> None:
         self.finish_these(data.draw(st.sets(st.sampled_from(range(len(self.leased()))), min_size=1)), how)
 
+    @precondition(lambda self: self.leased())
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["delivered", "delivered", "dead", "retry", "later", "blocked", "uncounted"]),
+        limit=st.sampled_from([1, 2, 5, 50]),
+    )
+    def turn(self, data: st.DataObject, how: str, limit: int) -> None:
+        """Finish and claim at once."""
+        places = data.draw(st.sets(st.sampled_from(range(len(self.leased()))), min_size=1))
+        self.claim(limit, 10**6, self.ended(places, how))
+
     @rule(turns=st.integers(1, 6), by=st.sampled_from([1, 150, 600]))
     def work(self, turns: int, by: int) -> None:
         """A worker to whom nothing special happens."""
+        self.claim(limit=50, lease=10**6)
         for _ in range(turns):
-            self.claim(limit=50, lease=10**6)
-            self.finish_these(set(range(len(self.leased()))), "delivered")
             self.now += by
+            self.claim(50, 10**6, self.ended(set(range(len(self.leased()))), "delivered"))
 
     def finish_these(self, places: set[int], how: str) -> None:
+        assert self.run(self.store.finish(self.ended(places, how))) == ()
+
+    def ended(self, places: set[int], how: str) -> list[Finished]:
+        """These attempts of those under way come to an end."""
         leased = self.leased()
         chosen = [leased[place] for place in sorted(places)]
         finished = []
@@ -262,7 +281,7 @@ class StoreMachine(RuleBasedStateMachine):
                     )
                 )
             self.lost.append(row.lease)
-        assert self.run(self.store.finish(finished)) == ()
+        return finished
 
     @precondition(lambda self: self.lost)
     @rule(data=st.data())

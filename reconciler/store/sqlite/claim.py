@@ -43,12 +43,13 @@ _FIRST_OF_ALL: Final = f"""SELECT first.seq FROM json_each(coalesce(lanes.ranks,
             ORDER BY first.due_at, first.seq LIMIT 1"""
 # Both results are in the order in which SQLite comes to them. CAST keeps the bytes: group_concat joins blobs as they
 # are, but calls the result text.
-_PICK: Final = f"""
+# `allowed` says which lanes give how many, in which position: a table, or a SELECT in brackets.
+PICKED: Final = f"""
 WITH RECURSIVE picked (position, lane_id, allowance, n, rank, seq, due_at) AS (
-    SELECT a.key, a.value ->> 0, a.value ->> 1, 1, d.rank, d.seq, d.due_at
-    FROM json_each(:allowances) a CROSS JOIN lanes ON lanes.id = a.value ->> 0
+    SELECT a.position, a.lane_id, a.allowance, 1, d.rank, d.seq, d.due_at
+    FROM {{allowed}} a CROSS JOIN lanes ON lanes.id = a.lane_id
     CROSS JOIN deliveries d ON d.seq = coalesce(
-        CASE WHEN a.value ->> 2 THEN ({_FIRST_OF_ALL}) END,
+        CASE WHEN a.is_probed THEN ({_FIRST_OF_ALL}) END,
         ({_FIRST_OF_RANK.format(lane="lanes.id", rank="lanes.rank")}),
         ({_FIRST_OF_RANKS.format(lane="lanes.id", rank="lanes.rank")}))
     UNION ALL
@@ -61,20 +62,16 @@ WITH RECURSIVE picked (position, lane_id, allowance, n, rank, seq, due_at) AS (
         ({_FIRST_OF_RANKS.format(lane="last.lane_id", rank="last.rank")}))
     WHERE last.n < last.allowance
 )
+"""
+_ALLOWED: Final = """(SELECT key AS position, value ->> 0 AS lane_id, value ->> 1 AS allowance, value ->> 2 AS is_probed
+        FROM json_each(:allowances))"""
+_PICK: Final = f"""
+{PICKED.format(allowed=_ALLOWED)}
 SELECT json_group_array(json_array(position, n, picked.lane_id, d.seq, d.id, d.attempts + 1, d.counted, e.id,
     length(e.raw), d.accepted_at, d.give_up_at + max(0, :now - d.due_at))), CAST(group_concat(e.raw, '') AS BLOB)
 FROM picked CROSS JOIN deliveries d ON d.seq = picked.seq CROSS JOIN events e ON e.seq = d.event_seq
 """
-_LEASE: Final = """
-UPDATE deliveries SET state = 'in_flight', attempts = attempts + 1, give_up_at = give_up_at + max(0, :now - due_at),
-    token = :token, lease_until = :lease_until, started_at = :now,
-    claim_revision = :revision, claim_commit = :git_commit,
-    pace_id = (SELECT pace_id FROM lanes WHERE id = deliveries.lane_id)
-WHERE seq IN (SELECT value FROM json_each(:seqs))
-"""
-_PROBE: Final = """
-UPDATE paces SET probe_seq = t.value ->> 1 FROM json_each(:probes) t WHERE paces.id = t.value ->> 0
-"""
+
 _ONE: Final = """
 SELECT s.last_token, p.id, p.key, l.id, l.webhook_uid, d.seq, d.attempts + 1, d.counted, e.id, d.accepted_at,
     d.give_up_at + max(0, :now - d.due_at), e.raw
@@ -86,24 +83,44 @@ _END_PAUSES: Final = """
 UPDATE lanes SET paused_at = NULL, paused_by = NULL, pause_reason = NULL, paused_until = NULL, faults = 0
 WHERE paused_until <= :now
 """
-_SERVED_LANES: Final = """
-UPDATE lanes SET served_at = :now, served_token = :token WHERE id IN (SELECT value FROM json_each(:served))
-"""
-_SERVED_PACES: Final = """
-UPDATE paces SET served_token = :token, taken_at = :now,
+
+
+def taking(*, token: str, seqs: str, probes: str, served: str, taken: str, lanes: str) -> tuple[str, ...]:
+    """The statements that write a claim, for a program: an expression for its token, and SELECTs of the `seq` of what
+    is taken, of (pace, `seq`) of probes, of the lanes whose turn it was, of (pace, number) of the tokens that were
+    taken, and of the lanes to be refreshed."""
+    return (
+        f"""
+UPDATE deliveries SET state = 'in_flight', attempts = attempts + 1, give_up_at = give_up_at + max(0, :now - due_at),
+    token = {token}, lease_until = :lease_until, started_at = :now,
+    claim_revision = :revision, claim_commit = :git_commit,
+    pace_id = (SELECT pace_id FROM lanes WHERE id = deliveries.lane_id)
+WHERE seq IN ({seqs})
+""",
+        f"UPDATE paces SET probe_seq = t.seq FROM ({probes}) t WHERE paces.id = t.pace_id",
+        f"UPDATE lanes SET served_at = :now, served_token = {token} WHERE id IN ({served})",
+        f"""
+UPDATE paces SET served_token = {token}, taken_at = :now,
     full_at_us = CASE WHEN interval_us IS NULL THEN full_at_us
-        ELSE max(full_at_us, :now * 1000) + interval_us * (t.value ->> 1) END
-FROM json_each(:taken) t WHERE paces.id = t.value ->> 0
-"""
+        ELSE max(full_at_us, :now * 1000) + interval_us * t.number END
+FROM ({taken}) t WHERE paces.id = t.pace_id
+""",
+        *refreshing(lanes),
+    )
+
+
 TAKE: Final = Program(
     "take",
     (
         "UPDATE store SET last_token = :token",
-        _LEASE,
-        _PROBE,
-        _SERVED_LANES,
-        _SERVED_PACES,
-        *refreshing(),
+        *taking(
+            token=":token",
+            seqs="SELECT value FROM json_each(:seqs)",
+            probes="SELECT value ->> 0 AS pace_id, value ->> 1 AS seq FROM json_each(:probes)",
+            served="SELECT value FROM json_each(:served)",
+            taken="SELECT value ->> 0 AS pace_id, value ->> 1 AS number FROM json_each(:taken)",
+            lanes="SELECT value FROM json_each(:lanes)",
+        ),
     ),
 )
 _TAKE: Final = call_of(TAKE)
@@ -129,15 +146,23 @@ def claim(
         _release_held(db, now)
         run(db, _END_PAUSES, now=now)
         glance = look(db, now, limit)
-    lease = Lease(now, lease_until, glance.last_token + 1, revision, commit)
+    return tuple(_rounds(db, Lease(now, lease_until, glance.last_token + 1, revision, commit), glance, limit))
+
+
+def go_on(db: apsw.Connection, lease: Lease, limit: int) -> list[Claimed]:
+    """What more can be leased by a claim that has begun."""
+    return _rounds(db, lease, look(db, lease.now, limit), limit)
+
+
+def _rounds(db: apsw.Connection, lease: Lease, glance: Glance, limit: int) -> list[Claimed]:
     claimed: list[Claimed] = []
     while glance.paces:
         given, is_over = _round(db, lease, glance, limit - len(claimed))
         claimed += given
         if is_over or len(claimed) == limit:
             break
-        glance = look(db, now, limit - len(claimed))
-    return tuple(claimed)
+        glance = look(db, lease.now, limit - len(claimed))
+    return claimed
 
 
 def claim_one(

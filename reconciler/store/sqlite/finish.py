@@ -27,35 +27,46 @@ SELECT json_group_array(CASE WHEN {IS_TOLD.format(is_troubled="f.value ->> 2")}
 FROM jsonb_each(:leases) f CROSS JOIN deliveries d ON {_HELD_BY}
 CROSS JOIN lanes l ON l.id = d.lane_id CROSS JOIN paces p ON p.id = d.pace_id
 """
+# What is being finished, read from its JSON once; several statements go through it.
+_TABLE: Final = """
+CREATE TEMP TABLE finishing (seq INTEGER, token INTEGER, finished_at INTEGER, start INTEGER, length INTEGER,
+    state TEXT, reason TEXT, outcome TEXT, next_attempt_at INTEGER, is_counted INTEGER, give_up_at INTEGER)
+"""
+_TAKE: Final = f"""
+INSERT INTO finishing SELECT {", ".join(f"value ->> {place}" for place in range(11))} FROM jsonb_each(:finished)
+"""
 _RECORD: Final = """
 INSERT INTO attempts (delivery_seq, number, started_at, finished_at, revision, git_commit, result)
-SELECT d.seq, d.attempts, d.started_at, f.value ->> 1, d.claim_revision, d.claim_commit,
-    CAST(substr(:results, f.value ->> 2, f.value ->> 3) AS TEXT)
-FROM jsonb_each(:finished) f CROSS JOIN deliveries d ON d.seq = f.value ->> 0
+SELECT d.seq, d.attempts, d.started_at, f.finished_at, d.claim_revision, d.claim_commit,
+    CAST(substr(:results, f.start, f.length) AS TEXT)
+FROM finishing f CROSS JOIN deliveries d ON d.seq = f.seq
 """
 _END_LEASE: Final = """token = NULL, lease_until = NULL, started_at = NULL, pace_id = NULL, claim_revision = NULL,
     claim_commit = NULL, cancel_reason = NULL"""
 # What comes back undelivered of a webhook deleted or made inactive is cancelled.
 _FINISH: Final = f"""
 UPDATE deliveries SET
-    state = iif(f.value ->> 4 = 'pending' AND cancel_reason IS NOT NULL, 'cancelled', f.value ->> 4),
-    reason = iif(f.value ->> 4 = 'pending', cancel_reason, f.value ->> 5),
-    outcome = f.value ->> 6,
-    due_at = coalesce(f.value ->> 7, due_at),
-    counted = counted + (f.value ->> 8),
-    give_up_at = coalesce(f.value ->> 9, give_up_at),
+    state = iif(f.state = 'pending' AND cancel_reason IS NOT NULL, 'cancelled', f.state),
+    reason = iif(f.state = 'pending', cancel_reason, f.reason),
+    outcome = f.outcome,
+    due_at = coalesce(f.next_attempt_at, due_at),
+    counted = counted + f.is_counted,
+    give_up_at = coalesce(f.give_up_at, deliveries.give_up_at),
     revision = claim_revision, git_commit = claim_commit, {_END_LEASE}
-FROM jsonb_each(:finished) f WHERE deliveries.seq = f.value ->> 0
+FROM finishing f WHERE deliveries.seq = f.seq
 """
 # The next of its order key, by acceptance, becomes the head. One in flight is a head already (it outlived its hold).
-NEXT_HEADS: Final = """
+_NEXT_HEADS: Final = """
 UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND seq IN (
     SELECT (SELECT n.seq FROM deliveries n WHERE n.lane_id = d.lane_id AND n.order_key = d.order_key
         AND n.state IN ('pending', 'in_flight') AND n.seq > d.seq ORDER BY n.seq LIMIT 1)
-    FROM json_each(:seqs) f CROSS JOIN deliveries d ON d.seq = f.value
+    FROM {ended} CROSS JOIN deliveries d ON d.seq = {seq}
     WHERE d.order_key IS NOT NULL AND d.state NOT IN ('pending', 'in_flight'))
 """
-FINISH: Final = Program("finish", (_RECORD, _FINISH, NEXT_HEADS, *refreshing()))
+NEXT_HEADS: Final = _NEXT_HEADS.format(ended="json_each(:seqs) f", seq="f.value")
+TAKE_IN: Final = ("DELETE FROM finishing", _TAKE)  # of `:finished`, as `packed` makes it
+FINISHING: Final = (_RECORD, _FINISH, _NEXT_HEADS.format(ended="finishing f", seq="f.seq"))  # of that and `:results`
+FINISH: Final = Program("finish", (*TAKE_IN, *FINISHING, *refreshing()))
 _CALL_FINISH: Final = call_of(FINISH)
 _BLOCK: Final = """
 UPDATE paces SET blocked_until = max(blocked_until, b.until)
@@ -99,6 +110,12 @@ FROM deliveries d
 JOIN events e ON e.seq = d.event_seq JOIN lanes l ON l.id = d.lane_id JOIN paces p ON p.id = d.pace_id
 WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
 """
+
+
+def install(db: apsw.Connection) -> None:
+    """Make `finish` known to a writing connection."""
+    run(db, _TABLE)
+    FINISH.install(db)
 
 
 def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]:
@@ -158,8 +175,8 @@ def next_wake_at(db: apsw.Connection) -> int | None:
     return wake_at
 
 
-def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[int]) -> None:
-    """Write the attempts and what follows. What they came to goes in as one blob of which each takes its slice: as JSON
+def packed(finished: Sequence[Finished]) -> tuple[str, bytes]:
+    """Finished attempts as two parameters. What they came to goes in as one blob of which each takes its slice: as JSON
     inside JSON it would be spelt and read twice."""
     rows: list[tuple[object, ...]] = []
     results: list[bytes] = []
@@ -169,6 +186,7 @@ def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[i
         rows.append(
             (
                 item.seq,
+                item.token,
                 item.finished_at,
                 start,
                 len(result),
@@ -182,14 +200,13 @@ def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[i
         )
         results.append(result)
         start += len(result)
-    run(
-        db,
-        _CALL_FINISH,
-        finished=pack(rows),
-        results=b"".join(results),
-        seqs=pack([item.seq for item in finished]),
-        lanes=pack(list(lanes)),
-    )
+    return pack(rows), b"".join(results)
+
+
+def _finish(db: apsw.Connection, finished: Sequence[Finished], lanes: Iterable[int]) -> None:
+    """Write the attempts and what follows."""
+    rows, results = packed(finished)
+    run(db, _CALL_FINISH, finished=rows, results=results, lanes=pack(list(lanes)))
 
 
 def _block(db: apsw.Connection, finished: Sequence[Finished]) -> None:

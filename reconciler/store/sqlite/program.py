@@ -38,6 +38,12 @@ class Program:
         run(db, f"CREATE TEMP TRIGGER run_{self.name} INSTEAD OF INSERT ON {self.name} BEGIN {body}; END")
 
 
+def of_table(statement: str, table: str) -> str:
+    """The statement with its parameters read from the only row of a table, whose columns have their names: a view knows
+    no parameters, and is the only place of a program where WITH may stand."""
+    return _PARAMETER.sub(rf'(SELECT "\1" FROM {table})', statement)
+
+
 def call_of(program: Program) -> str:
     """The one statement that runs a program: `run` it with all its parameters."""
     return f"INSERT INTO temp.{program.name} VALUES ({', '.join(f':{name}' for name in program.parameters)})"

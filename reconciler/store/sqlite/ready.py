@@ -14,7 +14,7 @@ from reconciler.store.sqlite.connection import row
 
 # As many lanes of each ready pace as it can be given a share for, each found from the one before it. One seek a case:
 # for `(wake_at, served_token, id) > (…)` SQLite would walk everything that has the same wake_at.
-_READY: Final = """
+LANES: Final = """
 WITH RECURSIVE ready AS (
     SELECT row_number() OVER (ORDER BY wake_at, served_token, id) AS position, id,
         min(iif(opened_at IS NULL, :limit, 1), CASE WHEN interval_us IS NULL THEN :limit
@@ -38,11 +38,16 @@ picked (position, pace_id, tokens, is_probed, n, lane_id) AS (
     FROM picked last CROSS JOIN lanes l ON l.id = last.lane_id
     WHERE n < min(tokens, (SELECT lanes FROM share))
 )
-SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'pending' AND is_head = 0 AND hold_until <= :now),
-    EXISTS (SELECT 1 FROM lanes WHERE paused_until <= :now), last_token,
-    (SELECT json_group_array(json_array(picked.pace_id, p.key, tokens, is_probed, n >= (SELECT lanes FROM share),
-        l.id, l.webhook_uid, l.max_concurrency - l.in_flight) ORDER BY n, position)
-    FROM picked CROSS JOIN paces p ON p.id = picked.pace_id LEFT JOIN lanes l ON l.id = lane_id)
+SELECT n, position, picked.pace_id, p.key AS pace_key, tokens, is_probed, n >= (SELECT lanes FROM share) AS is_last,
+    l.id AS lane_id, l.webhook_uid, l.max_concurrency - l.in_flight AS free
+FROM picked CROSS JOIN paces p ON p.id = picked.pace_id LEFT JOIN lanes l ON l.id = lane_id
+"""
+HAS_HELD: Final = "EXISTS (SELECT 1 FROM deliveries WHERE state = 'pending' AND is_head = 0 AND hold_until <= :now)"
+HAS_ENDED: Final = "EXISTS (SELECT 1 FROM lanes WHERE paused_until <= :now)"
+_READY: Final = f"""
+SELECT {HAS_HELD}, {HAS_ENDED}, last_token,
+    (SELECT json_group_array(json_array(pace_id, pace_key, tokens, is_probed, is_last, lane_id, webhook_uid, free)
+        ORDER BY n, position) FROM ({LANES}))
 FROM store
 """
 

@@ -54,6 +54,7 @@ from reconciler.store.sqlite import (
     retention,
     revision,
     schema,
+    turn,
 )
 from reconciler.store.sqlite.connection import connect, pack, run
 from reconciler.store.sqlite.fault import store_error
@@ -248,9 +249,8 @@ class SqliteStore:
         self, finished: Sequence[Finished], *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
     ) -> Turned:
         return await self._write(
-            lambda db: Turned(
-                finish.finish(db, finished),
-                claim.claim(db, now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit),
+            lambda db: turn.turn(
+                db, finished, now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit
             )
         )
 
@@ -415,6 +415,8 @@ class SqliteStore:
 
     def _open_writer(self) -> apsw.Connection:
         db = connect(self._path)
-        for program in (event.FAN_OUT, claim.TAKE, finish.FINISH):
+        for program in (event.FAN_OUT, claim.TAKE):
             program.install(db)
+        finish.install(db)
+        turn.install(db)
         return db
