@@ -18,8 +18,9 @@ from reconciler.egress.spelling import squeezed, wholly_undone
 PLAIN_MIN: Final = 4  # squeezed bytes of a value that can be told from ordinary text
 CODED_MIN: Final = 8
 _QUOTED: Final = b"\"'/"  # what encoders put a backslash before
-# For needles of 39, 15 and 7 bytes and more: by which numbers, and how many bytes apart
-_PIECES: Final[tuple[tuple[Literal["Q", "I"], int], ...]] = (("Q", 32), ("Q", 8), ("I", 4))
+# For needles of 31, 15 and 7 bytes and more: by which numbers, and how many bytes apart
+_PIECES: Final[tuple[tuple[Literal["Q", "I"], int], ...]] = (("Q", 24), ("Q", 8), ("I", 4))
+_FEW_BY_STEP: Final = 72  # over the step: so many are sooner looked for one by one than by all pieces of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class Haystack:
         candidates = list(self._short)
         for windows in self._groups:
             if windows.needles:
-                candidates += windows.candidates(text)
+                candidates += windows.candidates(text) if len(windows.needles) > windows.few else windows.needles
         return [needle for needle in dict.fromkeys(candidates) if needle in text] if candidates else candidates
 
     def _windows_for(self, needle: bytes) -> "_Windows | None":
@@ -135,7 +136,7 @@ class _Windows:
     """Needles by their first windows; `code` is the width as the struct module knows it, `step` how many bytes the
     pieces of a text are apart, a multiple of the width."""
 
-    __slots__ = ("_code", "_every", "_step", "_width", "needles", "shortest")
+    __slots__ = ("_by_window", "_code", "_every", "_step", "_width", "few", "needles", "shortest")
 
     def __init__(self, code: Literal["Q", "I"], step: int) -> None:
         self._code: Literal["Q", "I"] = code
@@ -143,26 +144,30 @@ class _Windows:
         self._step = step
         self._every = step // self._width
         self.shortest = step + self._width - 1  # bytes of a needle that has a whole piece in it wherever it stands
-        self.needles: dict[int, tuple[bytes, ...]] = {}  # by window
+        self.few = _FEW_BY_STEP // step
+        self.needles: dict[bytes, None] = {}
+        self._by_window: dict[int, tuple[bytes, ...]] = {}
 
     def add(self, needle: bytes) -> None:
+        self.needles[needle] = None
         for window in self._of(needle):
-            self.needles[window] = (*self.needles.get(window, ()), needle)
+            self._by_window[window] = (*self._by_window.get(window, ()), needle)
 
     def remove(self, needle: bytes) -> None:
+        del self.needles[needle]
         for window in self._of(needle):
-            left = tuple([other for other in self.needles[window] if other != needle])
+            left = tuple([other for other in self._by_window[window] if other != needle])
             if left:
-                self.needles[window] = left
+                self._by_window[window] = left
             else:
-                del self.needles[window]
+                del self._by_window[window]
 
     def candidates(self, text: bytes) -> list[bytes]:
         whole = len(text) // self._width * self._width
         pieces = memoryview(text)[:whole].cast(self._code)[:: self._every]
-        if self.needles.keys().isdisjoint(pieces):
+        if self._by_window.keys().isdisjoint(pieces):
             return []
-        return [needle for piece in pieces for needle in self.needles.get(piece, ())]
+        return [needle for piece in pieces for needle in self._by_window.get(piece, ())]
 
     def _of(self, needle: bytes) -> set[int]:
         return {int.from_bytes(needle[at : at + self._width], sys.byteorder) for at in range(self._step)}
