@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from store_make import make_delivery, make_event, make_live, publish
+from store_make import claim, claim_ids, delivered, make_delivery, make_event, make_live, publish
 
 from reconciler.errors import NotInStoreError
 from reconciler.models.delivery import State
@@ -130,6 +130,24 @@ async def test_a_delivery_that_is_there_is_not_made_again(served: Store) -> None
     assert made == 0
     assert await errors(served) == []
     assert len(await served.deliveries()) == 1
+
+
+async def test_a_delivery_behind_one_that_is_there_waits_for_that_one_alone(served: Store) -> None:
+    """Of one order key, settled together: what was left out has had its turn, and takes nobody else's."""
+    first = make_delivery("d1", "a", 0, order_key="r")
+    await served.accept([failed("e1", A, deliveries=[first]), failed("e2", A)], revision=1)
+    (begun,) = await claim(served, 1)
+    await served.finish([delivered(begun)])
+    of_event = {error.event_id: error.id for error in await served.match_errors()}
+
+    made = await served.settle(
+        [Settled(of_event["e1"], first), Settled(of_event["e2"], make_delivery("d2", "a", 9, order_key="r"))],
+        revision=1,
+        now=9,
+    )
+
+    assert made == 1
+    assert await claim_ids(served, 9) == ["d2"]
 
 
 async def test_settling_with_a_revision_that_is_not_live_writes_nothing(served: Store) -> None:

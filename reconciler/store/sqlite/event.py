@@ -12,10 +12,10 @@ from reconciler.models.audit import Deed
 from reconciler.models.event import EventId
 from reconciler.store.base import EventStatus, NewEvent, Page, RevisionMovedError, StoredEvent
 from reconciler.store.sqlite.audit import append
-from reconciler.store.sqlite.connection import pack, row, rows, run, value
+from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
 from reconciler.store.sqlite.lane import refreshing
 from reconciler.store.sqlite.program import Program, call_of
-from reconciler.store.sqlite.text import LAST_CHARACTER, storable, storable_or_none
+from reconciler.store.sqlite.text import LAST_CHARACTER, pack_texts, storable
 
 # The live revision with its commit, the last event, and of these events those that are stored.
 _KNOWN: Final = """
@@ -41,19 +41,16 @@ ON CONFLICT (webhook_uid) DO NOTHING
 _INSERT_DELIVERIES: Final = """
 INSERT INTO deliveries (id, event_seq, lane_id, order_key, rank, state, is_head, due_at, hold_until, revision,
     git_commit, accepted_at)
-SELECT id, event_seq, lane_id, order_key, rank, 'pending',
-    order_key IS NULL OR (row_number() OVER (PARTITION BY lane_id, order_key ORDER BY position) = 1
-        AND coalesce((SELECT o.is_head AND o.state NOT IN ('pending', 'in_flight') FROM deliveries o
-            WHERE o.lane_id = new.lane_id AND o.order_key = new.order_key ORDER BY o.seq DESC LIMIT 1), true)),
-    due_at, hold_until, :revision, :git_commit, accepted_at
-FROM (
-    SELECT d.key AS position, d.value ->> 0 AS id, d.value ->> 1 AS event_seq, l.id AS lane_id,
-        d.value ->> 3 AS order_key, l.rank, d.value ->> 4 AS due_at, d.value ->> 5 AS hold_until,
-        d.value ->> 6 AS accepted_at
-    FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2
-    WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE id = d.value ->> 0)
-) new WHERE true ORDER BY position
+SELECT d.value ->> 0, d.value ->> 1, l.id, d.value ->> 3, l.rank, 'pending',
+    d.value ->> 3 IS NULL OR (d.value ->> 7 AND coalesce((
+        SELECT o.is_head AND o.state NOT IN ('pending', 'in_flight') FROM deliveries o
+        WHERE o.lane_id = l.id AND o.order_key = d.value ->> 3 ORDER BY o.seq DESC LIMIT 1), true)),
+    d.value ->> 4, d.value ->> 5, :revision, :git_commit, d.value ->> 6
+FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2 WHERE true ORDER BY d.key
 ON CONFLICT (id) DO NOTHING
+"""
+_STORED_DELIVERIES: Final = """
+SELECT json_group_array(id) FROM deliveries WHERE id IN (SELECT value FROM json_each(:ids))
 """
 _MEND: Final = """
 UPDATE events SET mended_as = m.value ->> 1 FROM jsonb_each(:mends) m
@@ -113,33 +110,56 @@ def _judge(
 
 def _insert(db: apsw.Connection, events: Sequence[NewEvent], last_seq: int, revision: int, commit: str | None) -> None:
     start = 1  # substr counts from 1
-    facts: list[list[Any]] = []
-    fan_out: list[list[Any]] = []
-    errors: list[list[Any]] = []
+    facts: list[Row] = []
+    fan_out: list[Row] = []
+    errors: list[Row] = []
     for seq, event in enumerate(events, last_seq + 1):
-        facts.append([seq, *_facts(event), start, len(event.raw), storable_or_none(event.mends)])
-        start += len(event.raw)
-        if event.problem is None:
-            fan_out += _fan_out(event, seq)
-            errors += [[seq, new.webhook_uid, storable(new.error), event.received_at] for new in event.match_errors]
-    raw = events[0].raw if len(events) == 1 else b"".join(event.raw for event in events)
+        id_, event_type, data_id, event_time, source, raw, fingerprint, at, problem, deliveries, failed, mends = event
+        size = len(raw)
+        facts.append((seq, id_, event_type, data_id, event_time, source, fingerprint, at, problem, start, size, mends))
+        start += size
+        if problem is None:
+            for delivery_id, uid, order_key, due_at, hold_until in deliveries:
+                fan_out.append((delivery_id, seq, uid, order_key, due_at, hold_until, at))
+            for error in failed:
+                errors.append((seq, error.webhook_uid, error.error, at))
+    whole = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
+    _run_fan_out(db, facts, whole, fan_out, revision, commit)
+    if errors:
+        run(db, _INSERT_MATCH_ERRORS, errors=pack_texts(errors), revision=revision)
+
+
+def _run_fan_out(
+    db: apsw.Connection, facts: Sequence[Row], raw: bytes, fan_out: Sequence[Row], revision: int, commit: str | None
+) -> None:
     run(
         db,
         _FAN_OUT,
-        events=pack(facts),
+        events=pack_texts(facts),
         raw=raw,
-        deliveries=pack(fan_out),
+        deliveries=pack_texts(_with_turns(fan_out)),
         revision=revision,
         git_commit=commit,
     )
-    if errors:
-        run(db, _INSERT_MATCH_ERRORS, errors=pack(errors), revision=revision)
+
+
+def _with_turns(fan_out: Sequence[Row]) -> list[Row]:
+    """The rows, each with whether it is the first of its order key here."""
+    seen: set[Row] = set()
+    found: list[Row] = []
+    for new in fan_out:
+        key = new[2:4]  # a webhook's uid with an order key
+        found.append((*new, key not in seen))
+        seen.add(key)
+    return found
 
 
 def insert_deliveries(db: apsw.Connection, fan_out: Sequence[Sequence[Any]], revision: int, commit: str | None) -> None:
     """Make deliveries of rows (id, event's seq, webhook's uid, order key, due at, hold until, accepted at); one whose
     id exists is left out."""
-    run(db, _FAN_OUT, events="[]", raw=b"", deliveries=pack(fan_out), revision=revision, git_commit=commit)
+    stored = set(array(db, _STORED_DELIVERIES, ids=pack([new[0] for new in fan_out])))
+    left = [tuple(new) for new in fan_out if new[0] not in stored]
+    _run_fan_out(db, [], b"", left, revision, commit)
 
 
 def _mend(db: apsw.Connection, events: Sequence[NewEvent], statuses: Sequence[EventStatus]) -> None:
@@ -150,26 +170,6 @@ def _mend(db: apsw.Connection, events: Sequence[NewEvent], statuses: Sequence[Ev
             became.setdefault(storable(event.mends), storable(event.id))
     if became:
         run(db, _MEND, mends=pack(list(became.items())))
-
-
-def _facts(event: NewEvent) -> list[Any]:
-    return [
-        storable(event.id),
-        storable(event.event_type),
-        storable_or_none(event.data_id),
-        storable_or_none(event.event_time),
-        storable(event.source),
-        event.fingerprint,
-        event.received_at,
-        storable_or_none(event.problem),
-    ]
-
-
-def _fan_out(event: NewEvent, seq: int) -> list[list[Any]]:
-    return [
-        [new.id, seq, new.webhook_uid, storable_or_none(new.order_key), new.due_at, new.hold_until, event.received_at]
-        for new in event.deliveries
-    ]
 
 
 def events(db: apsw.Connection, page: Page, status: EventStatus | None) -> tuple[StoredEvent, ...]:

@@ -1,6 +1,7 @@
 """Text and JSON between Python and SQLite: what UTF-8 cannot carry must not stop an intake or a record."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -16,6 +17,15 @@ def storable(text: str) -> str:
 def storable_or_none(text: str | None) -> str | None:
     """The same for what may be missing."""
     return None if text is None else storable(text)
+
+
+def pack_texts(items: Sequence[Sequence[Any]]) -> str:
+    """`connection.pack` for rows with texts from outside, of which each becomes `storable`."""
+    try:
+        return orjson.dumps(items).decode()
+    except TypeError:  # lone surrogates, and nothing else: a look at each text costs as much as packing it
+        spelt = [[storable(item) if isinstance(item, str) else item for item in row] for row in items]
+        return orjson.dumps(spelt).decode()
 
 
 def dump_bytes(value: Any) -> bytes:
