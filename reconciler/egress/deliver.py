@@ -17,7 +17,8 @@ from reconciler.egress.auth import Answered, OAuthClient, Tokens, Trouble, clien
 from reconciler.egress.client import DeliveryClient
 from reconciler.egress.exchange import Exchange
 from reconciler.egress.flight import Flight, OnEnd
-from reconciler.egress.form import Form
+from reconciler.egress.form import PLAIN_URL, Form
+from reconciler.egress.http1 import head_bytes, request_bytes
 from reconciler.egress.identity import Identities, Identity
 from reconciler.egress.mask import MASK, Masker
 from reconciler.egress.received import Answers, Received, one_line
@@ -152,8 +153,10 @@ class Deliverer:
             self._hide_credential(sent)
         example = SentRequest(shown.method, shown.url, complete_headers(shown.headers), "")
         try:
+            url, head = _on_wire(sent)
             return Form(
-                _to_request(sent),
+                url,
+                head,
                 example,
                 masker=self._masker,
                 identity=credentials.identity,
@@ -293,13 +296,33 @@ def _added_headers(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 def _to_request(prepared: Prepared, exchange: Exchange | None = None) -> httpx.Request:
     """Raises httpx.InvalidURL and UnicodeError."""
     url, host = _parse_url(prepared.url)
-    # the characters of Latin-1 as one byte each (RFC 9110, section 5.5), which is how receivers read them
+    headers, stream = _wire_headers(prepared, host), httpx.ByteStream(prepared.body or b"")
+    return httpx.Request(prepared.method, url, headers=headers, stream=stream, extensions={"exchange": exchange})
+
+
+def _wire_headers(prepared: Prepared, host: bytes) -> list[tuple[bytes, bytes]]:
+    """All that a request has. The characters of Latin-1 are one byte each (RFC 9110, section 5.5), which is how
+    receivers read them. Raises UnicodeError."""
     headers = [(b"Host", host)]
     headers += [(name.encode("ascii"), value.encode("latin-1")) for name, value in complete_headers(prepared.headers)]
     if prepared.body is not None:
         headers.append((b"Content-Length", b"%d" % len(prepared.body)))
-    stream = httpx.ByteStream(prepared.body or b"")
-    return httpx.Request(prepared.method, url, headers=headers, stream=stream, extensions={"exchange": exchange})
+    return headers
+
+
+def _on_wire(prepared: Prepared) -> tuple[httpx.URL, bytes]:
+    """A URL with the scheme, host and port of the request's own, and the bytes of the request, which has no body or an
+    empty one. Raises httpx.InvalidURL, httpx.TransportError and UnicodeError.
+
+    Of a plain URL only the origin is parsed, which many webhooks have in common, and no httpx.Request is made."""
+    plain = PLAIN_URL.fullmatch(prepared.url)
+    if plain is not None:
+        url, host = _parse_url(plain[1])
+        head, is_plain = head_bytes(prepared.method, plain[2].encode("ascii"), _wire_headers(prepared, host), 0)
+        if is_plain:
+            return url, head
+    request = _to_request(prepared)
+    return request.url, request_bytes(request)
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,6 @@ from typing import Final
 
 import httpx
 
-from reconciler.egress.http1 import request_bytes
 from reconciler.egress.identity import Identity
 from reconciler.egress.mask import Masker
 from reconciler.egress.pool import origin_of
@@ -23,7 +22,9 @@ EXAMPLE: Final = Draft("{an id}", "{a timestamp}", "{a signature}", b"", b"")  #
 UNSIGNED: Final = EXAMPLE._replace(timestamp="", signature="")
 
 # A path that every client sends as it is written: no escape, and no segment that begins with a dot
-_PLAIN_TARGET: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,255}+){1,8}+/?")
+_TARGET: Final = r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,255}+){1,8}+/?"
+_PLAIN_TARGET: Final = re.compile(_TARGET)
+PLAIN_URL: Final = re.compile(rf"(https://[a-z0-9.-]+)({_TARGET})")
 _NO_LENGTH: Final = b"Content-Length: 0\r\n\r\n"
 
 
@@ -32,7 +33,8 @@ class Form:
 
     def __init__(
         self,
-        request: httpx.Request,
+        url: httpx.URL,
+        head: bytes,
         example: SentRequest,
         *,
         masker: Masker,
@@ -41,12 +43,13 @@ class Form:
         validators: Sequence[ResponseValidator],
         is_signed: bool,
     ) -> None:
-        """`request` and `example` (not masked) are those of EXAMPLE, or of UNSIGNED. Raises ValueError where a blank is
-        not to be told from the rest, and httpx.TransportError for what cannot be sent."""
-        head, blanks = request_bytes(request), EXAMPLE.own if is_signed else UNSIGNED.own
-        self.url = request.url
-        self._plain_origin = f"https://{request.url.netloc.decode('ascii')}"
-        self.origin = origin_of(request.url, identity)
+        """`url` tells scheme, host and port; `head` (of a request with no body, or an empty one) and `example` (not
+        masked) are the request of EXAMPLE, or of UNSIGNED. Raises ValueError where a blank is not to be told from the
+        rest, and httpx.UnsupportedProtocol for what is not https."""
+        blanks = EXAMPLE.own if is_signed else UNSIGNED.own
+        self.url = url
+        self._plain_origin = f"https://{url.netloc.decode('ascii')}"
+        self.origin = origin_of(url, identity)
         self.timeout_seconds = timeout_seconds
         self.validators = validators
         self.judged_max = ANSWER_MAX_BYTES if validators else 0  # bytes of an answer's body
@@ -70,7 +73,7 @@ class Form:
         if self._masked_at != self.masker.version:
             self._mask()
         form = Form.__new__(Form)
-        form.__dict__.update(self.__dict__)  # `url` too, of which only scheme and host are asked for
+        form.__dict__.update(self.__dict__)
         head = self._head
         target_at, version_at = head.index(b" ") + 1, head.index(b" HTTP/1.1\r\n")
         form._head = b"%b%b%b" % (head[:target_at], url[start:].encode("ascii"), head[version_at:])

@@ -5,6 +5,7 @@ here decompresses, and what it keeps is bounded by the caller, who takes the bod
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -216,26 +217,34 @@ def request_bytes(request: httpx.Request) -> bytes:
 
     Raises httpx.LocalProtocolError for what HTTP/1.1 cannot carry, or what would be read as something else.
     """
-    headers = request.headers.raw
     body = _body(request)
-    target = request.url.raw_path
-    lines = [request.method.encode("latin-1", "replace") + b" " + target + b" HTTP/1.1"]
+    head, is_plain = head_bytes(request.method, request.url.raw_path, request.headers.raw, len(body))
+    if not is_plain:
+        _check(request, body)
+    return head + body
+
+
+def head_bytes(
+    method: str, target: bytes, headers: Sequence[tuple[bytes, bytes]], body_size: int
+) -> tuple[bytes, bool]:
+    """What goes over the wire before a body of so many bytes, and whether it is plainly right: if not, `request_bytes`
+    is to look at each part."""
+    lines = [method.encode("latin-1", "replace") + b" " + target + b" HTTP/1.1"]
     lines += [name + b": " + value for name, value in headers]
     head = b"\r\n".join(lines)
     length_at = _length_index(tuple([name for name, _ in headers]))
-    # Quick for what is plainly right: no control character but our line ends, no blank where a value begins or ends
+    # no control character but our line ends, no blank where a value begins or ends
     is_plain = (
-        request.method in _METHODS
-        and (headers[length_at][1] == b"%d" % len(body) if length_at >= 0 else not body)
+        method in _METHODS
+        and length_at != _WRONG
+        and (headers[length_at][1] == b"%d" % body_size if length_at >= 0 else not body_size)
         and len(head.translate(None, _CONTROLS)) == len(head) - 2 * (len(lines) - 1)
         and b" \r" not in head
         and b":  " not in head
         and head[-1] != 0x20
         and b" " not in target
     )
-    if not is_plain or length_at == _WRONG:
-        _check(request, body)
-    return head + b"\r\n\r\n" + body
+    return head + b"\r\n\r\n", is_plain
 
 
 @lru_cache(maxsize=1024)

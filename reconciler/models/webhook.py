@@ -510,6 +510,8 @@ def fill_secrets(text: str, values: Mapping[str, str]) -> str:
 
     Raises KeyError for a name without a value.
     """
+    if "${" not in text:
+        return text
     return SECRET_REFERENCE.sub(lambda match: values[match[1]] if match[1] else "${", text)
 
 

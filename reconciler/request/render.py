@@ -120,6 +120,8 @@ def blank_secrets(webhook: Webhook) -> dict[str, str]:
 def fill_url(url: str, query: Mapping[str, str], secrets: Mapping[str, str]) -> str:
     """The URL with its secrets filled in, percent-encoded, and the query's pairs appended. Raises KeyError,
     UnicodeEncodeError and TemplateError."""
+    if not query and "${" not in url:
+        return url
     scheme, separator, rest = url.partition("://")
     path_start = min((index for index in map(rest.find, "/?") if index >= 0), default=len(rest))
     host, tail = rest[:path_start], rest[path_start:]
@@ -142,6 +144,8 @@ def _fill_encoded(text: str, secrets: Mapping[str, str]) -> str:
 
 def _header(name: str, value: str) -> str:
     """A header's value, checked: the message never shows it, since secrets are filled in."""
+    if value.isascii() and value.isprintable():
+        return value.strip(" ")
     if any(character < " " or character == "\x7f" for character in value):
         raise TemplateError(f"a header value holds a control character: {name}", hint="RFC 9110 allows none")
     if not value.isascii() and max(value) > "\xff":

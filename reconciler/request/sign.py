@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from reconciler.errors import SecretError
@@ -27,6 +28,7 @@ PUBLIC_PREFIX: Final = "whpk_"  # an ed25519 public key, with which receivers ve
 SECRET_MIN_BYTES: Final = 24  # Standard Webhooks 1.0.0, "Symmetric": between 24 and 64 bytes
 SECRET_MAX_BYTES: Final = 64
 ED25519_BYTES: Final = 32  # of a seed, and of a public key (RFC 8032, section 5.1.5)
+KEYS_KEPT: Final = 256  # parsed; webhooks of one team often sign by the same
 NAMELESS: Final = "signing"  # stands for a secret's name where a stored key names none
 KEY_HINT: Final = "make one with `reconciler signing keygen`"
 
@@ -134,6 +136,7 @@ def next_change(signing: Signing, *, now: int) -> int | None:
     return min((at for key in signing.keys for at in (key.opens_at, key.closes_at) if at and at > now), default=None)
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def parse_signer(text: str) -> Signer:
     """A key as people write it: whsec_, whsk_ or PEM. Raises KeyTextError."""
     if text.startswith(SECRET_PREFIX):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from worker_room import HOST, START, flow
 
 from reconciler.dispatch.recipe import Recipe, Recipes
-from reconciler.egress.deliver import Deliverer
+from reconciler.egress.deliver import Deliverer, _to_request
+from reconciler.egress.http1 import request_bytes
 from reconciler.egress.mask import Masker
 from reconciler.errors import SecretError, TemplateError
 from reconciler.models.delivery import DeliveryId
@@ -104,6 +105,7 @@ def of(recipe: Recipe) -> dict[str, Any]:
         found["prepared"] = exc.message
     if recipe.form is not None:
         form = recipe.form
+        assert form.fill(draft) == request_bytes(_to_request(found["prepared"][0]))  # as httpx understands the URL
         found["form"] = (form.fill(draft), form.show(draft), form.origin, form.timeout_seconds, form.validators)
     return found
 
