@@ -28,7 +28,7 @@ from reconciler.request.size import check_body, size_of
 from reconciler.store.base import Claimed
 
 RECIPES_MAX: Final = 16_384  # more than one store has webhooks; above it all are made anew
-PATTERNS_MAX: Final = 256  # recipes of which others are made
+PATTERNS_MAX: Final = 1_024  # recipes of which others are made; most daemons send to a few hosts with a few templates
 NEVER: Final = 2**63  # later than any time in milliseconds
 OWN_MAX: Final = 2_000  # bytes of the headers that each delivery has of its own: its id, and a few signatures
 
@@ -203,12 +203,13 @@ class Recipe:
 
 
 def _common_to(spec: Spec) -> object | None:
-    """All that requests are made of but the URL, equal only for webhooks whose requests are alike but for it; None for
-    what equality does not tell: in a body or an expected value 1 is equal to true."""
-    body, signing = spec.body_template, spec.signing
+    """All that requests are made of but the URL's path, equal only for webhooks whose requests are alike but for it;
+    None for what equality does not tell: in a body or an expected value 1 is equal to true."""
+    url, body, signing = spec.url, spec.body_template, spec.signing
     if isinstance(body, dict) or spec.response_validators or spec.query:
         return None
     return (
+        url[: url.find("/", len("https://"))],
         body,
         spec.method,
         spec.content_type,

@@ -47,6 +47,8 @@ PLAIN: dict[str, Any] = {
 }
 OTHERS: tuple[dict[str, Any], ...] = (
     {},
+    {"url": "https://hooks.example.com/plain"},
+    {"url": f"https://{HOST}./plain"},
     {"method": "PUT"},
     {"method": "GET", "body_template": None},
     {"content_type": "text/plain"},
