@@ -118,7 +118,7 @@ def test_a_turn_is_a_finish_and_a_claim(
 
 
 @pytest.mark.parametrize("number", [1, 3, 6])
-def test_where_nothing_unusual_happens_it_takes_two_statements(tmp_path: Path, number: int) -> None:
+def test_where_nothing_unusual_happens_it_takes_one_statement(tmp_path: Path, number: int) -> None:
     """Whatever the number of lanes: after each statement the thread queues for the interpreter's lock."""
     path = tmp_path / "store.db"
     path.touch()
@@ -135,7 +135,7 @@ def test_where_nothing_unusual_happens_it_takes_two_statements(tmp_path: Path, n
     found, _ = done(path, turned)
 
     assert len(found.claimed) == 9
-    assert len(statements) == 2
+    assert len(statements) == 1
 
 
 @pytest.mark.parametrize("how", ["dead", "failed", "blocked", "lost"])

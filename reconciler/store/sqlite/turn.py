@@ -3,11 +3,10 @@
 It does what `finish` and then `claim` do, for the usual case: every receiver is well, no lease is lost, no hold and no
 pause ends. In any other it does nothing, and they do it. As calls of their own they are seven statements, after each of
 which the store's thread queues for the interpreter's lock beside a busy event loop, which stands still while the lock
-changes hands; here they are two.
+changes hands; here they are one.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import apsw
@@ -26,8 +25,8 @@ from reconciler.store.sqlite.ready import HAS_ENDED, HAS_HELD, LANES
 # What a turn works with, anew in each: its parameters, the lanes that have something due in their order, how many each
 # of them may give, and what they give.
 _TABLES: Final = (
-    'CREATE TEMP TABLE turn_args (now INTEGER, "limit" INTEGER, is_done INTEGER)',
-    "INSERT INTO turn_args VALUES (0, 0, 0)",
+    'CREATE TEMP TABLE turn_args (now INTEGER, "limit" INTEGER, claimed TEXT, raws BLOB)',
+    "INSERT INTO turn_args VALUES (0, 0, NULL, NULL)",
     """CREATE TEMP TABLE turn_ready (place INTEGER PRIMARY KEY, pace_id INTEGER, pace_key TEXT, tokens INTEGER,
     is_probed INTEGER, is_last INTEGER, lane_id INTEGER, webhook_uid TEXT, free INTEGER)""",
     """CREATE TEMP TABLE turn_allowed (lane_id INTEGER, position INTEGER, is_probed INTEGER,
@@ -54,6 +53,12 @@ _VIEWS: Final = (
     f"CREATE TEMP VIEW turn_allot AS {of_table(_ALLOWED, 'turn_args')}",
     f"CREATE TEMP VIEW turn_heads AS {of_table(PICKED.format(allowed='turn_allowed'), 'turn_args')}"
     " SELECT seq, position, n, lane_id FROM picked",
+    """CREATE TEMP VIEW turn_claimed AS
+    SELECT json_group_array(json_array(p.position, p.n, length(e.raw), d.id, d.seq, d.attempts, d.counted,
+        r.webhook_uid, r.pace_key, e.id, d.accepted_at, d.give_up_at, r.is_probed)),
+        CAST(group_concat(e.raw, '') AS BLOB)
+    FROM turn_picked p CROSS JOIN turn_ready r ON r.lane_id = p.lane_id CROSS JOIN deliveries d ON d.seq = p.seq
+    CROSS JOIN events e ON e.seq = d.event_seq""",
 )
 _IS_UNUSUAL: Final = f"""{HAS_HELD} OR {HAS_ENDED} OR EXISTS (
     SELECT 1 FROM finishing f LEFT JOIN deliveries d ON d.seq = f.seq AND d.token = f.token
@@ -62,7 +67,7 @@ _IS_UNUSUAL: Final = f"""{HAS_HELD} OR {HAS_ENDED} OR EXISTS (
 _PROGRAM: Final = Program(
     "turn",
     (
-        'UPDATE turn_args SET now = :now, "limit" = :limit, is_done = 0',
+        'UPDATE turn_args SET now = :now, "limit" = :limit',
         *TAKE_IN,
         f"SELECT RAISE(IGNORE) WHERE {_IS_UNUSUAL}",
         *FINISHING,
@@ -84,24 +89,18 @@ _PROGRAM: Final = Program(
                 GROUP BY r.pace_id""",
             lanes="SELECT lane_id FROM turn_picked",
         ),
-        "UPDATE turn_args SET is_done = 1",
+        "UPDATE turn_args SET (claimed, raws) = (SELECT * FROM turn_claimed)",
     ),
 )
-_CALL: Final = call_of(_PROGRAM)
-# Whether it was done; the claim's token; whether nothing else can be claimed; what was claimed, and the events' bytes.
-_CLAIMED: Final = """
-SELECT a.is_done, s.last_token,
-    (SELECT count(*) = 0 OR (count(DISTINCT pace_id) < a."limit" AND NOT max(is_last)
+# SQLite evaluates what is returned when the program has run: the claim's token; whether nothing else can be claimed;
+# what was claimed, and the events' bytes. Nothing is returned where nothing was done.
+_CALL: Final = f"""
+{call_of(_PROGRAM)} RETURNING (SELECT last_token FROM store),
+    (SELECT count(*) = 0 OR (count(DISTINCT pace_id) < (SELECT "limit" FROM turn_args) AND NOT max(is_last)
         AND (SELECT count(*) FROM turn_picked) = (SELECT sum(allowance) FROM turn_allowed)
         AND NOT EXISTS (SELECT 1 FROM turn_allowed g CROSS JOIN turn_ready r ON r.lane_id = g.lane_id
             WHERE g.allowance < min(r.free, r.tokens))) FROM turn_ready),
-    c.claimed, c.raws
-FROM turn_args a CROSS JOIN store s CROSS JOIN (
-    SELECT json_group_array(json_array(p.position, p.n, length(e.raw), d.id, d.seq, d.attempts, d.counted,
-        r.webhook_uid, r.pace_key, e.id, d.accepted_at, d.give_up_at, r.is_probed)) AS claimed,
-        CAST(group_concat(e.raw, '') AS BLOB) AS raws
-    FROM turn_picked p CROSS JOIN turn_ready r ON r.lane_id = p.lane_id CROSS JOIN deliveries d ON d.seq = p.seq
-    CROSS JOIN events e ON e.seq = d.event_seq) c
+    (SELECT claimed FROM turn_args), (SELECT raws FROM turn_args)
 """
 
 
@@ -138,7 +137,7 @@ def _turned(
 ) -> tuple[Lease, list[Claimed], bool] | None:
     """The lease, on these terms, what was claimed by it, and whether there can be no more; None if nothing was done."""
     rows, results = finish.packed(finished)
-    run(
+    done = row(
         db,
         _CALL,
         now=terms.now,
@@ -149,11 +148,11 @@ def _turned(
         finished=rows,
         results=results,
     )
-    is_done, token, is_over, packed, raws = row(db, _CLAIMED) or (0, 0, 0, "[]", b"")
-    if not is_done:
+    if done is None:
         return None
+    token, is_over, packed, raws = done
     found = orjson.loads(packed)
-    lease = replace(terms, token=token if found else token + 1)
+    lease = Lease(terms.now, terms.lease_until, token if found else token + 1, terms.revision, terms.commit)
     return lease, _claimed(lease, found, raws), bool(is_over)
 
 
