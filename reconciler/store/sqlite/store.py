@@ -228,9 +228,8 @@ class SqliteStore:
     async def claim(
         self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
     ) -> tuple[Claimed, ...]:
-        return await self._write(
-            lambda db: claim.claim(db, now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit)
-        )
+        turned = await self.turn((), now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit)
+        return turned.claimed
 
     async def claim_one(
         self, delivery_id: DeliveryId, lane: Lane, *, now: int, lease_until: int, revision: int, commit: str | None

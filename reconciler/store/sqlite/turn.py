@@ -54,10 +54,10 @@ _VIEWS: Final = (
     f"CREATE TEMP VIEW turn_heads AS {of_table(PICKED.format(allowed='turn_allowed'), 'turn_args')}"
     " SELECT seq, position, n, lane_id FROM picked",
     """CREATE TEMP VIEW turn_claimed AS
-    SELECT json_group_array(json_array(p.position, p.n, length(e.raw), d.id, d.seq, d.attempts, d.counted,
+    SELECT json_group_array(json_array(h.position, h.n, length(e.raw), d.id, d.seq, d.attempts, d.counted,
         r.webhook_uid, r.pace_key, e.id, d.accepted_at, d.give_up_at, r.is_probed)),
         CAST(group_concat(e.raw, '') AS BLOB)
-    FROM turn_picked p CROSS JOIN turn_ready r ON r.lane_id = p.lane_id CROSS JOIN deliveries d ON d.seq = p.seq
+    FROM turn_picked h CROSS JOIN turn_ready r ON r.lane_id = h.lane_id CROSS JOIN deliveries d ON d.seq = h.seq
     CROSS JOIN events e ON e.seq = d.event_seq""",
 )
 _IS_UNUSUAL: Final = f"""{HAS_HELD} OR {HAS_ENDED} OR EXISTS (
@@ -83,9 +83,9 @@ _PROGRAM: Final = Program(
         *taking(
             token="(SELECT last_token FROM store)",
             seqs="SELECT seq FROM turn_picked",
-            probes="SELECT r.pace_id, p.seq FROM turn_picked p JOIN turn_ready r USING (lane_id) WHERE r.is_probed",
+            probes="SELECT r.pace_id, h.seq FROM turn_picked h JOIN turn_ready r USING (lane_id) WHERE r.is_probed",
             served="SELECT lane_id FROM turn_picked",
-            taken="""SELECT r.pace_id, count(*) AS number FROM turn_picked p JOIN turn_ready r USING (lane_id)
+            taken="""SELECT r.pace_id, count(*) AS number FROM turn_picked h JOIN turn_ready r USING (lane_id)
                 GROUP BY r.pace_id""",
             lanes="SELECT lane_id FROM turn_picked",
         ),
