@@ -24,13 +24,13 @@ SELECT live_revision, (SELECT git_commit FROM revisions WHERE number = live_revi
     (SELECT json_group_array(json_array(id, fingerprint)) FROM events WHERE id IN (SELECT value FROM json_each(:ids)))
 FROM store
 """
-# JSON cannot carry bytes: the raw events come as one blob of which each takes its slice; of an empty blob substr()
-# makes NULL.
+# What is stored anew counts from `before`. JSON cannot carry bytes: the raw events come as one blob of which each takes
+# its slice; of an empty blob substr() makes NULL.
 _INSERT_EVENTS: Final = """
 INSERT INTO events (seq, id, event_type, data_id, event_time, source, fingerprint, received_at, problem,
     raw, mends, revision)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-    value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), value ->> 11, :revision
+SELECT {before} + (value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+    value ->> 7, value ->> 8, coalesce(substr(:raw, value ->> 9, value ->> 10), x''), value ->> 11, :revision
 FROM jsonb_each(:events)
 """
 _INSERT_LANES: Final = """
@@ -41,11 +41,11 @@ ON CONFLICT (webhook_uid) DO NOTHING
 _INSERT_DELIVERIES: Final = """
 INSERT INTO deliveries (id, event_seq, lane_id, order_key, rank, state, is_head, due_at, hold_until, revision,
     git_commit, accepted_at)
-SELECT d.value ->> 0, d.value ->> 1, l.id, d.value ->> 3, l.rank, 'pending',
+SELECT d.value ->> 0, {before} + (d.value ->> 1), l.id, d.value ->> 3, l.rank, 'pending',
     d.value ->> 3 IS NULL OR (d.value ->> 7 AND coalesce((
         SELECT o.is_head AND o.state NOT IN ('pending', 'in_flight') FROM deliveries o
         WHERE o.lane_id = l.id AND o.order_key = d.value ->> 3 ORDER BY o.seq DESC LIMIT 1), true)),
-    d.value ->> 4, d.value ->> 5, :revision, :git_commit, d.value ->> 6
+    d.value ->> 4, d.value ->> 5, :revision, {commit}, d.value ->> 6
 FROM jsonb_each(:deliveries) d CROSS JOIN lanes l ON l.webhook_uid = d.value ->> 2 WHERE true ORDER BY d.key
 ON CONFLICT (id) DO NOTHING
 """
@@ -57,8 +57,31 @@ UPDATE events SET mended_as = m.value ->> 1 FROM jsonb_each(:mends) m
 WHERE events.id = m.value ->> 0 AND problem IS NOT NULL AND mended_as IS NULL
 """
 _LANES_OF: Final = "SELECT id FROM lanes WHERE webhook_uid IN (SELECT value ->> 2 FROM jsonb_each(:deliveries))"
-FAN_OUT: Final = Program("fan_out", (_INSERT_EVENTS, _INSERT_LANES, _INSERT_DELIVERIES, *refreshing(_LANES_OF)))
-_FAN_OUT: Final = call_of(FAN_OUT)
+
+
+def _storing(*, before: str, commit: str) -> tuple[str, ...]:
+    """The statements that store events with their deliveries, for a program: expressions for the last event before
+    them, and for the live revision's commit."""
+    events = _INSERT_EVENTS.format(before=before)
+    return events, _INSERT_LANES, _INSERT_DELIVERIES.format(before=before, commit=commit), *refreshing(_LANES_OF)
+
+
+_FAN_OUT: Final = Program("fan_out", _storing(before=":before", commit=":git_commit"))
+_CALL_FAN_OUT: Final = call_of(_FAN_OUT)
+# All of `accept` for the usual case, that these events are new and were matched with the live revision; else nothing.
+_BEFORE: Final = "CREATE TEMP TABLE accept_before (seq INTEGER, git_commit TEXT)"
+_ACCEPT: Final = Program(
+    "accept",
+    (
+        """SELECT RAISE(IGNORE) WHERE (SELECT live_revision FROM store) <> :revision
+            OR EXISTS (SELECT 1 FROM events WHERE id IN (SELECT value ->> 1 FROM jsonb_each(:events)))""",
+        "DELETE FROM accept_before",
+        """INSERT INTO accept_before SELECT (SELECT coalesce(max(seq), 0) FROM events),
+            (SELECT git_commit FROM revisions WHERE number = :revision)""",
+        *_storing(before="(SELECT seq FROM accept_before)", commit="(SELECT git_commit FROM accept_before)"),
+    ),
+)
+_CALL_ACCEPT: Final = f"{call_of(_ACCEPT)} RETURNING 1"
 _INSERT_MATCH_ERRORS: Final = """
 INSERT INTO match_errors (event_seq, webhook_uid, error, judged_at, revision)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, :revision FROM jsonb_each(:errors) WHERE true ORDER BY key
@@ -71,11 +94,23 @@ FROM events e
 """
 
 
+def install(db: apsw.Connection) -> None:
+    """Make `accept` known to a writing connection."""
+    run(db, _BEFORE)
+    _FAN_OUT.install(db)
+    _ACCEPT.install(db)
+
+
 def accept(
     db: apsw.Connection, events: Sequence[NewEvent], revision: int, deed: Deed | None = None
 ) -> tuple[EventStatus, ...]:
     """Store new events with their deliveries; one status an item. Raises RevisionMovedError."""
     ids = [storable(event.id) for event in events]
+    is_usual = (
+        deed is None and len(set(ids)) == len(ids) and not any(event.mends or event.match_errors for event in events)
+    )
+    if is_usual and _is_accepted(db, events, revision):
+        return tuple([EventStatus.ACCEPTED if event.problem is None else EventStatus.QUARANTINED for event in events])
     live, commit, last_seq, known = row(db, _KNOWN, ids=pack(ids)) or (0, None, 0, "[]")
     if live != revision:
         raise RevisionMovedError(live)
@@ -87,6 +122,12 @@ def accept(
         told = {status.value: statuses.count(status) for status in dict.fromkeys(statuses)}
         append(db, replace(deed, details={**deed.details, "events": told}))
     return statuses
+
+
+def _is_accepted(db: apsw.Connection, events: Sequence[NewEvent], revision: int) -> bool:
+    """Store events that are all new, in one statement; False, and nothing done, if they are not."""
+    facts, raw, fan_out = _packed(events)
+    return row(db, _CALL_ACCEPT, events=facts, raw=raw, deliveries=fan_out, revision=revision) is not None
 
 
 def _judge(
@@ -109,38 +150,44 @@ def _judge(
 
 
 def _insert(db: apsw.Connection, events: Sequence[NewEvent], last_seq: int, revision: int, commit: str | None) -> None:
-    start = 1  # substr counts from 1
-    facts: list[Row] = []
-    fan_out: list[Row] = []
-    errors: list[Row] = []
-    for seq, event in enumerate(events, last_seq + 1):
-        id_, event_type, data_id, event_time, source, raw, fingerprint, at, problem, deliveries, failed, mends = event
-        size = len(raw)
-        facts.append((seq, id_, event_type, data_id, event_time, source, fingerprint, at, problem, start, size, mends))
-        start += size
-        if problem is None:
-            for delivery_id, uid, order_key, due_at, hold_until in deliveries:
-                fan_out.append((delivery_id, seq, uid, order_key, due_at, hold_until, at))
-            for error in failed:
-                errors.append((seq, error.webhook_uid, error.error, at))
-    whole = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
-    _run_fan_out(db, facts, whole, fan_out, revision, commit)
+    facts, raw, fan_out = _packed(events)
+    run(
+        db,
+        _CALL_FAN_OUT,
+        events=facts,
+        raw=raw,
+        deliveries=fan_out,
+        revision=revision,
+        git_commit=commit,
+        before=last_seq,
+    )
+    errors = [
+        (seq, error.webhook_uid, error.error, event.received_at)
+        for seq, event in enumerate(events, last_seq + 1)
+        for error in event.match_errors
+        if event.problem is None
+    ]
     if errors:
         run(db, _INSERT_MATCH_ERRORS, errors=pack_texts(errors), revision=revision)
 
 
-def _run_fan_out(
-    db: apsw.Connection, facts: Sequence[Row], raw: bytes, fan_out: Sequence[Row], revision: int, commit: str | None
-) -> None:
-    run(
-        db,
-        _FAN_OUT,
-        events=pack_texts(facts),
-        raw=raw,
-        deliveries=pack_texts(_with_turns(fan_out)),
-        revision=revision,
-        git_commit=commit,
-    )
+def _packed(events: Sequence[NewEvent]) -> tuple[str, bytes, str]:
+    """Events, their bytes and their deliveries as parameters, counted from 1."""
+    start = 1  # substr counts from 1
+    facts: list[Row] = []
+    fan_out: list[Row] = []
+    for place, event in enumerate(events, 1):
+        id_, event_type, data_id, event_time, source, raw, fingerprint, at, problem, deliveries, _, mends = event
+        size = len(raw)
+        facts.append(
+            (place, id_, event_type, data_id, event_time, source, fingerprint, at, problem, start, size, mends)
+        )
+        start += size
+        if problem is None:
+            for delivery_id, uid, order_key, due_at, hold_until in deliveries:
+                fan_out.append((delivery_id, place, uid, order_key, due_at, hold_until, at))
+    whole = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
+    return pack_texts(facts), whole, pack_texts(_with_turns(fan_out))
 
 
 def _with_turns(fan_out: Sequence[Row]) -> list[Row]:
@@ -159,7 +206,16 @@ def insert_deliveries(db: apsw.Connection, fan_out: Sequence[Sequence[Any]], rev
     id exists is left out."""
     stored = set(array(db, _STORED_DELIVERIES, ids=pack([new[0] for new in fan_out])))
     left = [tuple(new) for new in fan_out if new[0] not in stored]
-    _run_fan_out(db, [], b"", left, revision, commit)
+    run(
+        db,
+        _CALL_FAN_OUT,
+        events="[]",
+        raw=b"",
+        deliveries=pack_texts(_with_turns(left)),
+        revision=revision,
+        git_commit=commit,
+        before=0,
+    )
 
 
 def _mend(db: apsw.Connection, events: Sequence[NewEvent], statuses: Sequence[EventStatus]) -> None:

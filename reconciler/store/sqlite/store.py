@@ -414,8 +414,8 @@ class SqliteStore:
 
     def _open_writer(self) -> apsw.Connection:
         db = connect(self._path)
-        for program in (event.FAN_OUT, claim.TAKE):
-            program.install(db)
+        claim.TAKE.install(db)
+        event.install(db)
         finish.install(db)
         turn.install(db)
         return db
