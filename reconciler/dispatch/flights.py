@@ -95,34 +95,39 @@ class Flights:
         if self._is_draining:
             self._given_back += claimed
             return
-        claim = _Claim(snapshot, now=self._clock.now())
+        claim, now = _Claim(snapshot, now=self._clock.now()), self._clock.monotonic()
+        drafted = []
         for one in claimed:
-            self._crowd.begin(one.seq, one.webhook_uid, size=len(one.raw), now=self._clock.monotonic())
-            self._begin(one, claim, group)
+            self._crowd.begin(one.seq, one.webhook_uid, size=len(one.raw), now=now)
+            found = self._draft(one, claim, group)
+            if found is not None:
+                drafted.append((one, *found))
+        # Written one right behind the other: a receiver that has gone to sleep meanwhile is woken once, not each time.
+        for one, recipe, draft in drafted:
+            if not self._begin_at_once(one, recipe, draft, group):
+                self._wait(one, self._send(one, recipe, draft), group)
 
-    def _begin(self, claimed: Claimed, claim: _Claim, group: asyncio.TaskGroup) -> None:
+    def _draft(self, claimed: Claimed, claim: _Claim, group: asyncio.TaskGroup) -> tuple[Recipe, Draft] | None:
+        """What is to be sent; None where nothing is, and what follows from that is under way."""
         live = claim.snapshot.webhooks.get(claimed.webhook_uid)
         if live is None:  # deleted between configure and claim: the store cancels what comes back
             self._wait(claimed, self._release([claimed], GIVE_BACK_MS), group)
-            return
+            return None
         webhook = live.webhook
         result: AttemptResult | Exception
         try:
             recipe = self._recipe(webhook, claimed.webhook_uid, claim)
-            draft = recipe.draft(claimed, now=claim.now)
+            return recipe, recipe.draft(claimed, now=claim.now)
         except SecretError as exc:
             self._wait(claimed, self._hold(claimed, webhook, exc.message), group)
-            return
+            return None
         except TemplateError as exc:
             result = AttemptResult(fault=Fault.RENDER, detail=describe_fault(exc))
         except Exception as exc:  # a poison event must cost itself only, and must not come back for ever
             result = exc
-        else:
-            if not self._begin_at_once(claimed, recipe, draft, group):
-                self._wait(claimed, self._send(claimed, recipe, draft), group)
-            return
         self._conclude(claimed, webhook, result, wrote=False)
         self._ended(claimed)
+        return None
 
     def _recipe(self, webhook: Webhook, uid: WebhookUid, claim: _Claim) -> Recipe:
         """Raises SecretError and TemplateError."""
