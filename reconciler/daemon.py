@@ -36,6 +36,7 @@ from reconciler.settings import EgressSettings
 from reconciler.source.http import HttpLimits
 from reconciler.source.jsonl import check_readable, read_events
 from reconciler.store.base import Store
+from reconciler.timer_slack import set_timer_slack
 from reconciler.web.app import Security, build_app
 from reconciler.web.certificate import ServingTls
 from reconciler.web.protocol import BoundedProtocol
@@ -43,10 +44,12 @@ from reconciler.web.token import Tokens
 
 DRAIN_SECONDS: Final = 20.0
 IDLE_CHECK_SECONDS: Final = 0.05
-# A thread that wants the interpreter's lock asks for it after so long; by default a thousand times that. The loop lets
-# go of it in each TLS write for a moment that is too short for another thread to take it, and each time that thread
-# begins to wait anew: with an interval longer than such a round the store's thread starves beside a busy loop.
-SWITCH_SECONDS: Final = 5e-6
+# A thread that wants the interpreter's lock asks for it after so long; by default 250 times that. The loop lets go of
+# it in each TLS write for a moment that is too short for another thread to take it, and each time that thread begins
+# to wait anew: with an interval longer than such a round the store's thread starves beside a busy loop.
+SWITCH_SECONDS: Final = 2e-5
+# The loop asks later: what others do with the lock is short, and soon over if they are not interrupted.
+LOOP_SLACK_NS: Final = 300_000
 KEEP_MS: Final = 30 * 86_400_000  # thirty days
 
 
@@ -101,6 +104,7 @@ class Daemon:
             log("store.shut", file=shut.path, mode=f"{shut.mode:04o}", why="everybody could use it")
         raise_open_files()
         sys.setswitchinterval(SWITCH_SECONDS)
+        set_timer_slack(LOOP_SLACK_NS)
         with self._signals(), contextlib.closing(_listen(self._settings)) as listener:
             resolver = SecretResolver.load(self._settings.egress.secrets_file)
             for problem in resolver.warnings:

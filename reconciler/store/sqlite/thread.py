@@ -5,7 +5,6 @@ never waits for a write: in WAL mode it sees the last commit.
 """
 
 import asyncio
-import contextlib
 import queue
 import threading
 import time
@@ -17,6 +16,7 @@ import apsw
 
 from reconciler.errors import StoreError, StoreLostError
 from reconciler.store.sqlite.fault import store_error
+from reconciler.timer_slack import set_timer_slack
 
 T = TypeVar("T")
 Function = Callable[[apsw.Connection], T]
@@ -71,7 +71,7 @@ class ConnectionThread:
         await asyncio.to_thread(self._thread.join)
 
     def _main(self) -> None:
-        wait_exactly()
+        set_timer_slack(1)  # to have the interpreter's lock when it asks for it: `daemon.SWITCH_SECONDS`
         try:
             db = self._open_connection()
             self._identity = _identity(self._path)
@@ -162,13 +162,6 @@ class WriteThread(ConnectionThread):
             group.append(following)
             _run(db, following)
         return False
-
-
-def wait_exactly() -> None:
-    """Have this thread woken at the time it asks for: by default Linux adds 50 microseconds, ten times as long as the
-    event loop keeps the interpreter's lock when another thread wants it (`proc(5)`, timerslack_ns)."""
-    with contextlib.suppress(OSError):  # another system, or a container that hides it
-        Path(f"/proc/{threading.get_native_id()}/timerslack_ns").write_text("1")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -1,0 +1,13 @@
+"""How late Linux may wake a thread that waits for a time: 50 microseconds unless told otherwise. Used by the daemon's
+threads, which wait for the interpreter's lock that way."""
+
+import contextlib
+import threading
+from pathlib import Path
+
+
+def set_timer_slack(nanoseconds: int) -> None:
+    """Let this thread, and those that it makes, be woken so much later than asked for (`proc(5)`, timerslack_ns). Does
+    nothing on other systems."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{threading.get_native_id()}/timerslack_ns").write_text(str(nanoseconds))
