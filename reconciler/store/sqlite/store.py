@@ -228,7 +228,11 @@ class SqliteStore:
     async def claim(
         self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
     ) -> tuple[Claimed, ...]:
-        turned = await self.turn((), now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit)
+        turned = await self._write(
+            lambda db: turn.turn(
+                db, (), now=now, lease_until=lease_until, limit=limit, revision=revision, commit=commit
+            )
+        )
         return turned.claimed
 
     async def claim_one(
