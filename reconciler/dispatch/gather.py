@@ -1,4 +1,4 @@
-"""Events of several requests into the store together: what comes while a write is under way is written by the next one.
+"""Events of several requests into the store together: what comes while the store is busy is written by the next write.
 
 Used by intake, for which it stands before the store. A request by itself is written at once; of a crowd each shares the
 statements and the commit, and waits for at most one write before its own. What cannot be written together is written
@@ -29,12 +29,35 @@ class _Waiting(NamedTuple):
     done: Callable[[Outcome], None]
 
 
+class _Group:
+    """Requests whose events are written together. It grows until the store comes to it: what the store holds is the
+    list of rows itself, which is only ever appended to."""
+
+    def __init__(self, first: _Waiting) -> None:
+        self.revision = first.revision
+        self.rows = list(first.rows)
+        self.waiting = deque((first,))
+        self._size = first.size
+
+    def takes(self, waiting: _Waiting) -> bool:
+        """Have this one written with the others, if it may be; those that may be were matched with the same revision,
+        up to the limits."""
+        number, size = len(self.rows) + len(waiting.rows), self._size + waiting.size
+        if waiting.revision != self.revision or number > EVENTS_MAX or size > BYTES_MAX:
+            return False
+        self._size = size
+        self.waiting.append(waiting)
+        self.rows += waiting.rows
+        return True
+
+
 class Gatherer:
     """`EventStore.accept` for many callers at once."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
-        self._waiting: list[_Waiting] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._group: _Group | None = None  # what the store was given last
         self._writer: asyncio.Task[None] | None = None
 
     async def accept(self, rows: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
@@ -49,52 +72,50 @@ class Gatherer:
     def put(self, rows: Sequence[NewEvent], *, revision: int, done: Callable[[Outcome], None]) -> None:
         """`accept` without waiting: `done` is called once, with what `accept` would return or raise."""
         size = len(rows[0].raw) if len(rows) == 1 else sum([len(row.raw) for row in rows])
-        self._waiting.append(_Waiting(rows, revision, size, done))
+        waiting = _Waiting(rows, revision, size, done)
+        if self._waiting or self._group is None or not self._group.takes(waiting):
+            self._waiting.append(waiting)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
         while self._waiting:
-            group = self._next_group()
+            self._group = group = self._next_group()
             try:
                 await self._write(group)
             except BaseException as exc:
-                while group:
-                    _tell(group.popleft(), exc)
+                while group.waiting:
+                    _tell(group.waiting.popleft(), exc)
                 if not isinstance(exc, Exception):
                     raise
+            finally:
+                self._group = None
+                self._waiting.extendleft(reversed(group.waiting))  # what came when the store had begun
 
-    def _next_group(self) -> deque[_Waiting]:
-        """The first that waits, and those behind it that were matched with the same revision, up to the limits."""
-        first = self._waiting[0]
-        number, size, end = 0, 0, 0
-        for waiting in self._waiting:
-            number, size = number + len(waiting.rows), size + waiting.size
-            if end and (waiting.revision != first.revision or number > EVENTS_MAX or size > BYTES_MAX):
-                break
-            end += 1
-        group, self._waiting = self._waiting[:end], self._waiting[end:]
-        return deque(group)
+    def _next_group(self) -> _Group:
+        """The first that waits, and those behind it that may be written with it."""
+        group = _Group(self._waiting.popleft())
+        while self._waiting and group.takes(self._waiting[0]):
+            self._waiting.popleft()
+        return group
 
-    async def _write(self, group: deque[_Waiting]) -> None:
-        """Write what waits and tell each its outcome, taking it out of the group; raises what is that of those left."""
-        rows = [row for waiting in group for row in waiting.rows]
+    async def _write(self, group: _Group) -> None:
+        """Write what waits and tell each its outcome, taking it out of the group, in which is left what came too late;
+        raises what is the outcome of those left."""
         try:
-            statuses = await self._store.accept(rows, revision=group[0].revision)
+            statuses = await self._store.accept(group.rows, revision=group.revision)
         except (RevisionMovedError, StoreLostError):
             raise
         except StoreError:
-            if len(group) == 1:
+            if len(group.waiting) == 1:
                 raise
-            while group:
-                outcome = await self._written_apart(group[0])
-                _tell(group.popleft(), outcome)
+            while group.waiting:
+                outcome = await self._written_apart(group.waiting[0])
+                _tell(group.waiting.popleft(), outcome)
             return
         start = 0
-        while group:
-            waiting = group.popleft()
-            end = start + len(waiting.rows)
-            _tell(waiting, statuses[start:end])
+        while group.waiting and (end := start + len(group.waiting[0].rows)) <= len(statuses):
+            _tell(group.waiting.popleft(), statuses[start:end])
             start = end
 
     async def _written_apart(self, waiting: _Waiting) -> Outcome:

@@ -322,8 +322,9 @@ class EventStore(EventLog, Protocol):
     async def accept(
         self, events: Sequence[NewEvent], *, revision: int, deed: Deed | None = None
     ) -> tuple[EventStatus, ...]:
-        """Store events with their fan-out; one status an item, in order. `deed`: what a person did, if one did; it is
-        told in the audit log where it has an effect.
+        """Store events with their fan-out; one status an item, in order. A list of them may be appended to until it
+        comes to them: the statuses tell how many it has taken. `deed`: what a person did, if one did; it is told in the
+        audit log where it has an effect.
 
         Same id and fingerprint as a stored event (or an earlier item): duplicate; same id, other fingerprint:
         conflict; neither stores anything. A delivery whose id exists is not added again. What an accepted item or a

@@ -149,3 +149,65 @@ async def test_events_taken_at_once_while_revisions_move_are_all_stored(tmp_path
         assert sum(answer.accepted for answer in answers) == 90
         assert sum(answer.duplicates for answer in answers) == 10
         assert len(await room.store.deliveries(Page(1000))) == 90
+
+
+class Busy(Counted):
+    """A store that comes to what it is given when it is told to."""
+
+    def __init__(self, room: Room) -> None:
+        super().__init__(room)
+        self.is_asked, self.may_begin, self.has_begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
+        self.is_asked.set()
+        await self.may_begin.wait()
+        statuses = await super().accept(events, revision=revision)
+        self.has_begun.set()
+        await self.may_end.wait()
+        return statuses
+
+
+async def test_what_comes_before_a_busy_store_has_begun_is_written_with_the_first(room: Room) -> None:
+    """And what comes after that by the next write: each gets its answer, and no other's."""
+    store = Busy(room)
+    gatherer = Gatherer(store)
+    revision = room.live.snapshot.revision
+    sent = [asyncio.create_task(gatherer.accept(rows(room, "first"), revision=revision))]
+    async with asyncio.timeout(10):
+        await store.is_asked.wait()
+        for request in (
+            [],
+            rows(room, "second"),
+            rows(room, "first", text="another"),
+            [*rows(room, "a"), *rows(room, "b")],
+        ):
+            sent.append(asyncio.create_task(gatherer.accept(request, revision=revision)))
+        await asyncio.sleep(0)
+        store.may_begin.set()
+        await store.has_begun.wait()
+        sent.append(asyncio.create_task(gatherer.accept(rows(room, "second"), revision=revision)))
+        await asyncio.sleep(0)
+        store.may_end.set()
+        found = await asyncio.gather(*sent)
+
+    new = (EventStatus.ACCEPTED,)
+    assert found == [new, (), new, (EventStatus.CONFLICT,), new * 2, (EventStatus.DUPLICATE,)]
+    assert store.sizes == [5, 1]
+
+
+async def test_what_comes_to_a_write_that_fails_gets_an_outcome_of_its_own(room: Room) -> None:
+    store = Busy(room)
+    gatherer = Gatherer(store)
+    revision = room.live.snapshot.revision
+    sent = [asyncio.create_task(gatherer.accept(rows(room, "poison"), revision=revision))]
+    async with asyncio.timeout(10):
+        await store.is_asked.wait()
+        sent.append(asyncio.create_task(gatherer.accept(rows(room, "good"), revision=revision)))
+        await asyncio.sleep(0)
+        store.may_begin.set()
+        store.may_end.set()
+        poisoned, good = await asyncio.gather(*sent, return_exceptions=True)
+
+    assert isinstance(poisoned, StoreError)
+    assert good == (EventStatus.ACCEPTED,)

@@ -105,6 +105,7 @@ def accept(
     db: apsw.Connection, events: Sequence[NewEvent], revision: int, deed: Deed | None = None
 ) -> tuple[EventStatus, ...]:
     """Store new events with their deliveries; one status an item. Raises RevisionMovedError."""
+    events = tuple(events)  # as they are now: another thread may append to them
     ids = [storable(event.id) for event in events]
     is_usual = (
         deed is None and len(set(ids)) == len(ids) and not any(event.mends or event.match_errors for event in events)
