@@ -76,12 +76,12 @@ class _OneDelivery:
     async def claim(
         self, *, now: int, lease_until: int, limit: int, revision: int, commit: str | None
     ) -> tuple[Claimed, ...]:
-        wanted, self.wanted = self.wanted, None
-        if wanted is None or self.lane is None:
+        if self.wanted is None or self.lane is None:
             return ()
         claimed = await self._store.claim_one(
-            wanted, self.lane, now=now, lease_until=lease_until, revision=revision, commit=commit
+            self.wanted, self.lane, now=now, lease_until=lease_until, revision=revision, commit=commit
         )
+        self.wanted = None  # once: a claim that fails is asked again
         if claimed is None:
             self.is_over.set()
             return ()

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Final
 
 from reconciler.dispatch.clock import Clock
@@ -89,6 +88,7 @@ class Worker:
         self._halts = Halts(store=store, live=live, now=clock.now)
         self._rewinder = Rewinder(store, now=clock.now, monotonic=clock.monotonic)
         self._wake = asyncio.Event()
+        self._wake.set()  # something may be due from the start
         self._moved = asyncio.Event()
         self._revised = asyncio.Event()
         self._flights = Flights(
@@ -262,7 +262,7 @@ class Worker:
         """The next turn, under way; None where there is nothing to write, and nothing may be claimed."""
         if not self._wake.is_set():
             return None
-        self._wake.clear()
+        self._wake.clear()  # before it is looked what there is: what comes later sets it again
         batch, limit = self._recorder.take(), self._room(unbegun)
         if not batch and limit == 0:
             return None
@@ -279,13 +279,18 @@ class Worker:
     async def _turn(self, batch: Sequence[Finished], limit: int) -> tuple[Sequence[Claimed], Snapshot]:
         """Write these and claim up to so many; what was claimed, and for which revision."""
         snapshot = self._live.snapshot
-        limits = iter((limit,)) if batch else repeat(limit)  # what no claim can be written beside is written alone
-        turned = await self._patience(
-            "finish" if batch else "claim", lambda: self._ask(batch, next(limits, 0), snapshot)
-        )
+        is_again = False
+
+        async def ask() -> Turned:
+            nonlocal batch, is_again
+            batch = batch or self._recorder.take()  # what has ended while a claim could not be written
+            is_alone, is_again = is_again and bool(batch), True  # what no claim can be written beside is written alone
+            return await self._ask(batch, 0 if is_alone else limit, snapshot)
+
+        turned = await self._patience("finish" if batch else "claim", ask)
         self._recorder.recorded(batch, lost=len(turned.lost))
         self._claims += bool(turned.claimed)
-        if limit == len(turned.claimed):  # there may be more
+        if limit == len(turned.claimed):  # there may be more; or there was no room, and now there is
             self.wake()
         return turned.claimed, snapshot
 
@@ -315,12 +320,23 @@ class Worker:
         elif self._flights and await self._is_woken(LOOK_SECONDS):  # most of the time by what was under way
             return
         else:
-            wake_at = await self._patience("next_wake_at", self._store.next_wake_at)
+            wake_at = await self._next_wake_at()
             timeout = None if wake_at is None else max(0.001, (wake_at - self._clock.now()) / 1000)
         self._flights.is_room_wanted = is_full
         await self._is_woken(SLEEP_MAX_SECONDS if timeout is None else min(timeout, SLEEP_MAX_SECONDS))
         self._flights.is_room_wanted = False
         self.wake()
+
+    async def _next_wake_at(self) -> int | None:
+        """When something is due; at once, where `wake` is called first: a store that is slow to read may be written."""
+        asking = asyncio.create_task(self._patience("next_wake_at", self._store.next_wake_at))
+        waking = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait((asking, waking), return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else self._clock.now()
+        finally:
+            asking.cancel()
+            waking.cancel()
 
     async def _is_woken(self, seconds: float) -> bool:
         """Whether `wake` was called within so many seconds."""

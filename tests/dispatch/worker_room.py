@@ -114,6 +114,7 @@ class WorkerRoom:
     intake: Intake = field(init=False)
     worker: Worker = field(init=False)
     resolver: SecretResolver = field(init=False)
+    deliverer: Deliverer = field(init=False)
     running: asyncio.Task[None] | None = None
     _number: int = 0
 
@@ -226,6 +227,7 @@ async def open_worker(
         room.resolver = SecretResolver.load(secrets)
         egress = EgressSettings(secrets_file=secrets, ca_file=ca_file, connect_to=sandbox.connect_to)
         async with Deliverer(egress, masker=room.resolver.masker, now=lambda: turned.at / 1000) as deliverer:
+            room.deliverer = deliverer
             chosen = clock or Clock(now=turned.now, monotonic=turned.monotonic, rand=turned.rand)
             room.worker = Worker(
                 store=store,
