@@ -1,4 +1,4 @@
-"""Events of several requests into the store together: what comes while the store is busy is written by the next write.
+"""Events of several requests into the store together: what comes until the store begins is written at once.
 
 Used by intake, for which it stands before the store. A request by itself is written at once; of a crowd each shares the
 statements and the commit, and waits for at most one write before its own. What cannot be written together is written
@@ -57,7 +57,7 @@ class Gatherer:
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self._waiting: deque[_Waiting] = deque()
-        self._group: _Group | None = None  # what the store was given last
+        self._group: _Group | None = None  # what the store was given, while it has not answered
         self._writer: asyncio.Task[None] | None = None
 
     async def accept(self, rows: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
@@ -80,7 +80,7 @@ class Gatherer:
 
     async def _write_all(self) -> None:
         while self._waiting:
-            self._group = group = self._next_group()
+            group = self._next_group()
             try:
                 await self._write(group)
             except BaseException as exc:
@@ -89,7 +89,6 @@ class Gatherer:
                 if not isinstance(exc, Exception):
                     raise
             finally:
-                self._group = None
                 self._waiting.extendleft(reversed(group.waiting))  # what came when the store had begun
 
     def _next_group(self) -> _Group:
@@ -103,7 +102,7 @@ class Gatherer:
         """Write what waits and tell each its outcome, taking it out of the group, in which is left what came too late;
         raises what is the outcome of those left."""
         try:
-            statuses = await self._store.accept(group.rows, revision=group.revision)
+            statuses = await self._given(group)
         except (RevisionMovedError, StoreLostError):
             raise
         except StoreError:
@@ -117,6 +116,14 @@ class Gatherer:
         while group.waiting and (end := start + len(group.waiting[0].rows)) <= len(statuses):
             _tell(group.waiting.popleft(), statuses[start:end])
             start = end
+
+    async def _given(self, group: _Group) -> tuple[EventStatus, ...]:
+        """What the store answers to a group, which grows no more when it has."""
+        self._group = group
+        try:
+            return await self._store.accept(group.rows, revision=group.revision)
+        finally:
+            self._group = None
 
     async def _written_apart(self, waiting: _Waiting) -> Outcome:
         try:

@@ -211,3 +211,26 @@ async def test_what_comes_to_a_write_that_fails_gets_an_outcome_of_its_own(room:
 
     assert isinstance(poisoned, StoreError)
     assert good == (EventStatus.ACCEPTED,)
+
+
+async def test_what_comes_while_a_failed_write_is_written_apart_shares_the_next(room: Room) -> None:
+    """It was in no write that failed."""
+    store = Counted(room)
+    gatherer = Gatherer(store)
+    revision = room.live.snapshot.revision
+    late: list[asyncio.Task[Any]] = []
+    has_come = asyncio.Event()
+
+    def come(_: object) -> None:
+        for index in range(5):
+            wait = gatherer.accept(rows(room, f"late{index}"), revision=revision)
+            late.append(asyncio.get_running_loop().create_task(wait))
+        has_come.set()
+
+    gatherer.put(rows(room, "good"), revision=revision, done=come)
+    gatherer.put(rows(room, "poison"), revision=revision, done=lambda _: None)
+    async with asyncio.timeout(10):
+        await has_come.wait()
+        assert await asyncio.gather(*late) == [(EventStatus.ACCEPTED,)] * 5
+
+    assert store.sizes == [2, 1, 1, 5]
