@@ -20,11 +20,12 @@ METHOD: Final = b"POST"
 TARGET: Final = EVENTS_PATH.encode("ascii")
 # Of a body: a few events. In more the way is the least cost, and what is kept here, for a moment, no account knows.
 WHOLE_MAX_BYTES: Final = 16 * 1024
-# What says more about a request than who asks, or about its body than its length and type.
+# What says more about a request than who asks, about its body than its length and type, or anything of the connection.
 UNPLAIN: Final = frozenset(
     {b"ce-id", b"content-encoding", b"expect", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 HEAD_MAX_BYTES: Final = 4096  # of a head that is read here; a longer one is the parser's
+FIELDS_MAX: Final = 100  # lines of a head beside the first, whoever reads it
 _START: Final = b"%b %b HTTP/1.1\r\n" % (METHOD, TARGET)
 # A line of a head that can be read in one way only; fewer names than RFC 9110 has, and no value of more than ASCII.
 _LINE: Final = re.compile(rb"^([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r$", re.MULTILINE)
@@ -102,9 +103,12 @@ def read_whole(data: bytes) -> tuple[dict[bytes, bytes], bytes] | None:
     if end < 0 or not data.startswith(_START):
         return None
     lines = data[start : end + 2]
+    count = lines.count(b"\n")
+    if count > FIELDS_MAX:
+        return None
     head = {name.lower(): value for name, value in _LINE.findall(lines)}
     # each line is such a line, and none has the name of another
-    if len(head) != lines.count(b"\n") or not is_plain(head) or int(head[b"content-length"]) != len(data) - end - 4:
+    if len(head) != count or not is_plain(head) or int(head[b"content-length"]) != len(data) - end - 4:
         return None
     return head, data[end + 4 :]
 

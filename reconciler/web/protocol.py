@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from reconciler.observe.log import log
 from reconciler.source.answer import TAKEN, Content, taken
 from reconciler.source.problem import PROBLEM_TYPE, problem_response
-from reconciler.web.express import METHOD, TARGET, Offer, is_plain, read_whole
+from reconciler.web.express import FIELDS_MAX, METHOD, TARGET, Offer, is_plain, read_whole
 from reconciler.web.guard import with_ours
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ REST_SECONDS: Final = 10.0  # for what is left of a request that is answered alr
 WHOLE_SECONDS: Final = 0.25  # for the body of a plain event; one that takes longer is read by the application
 ANSWER_SECONDS: Final = 60.0  # for a full buffer to move at all
 HEAD_MAX: Final = 32 * 1024  # bytes of request line and headers, and of trailers
-FIELDS_MAX: Final = 100
 CONNECTIONS_MAX: Final = 4096
 CONTINUE: Final = b"100-continue"
 TOO_LONG: Final = f"the head of the request has more than {HEAD_MAX} bytes"
@@ -104,6 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._offer: Offer | None = getattr(self.app, "offer", None)
         self._whole: list[bytes] | None = None  # the body, as far as it is here, of what may go the short way
         self._plain_head: dict[bytes, bytes] = {}
+        self._was_offered = False  # and refused: what the parser reads now is for the application to judge
         self._idle_since = 0.0  # by the loop's clock: the last answer on the short way
 
     # What the transport calls
@@ -117,6 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._unset_keepalive_if_required()
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -200,6 +201,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._is_in_message, self._is_in_head = False, True
+        self._was_offered = False
         self._stop()
         if self._is_refused:
             return
@@ -235,7 +237,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if whole is None:
             return False
         self._stop()
-        return self._go_short(*whole)
+        is_taken = self._go_short(*whole)
+        self._was_offered = not is_taken
+        return is_taken
 
     def _is_free(self) -> bool:
         """Whether an answer can be written at once."""
@@ -243,7 +247,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _may_be_short(self) -> bool:
         """Whether what has this head is to be offered to the short way once it is here."""
-        if self._offer is None or self.url != TARGET or self.parser.get_method() != METHOD:
+        if self._offer is None or self._was_offered or self.url != TARGET or self.parser.get_method() != METHOD:
             return False
         if not self._is_free() or self.parser.get_http_version() != "1.1":
             return False
@@ -290,7 +294,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(data)
         if is_last:
             self.transport.close()
-        if is_last or self._is_in_message or self.flow.read_paused:
+        if is_last or self._is_in_message or self.pipeline or self.flow.read_paused:
             self.on_response_complete()
         else:
             self._be_idle()
@@ -299,6 +303,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """As uvicorn does when nothing else waits to be answered, but that the timer which runs is left running: it was
         stopped and started for each request."""
         self.server_state.total_requests += 1
+        if self.transport.is_closing():  # nobody is there any more
+            return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._close_if_idle_in(self.timeout_keep_alive)

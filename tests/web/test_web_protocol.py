@@ -11,7 +11,8 @@ from served import Room, event, exchange, raw, running
 
 from reconciler.web import protocol
 from reconciler.web.app import build_app
-from reconciler.web.protocol import FIELDS_MAX, HEAD_MAX
+from reconciler.web.express import FIELDS_MAX
+from reconciler.web.protocol import HEAD_MAX
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
