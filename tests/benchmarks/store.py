@@ -34,7 +34,7 @@ from reconciler.models.event import EventId
 from reconciler.models.health import Health
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed, Finished, Lane, NewDelivery, NewEvent
-from reconciler.store.sqlite import claim, event, turn
+from reconciler.store.sqlite import event, turn
 from reconciler.store.sqlite.store import SqliteStore
 
 NOW: Final = 1_795_426_400_000
@@ -197,7 +197,7 @@ class Alone:
         held: list[Finished] = []
         while True:
             meter.time("commit", lambda: db.execute("BEGIN IMMEDIATE"))
-            claimed = meter.time("turn", partial(self._turn, held)) if held else meter.time("claim", self._claim)
+            claimed = meter.time("turn", partial(self._turn, held))
             meter.time("commit", lambda: db.execute("COMMIT"))
             if not claimed:
                 break
@@ -209,9 +209,6 @@ class Alone:
         first = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").get
         for start in range(0, number, self._batch):
             yield new_events(first + start, min(self._batch, number - start), self._uids)
-
-    def _claim(self) -> tuple[Claimed, ...]:
-        return claim.claim(self._db, now=NOW, lease_until=FAR, limit=self._batch, revision=0, commit="c0ffee")
 
     def _turn(self, held: list[Finished]) -> tuple[Claimed, ...]:
         facts = {"now": NOW, "lease_until": FAR, "limit": self._batch, "revision": 0, "commit": "c0ffee"}

@@ -74,3 +74,16 @@ async def test_the_usual_case_is_one_statement_and_a_moved_revision_is_told(tmp_
         event.accept(db, [make(3, [("a", None, 0)], None)], 7)
     assert db.execute("SELECT count(*) FROM events").get == 2
     db.close()
+
+
+async def test_order_keys_that_are_stored_alike_have_one_head(tmp_path: Path) -> None:
+    r"""A lone surrogate is stored as it is spelt, `\\ud800`, which another event may say in full."""
+    db = await open_writer(tmp_path / "store.db")
+    with db:
+        event.accept(db, [make(1, [("a", "\ud800", 0)], None), make(2, [("a", "\\ud800", 0)], None)], 1)
+
+    assert db.execute("SELECT order_key, is_head FROM deliveries ORDER BY seq").fetchall() == [
+        ("\\ud800", 1),
+        ("\\ud800", 0),
+    ]
+    db.close()

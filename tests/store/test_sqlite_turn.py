@@ -85,6 +85,10 @@ def done(path: Path, verb: Callable[[apsw.Connection], Turned]) -> tuple[Turned,
         db.close()
 
 
+def by_webhook(claimed: tuple[Claimed, ...]) -> dict[str, list[Claimed]]:
+    return {uid: [one for one in claimed if one.webhook_uid == uid] for uid in UIDS}
+
+
 def one_after_the_other(db: apsw.Connection, finished: list[Finished], limit: int) -> Turned:
     return Turned(finish.finish(db, finished), claim.claim(db, limit=limit, **TERMS))
 
@@ -105,16 +109,19 @@ def test_a_turn_is_a_finish_and_a_claim(
     hows: list[str],
     limit: int,
 ) -> None:
-    """Law: both give the same deliveries in the same order, and leave the same rows behind."""
+    """Law: both give the same deliveries, of each webhook in the same order, and leave the same rows behind."""
     path = tmp_path_factory.mktemp("turn") / "store.db"
     path.touch()
     made = [make_lane(uid, **facts) for uid, facts in zip(UIDS, lanes, strict=True)]
     claimed = asyncio.run(fill(path, made, deliveries, paused))
     finished = [HOW[how](one) for how, one in zip(hows, claimed, strict=False)]
 
-    at_once = done(path, lambda db: turn.turn(db, finished, limit=limit, **TERMS))
+    at_once, left = done(path, lambda db: turn.turn(db, finished, limit=limit, **TERMS))
+    in_two, rows = done(path, lambda db: one_after_the_other(db, finished, limit))
 
-    assert at_once == done(path, lambda db: one_after_the_other(db, finished, limit))
+    assert at_once.lost == in_two.lost
+    assert by_webhook(at_once.claimed) == by_webhook(in_two.claimed)
+    assert left == rows
 
 
 @pytest.mark.parametrize("number", [1, 3, 6])

@@ -41,8 +41,6 @@ _FIRST_OF_RANKS: Final = f"""SELECT first.seq FROM lanes l CROSS JOIN json_each(
 _FIRST_OF_ALL: Final = f"""SELECT first.seq FROM json_each(coalesce(lanes.ranks, '[0]')) r
             CROSS JOIN deliveries first ON first.seq = ({_FIRST_OF_RANK.format(lane="lanes.id", rank="r.value")})
             ORDER BY first.due_at, first.seq LIMIT 1"""
-# Both results are in the order in which SQLite comes to them. CAST keeps the bytes: group_concat joins blobs as they
-# are, but calls the result text.
 # `allowed` says which lanes give how many, in which position: a table, or a SELECT in brackets.
 PICKED: Final = f"""
 WITH RECURSIVE picked (position, lane_id, allowance, n, rank, seq, due_at) AS (
@@ -65,6 +63,8 @@ WITH RECURSIVE picked (position, lane_id, allowance, n, rank, seq, due_at) AS (
 """
 _ALLOWED: Final = """(SELECT key AS position, value ->> 0 AS lane_id, value ->> 1 AS allowance, value ->> 2 AS is_probed
         FROM json_each(:allowances))"""
+# Both results are in the order in which SQLite comes to them. CAST keeps the bytes: group_concat joins blobs as they
+# are, but calls the result text.
 _PICK: Final = f"""
 {PICKED.format(allowed=_ALLOWED)}
 SELECT json_group_array(json_array(position, n, picked.lane_id, d.seq, d.id, d.attempts + 1, d.counted, e.id,
@@ -109,7 +109,7 @@ FROM ({taken}) t WHERE paces.id = t.pace_id
     )
 
 
-TAKE: Final = Program(
+_TAKING: Final = Program(
     "take",
     (
         "UPDATE store SET last_token = :token",
@@ -123,7 +123,7 @@ TAKE: Final = Program(
         ),
     ),
 )
-_TAKE: Final = call_of(TAKE)
+_TAKE: Final = call_of(_TAKING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,11 @@ class Lease:
     token: int
     revision: int
     commit: str | None
+
+
+def install(db: apsw.Connection) -> None:
+    """Make `claim` and `claim_one` known to a writing connection."""
+    _TAKING.install(db)
 
 
 def claim(

@@ -15,7 +15,7 @@ from reconciler.store.sqlite.audit import append
 from reconciler.store.sqlite.connection import Row, array, pack, row, rows, run, value
 from reconciler.store.sqlite.lane import refreshing
 from reconciler.store.sqlite.program import Program, call_of
-from reconciler.store.sqlite.text import LAST_CHARACTER, pack_texts, storable
+from reconciler.store.sqlite.text import LAST_CHARACTER, pack_texts, storable, storable_or_none
 
 # The live revision with its commit, the last event, and of these events those that are stored.
 _KNOWN: Final = """
@@ -95,7 +95,7 @@ FROM events e
 
 
 def install(db: apsw.Connection) -> None:
-    """Make `accept` known to a writing connection."""
+    """Make `accept` and `insert_deliveries` known to a writing connection."""
     run(db, _BEFORE)
     _FAN_OUT.install(db)
     _ACCEPT.install(db)
@@ -196,7 +196,7 @@ def _with_turns(fan_out: Sequence[Row]) -> list[Row]:
     seen: set[Row] = set()
     found: list[Row] = []
     for new in fan_out:
-        key = new[2:4]  # a webhook's uid with an order key
+        key = new[2], storable_or_none(new[3])  # a webhook's uid with an order key as it is stored
         found.append((*new, key not in seen))
         seen.add(key)
     return found

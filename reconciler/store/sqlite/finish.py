@@ -66,8 +66,8 @@ UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND se
 NEXT_HEADS: Final = _NEXT_HEADS.format(ended="json_each(:seqs) f", seq="f.value")
 TAKE_IN: Final = ("DELETE FROM finishing", _TAKE)  # of `:finished`, as `packed` makes it
 FINISHING: Final = (_RECORD, _FINISH, _NEXT_HEADS.format(ended="finishing f", seq="f.seq"))  # of that and `:results`
-FINISH: Final = Program("finish", (*TAKE_IN, *FINISHING, *refreshing()))
-_CALL_FINISH: Final = call_of(FINISH)
+_PROGRAM: Final = Program("finish", (*TAKE_IN, *FINISHING, *refreshing()))
+_CALL_FINISH: Final = call_of(_PROGRAM)
 _BLOCK: Final = """
 UPDATE paces SET blocked_until = max(blocked_until, b.until)
 FROM (SELECT d.pace_id AS id, max(f.value ->> 1) AS until
@@ -115,7 +115,7 @@ WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
 def install(db: apsw.Connection) -> None:
     """Make `finish` known to a writing connection."""
     run(db, _TABLE)
-    FINISH.install(db)
+    _PROGRAM.install(db)
 
 
 def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]:

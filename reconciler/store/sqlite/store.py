@@ -418,8 +418,6 @@ class SqliteStore:
 
     def _open_writer(self) -> apsw.Connection:
         db = connect(self._path)
-        claim.TAKE.install(db)
-        event.install(db)
-        finish.install(db)
-        turn.install(db)
+        for verb in (event, claim, finish, turn):
+            verb.install(db)
         return db

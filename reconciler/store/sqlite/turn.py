@@ -114,7 +114,8 @@ def turn(
     revision: int,
     commit: str | None,
 ) -> Turned:
-    """Record finished attempts and lease what is due, as `finish.finish` and then `claim.claim` do."""
+    """Record finished attempts and lease what is due, as `finish.finish` and then `claim.claim` do; of each lane in the
+    same order."""
     terms = Lease(now, lease_until, 0, revision, commit)
     done = None if any(_is_unusual(item) for item in finished) else _turned(db, finished, terms, limit)
     if done is None:
