@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def set_timer_slack(nanoseconds: int) -> None:
-    """Let this thread, and those that it makes, be woken so much later than asked for (`proc(5)`, timerslack_ns). Does
-    nothing on other systems."""
+    """Let this thread, and those threads and processes that it makes from now on, be woken so much later than asked for
+    (`proc(5)`, timerslack_ns). Does nothing on other systems."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{threading.get_native_id()}/timerslack_ns").write_text(str(nanoseconds))

@@ -41,7 +41,7 @@ def _delivered(claimed: Claimed, webhook: Webhook, result: AttemptResult, *, now
     """What `_finished` says of an attempt that went well."""
     judged = result.judged(Outcome.DELIVERED)
     give_up_at = retry.deadline_of(webhook.spec.retry, claimed.started_at, claimed.give_up_at)
-    decision = (State.DELIVERED, None, None, True, give_up_at, None)
+    decision = retry.Decision(State.DELIVERED, give_up_at=give_up_at)
     return Finished(
         claimed.seq,
         claimed.token,

@@ -1,8 +1,8 @@
 """The attempts under way: begun from what was claimed, each on the shortest way there is, and handed on when they end.
 
 Owned by the worker. An attempt is written at once where an idle connection and an unlimited pace let it; else it is a
-task of the worker's group, which waits for what it needs. Decides nothing itself: what is sent and written is
-`dispatch.attempt`, what a result means is `dispatch.retry`.
+task of the worker's group, which waits for what it needs. Decides nothing itself: what is sent is
+`dispatch.recipe`, what is written `dispatch.attempt`, what a result means `dispatch.retry`.
 """
 
 import asyncio

@@ -206,10 +206,11 @@ def _common_to(spec: Spec) -> object | None:
     """All that requests are made of but the URL's path, equal only for webhooks whose requests are alike but for it;
     None for what equality does not tell: in a body or an expected value 1 is equal to true."""
     url, body, signing = spec.url, spec.body_template, spec.signing
-    if isinstance(body, dict) or spec.response_validators or spec.query:
+    path_at = url.find("/", len("https://"))
+    if path_at < 0 or isinstance(body, dict) or spec.response_validators or spec.query:
         return None
     return (
-        url[: url.find("/", len("https://"))],
+        url[:path_at],
         body,
         spec.method,
         spec.content_type,

@@ -30,7 +30,8 @@ class Destination(StrEnum):
 
 
 class Decision(NamedTuple):
-    """What follows from an attempt; the fields are those of `store.base.Finished`."""
+    """What follows from an attempt; the fields are those of `store.base.Finished` from `state` to `blocked_until`, in
+    their order."""
 
     state: State
     reason: Reason | None = None
@@ -97,8 +98,8 @@ def _health(result: AttemptResult) -> Health:
     # 3. no answer, or one by which it cannot
     if result.fault is Fault.PROTOCOL and result.address is None:
         return Health.UNTOLD
-    is_well = _outcome(result) in (Outcome.DELIVERED, Outcome.PERMANENT) or result.status == 429
-    return Health.WORKS if is_well else Health.FAILED
+    stands = _outcome(result) in (Outcome.DELIVERED, Outcome.PERMANENT) or result.status == 429
+    return Health.WORKS if stands else Health.FAILED
 
 
 def _outcome(result: AttemptResult) -> Outcome:

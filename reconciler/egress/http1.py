@@ -103,7 +103,7 @@ class ResponseReader:
             self._unparsed -= len(data)
             if self._unparsed < 0:
                 raise httpx.RemoteProtocolError("the head of the answer is too long")
-        elif is_first and self.may_be_kept and not self.has_leftover and len(data) <= REMEMBERED_BYTES_MAX:
+        elif is_first and self.may_be_kept and not self.has_leftover and _may_be_remembered(data):
             self._remember(data)
 
     def _know(self, answer: Answer) -> None:
@@ -196,6 +196,11 @@ class ResponseReader:
         if self.is_head_complete and not self.is_complete:
             self.is_complete = True
             self.may_be_kept = self._parser.should_keep_alive()
+
+
+def _may_be_remembered(data: bytes) -> bool:
+    """Whether it is short, and not to be stored: an access token is not (RFC 6749, section 5.1)."""
+    return len(data) <= REMEMBERED_BYTES_MAX and b"no-store" not in data.lower() and b"access_token" not in data
 
 
 def _has_length(status: int, headers: list[tuple[bytes, bytes]]) -> bool:

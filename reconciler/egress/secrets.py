@@ -124,7 +124,7 @@ class SecretResolver:
         return self._signatures(self._file_signature()) != self._seen
 
     def reload(self) -> tuple[Problem, ...]:
-        """Take over a changed binding file; values are read anew for every request anyway.
+        """Take over a changed binding file; values are read anew for each claim anyway.
 
         A broken new file changes nothing but what is returned: its problems.
         """

@@ -37,7 +37,7 @@ class _Pen:
         self._stream = stream
         self._gathers = gathers
         self._waiting: list[str] = []  # touched by the loop's thread alone
-        self._waits_in = 0  # which thread that is, while there are any
+        self._waits_in = 0  # which thread that is, while there are any; who ends its loop calls `flush`
 
     def write(self, line: str) -> None:
         if self._waits_in == get_ident():  # asking for the loop is a call of the system each time

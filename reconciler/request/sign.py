@@ -27,6 +27,8 @@ PRIVATE_PREFIX: Final = "whsk_"  # an ed25519 private key, v1a
 PUBLIC_PREFIX: Final = "whpk_"  # an ed25519 public key, with which receivers verify v1a
 SECRET_MIN_BYTES: Final = 24  # Standard Webhooks 1.0.0, "Symmetric": between 24 and 64 bytes
 SECRET_MAX_BYTES: Final = 64
+_BLOCK_BYTES: Final = hashlib.sha256().block_size  # a key of more would have to be hashed first (RFC 2104)
+assert SECRET_MAX_BYTES <= _BLOCK_BYTES
 ED25519_BYTES: Final = 32  # of a seed, and of a public key (RFC 8032, section 5.1.5)
 KEYS_KEPT: Final = 256  # parsed; webhooks of one team often sign by the same
 NAMELESS: Final = "signing"  # stands for a secret's name where a stored key names none
@@ -49,7 +51,7 @@ class SharedSecret:
     _outer: "hashlib._Hash" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        key = self.secret.ljust(SECRET_MAX_BYTES, b"\0")
+        key = self.secret.ljust(_BLOCK_BYTES, b"\0")
         object.__setattr__(self, "_inner", hashlib.sha256(key.translate(hmac.trans_36)))
         object.__setattr__(self, "_outer", hashlib.sha256(key.translate(hmac.trans_5C)))
 
