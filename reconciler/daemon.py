@@ -103,9 +103,7 @@ class Daemon:
         for shut in self._store.take_daemon_lock():
             log("store.shut", file=shut.path, mode=f"{shut.mode:04o}", why="everybody could use it")
         raise_open_files()
-        sys.setswitchinterval(SWITCH_SECONDS)
-        set_timer_slack(LOOP_SLACK_NS)
-        with self._signals(), contextlib.closing(_listen(self._settings)) as listener:
+        with _quick_handovers(), self._signals(), contextlib.closing(_listen(self._settings)) as listener:
             resolver = SecretResolver.load(self._settings.egress.secrets_file)
             for problem in resolver.warnings:
                 log("secrets.problem", severity=problem.severity, at=problem.where, why=problem.message)
@@ -258,6 +256,19 @@ async def _first_of(*events: asyncio.Event) -> None:
     finally:
         for wait in waits:
             wait.cancel()
+
+
+@contextlib.contextmanager
+def _quick_handovers() -> Iterator[None]:
+    """How the daemon's threads hand the interpreter's lock to each other; afterwards as it was before."""
+    interval, slack = sys.getswitchinterval(), set_timer_slack(LOOP_SLACK_NS)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if slack is not None:
+            set_timer_slack(slack)
 
 
 def _explained(failure: BaseException, masker: Masker) -> ReconcilerError:

@@ -39,7 +39,7 @@ async def open_writer(path: Path) -> apsw.Connection:
     return SqliteStore(path)._open_writer()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(wanted=st.lists(st.tuples(DELIVERIES, st.sampled_from([None, None, "no JSON"])), min_size=1, max_size=6))
 async def test_new_events_are_stored_alike_with_known_ones_beside_them_or_without(
     tmp_path_factory: pytest.TempPathFactory, wanted: list[tuple[list[tuple[str, str | None, int]], str | None]]

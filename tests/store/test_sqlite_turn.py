@@ -93,7 +93,7 @@ def one_after_the_other(db: apsw.Connection, finished: list[Finished], limit: in
     return Turned(finish.finish(db, finished), claim.claim(db, limit=limit, **TERMS))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     lanes=st.lists(LANE, min_size=len(UIDS), max_size=len(UIDS)),
     deliveries=st.lists(DELIVERY, min_size=1, max_size=30),
