@@ -1,9 +1,8 @@
 """What the store alone costs a delivery, by verb: `python tests/benchmarks/store.py [--batch N] [--webhooks N]`.
 
-An event with one delivery is accepted, claimed and finished, in batches, each batch of results sharing its commit with
-the claim that follows it, as the daemon's writer does. Told are CPU microseconds a delivery, and how many of them run
-inside SQLite, where a thread holds no interpreter's lock: the rest is taken from the event loop, and after each
-statement the thread queues for the lock again.
+An event with one delivery is accepted, then finished and claimed by turns, in batches, as the daemon's writer does.
+Told are CPU microseconds a delivery, and how many of them run inside SQLite, where a thread holds no interpreter's lock: the
+rest is taken from the event loop, and after each statement the thread queues for the lock again.
 """
 
 import argparse
@@ -211,8 +210,9 @@ class Alone:
             yield new_events(first + start, min(self._batch, number - start), self._uids)
 
     def _turn(self, held: list[Finished]) -> tuple[Claimed, ...]:
-        facts = {"now": NOW, "lease_until": FAR, "limit": self._batch, "revision": 0, "commit": "c0ffee"}
-        lost, claimed = turn.turn(self._db, held, **facts)
+        lost, claimed = turn.turn(
+            self._db, held, now=NOW, lease_until=FAR, limit=self._batch, revision=0, commit="c0ffee"
+        )
         assert not lost
         return claimed
 

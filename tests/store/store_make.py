@@ -1,8 +1,11 @@
 """Short ways to make what a store is given; imported by the tests of this folder."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import uuid4
+
+import apsw
 
 from reconciler.models.delivery import AttemptResult, DeliveryId, Outcome, Reason, State
 from reconciler.models.event import EventId
@@ -136,6 +139,23 @@ def ended(claimed: Claimed, state: State, outcome: Outcome, *, at: int | None = 
         state=state,
         **facts,
     )
+
+
+@contextlib.contextmanager
+def traced(db: apsw.Connection) -> Iterator[list[str]]:
+    """The statements that run meanwhile, but for what begins and ends a transaction."""
+    seen: list[str] = []
+
+    def see(_cursor: apsw.Cursor, sql: str, _bindings: object) -> bool:
+        if not sql.startswith(("BEGIN", "COMMIT")):
+            seen.append(sql)
+        return True
+
+    db.exec_trace = see
+    try:
+        yield seen
+    finally:
+        db.exec_trace = None
 
 
 async def state_of(store: Store, delivery_id: str) -> State:

@@ -7,7 +7,7 @@ import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_make import COMMIT, FAR, make_delivery, make_event, make_lane, make_live, publish
+from store_make import COMMIT, FAR, make_delivery, make_event, make_lane, make_live, publish, traced
 
 from reconciler.store.base import EventStatus, NewEvent, RevisionMovedError
 from reconciler.store.sqlite import event
@@ -63,12 +63,9 @@ async def test_new_events_are_stored_alike_with_known_ones_beside_them_or_withou
 
 async def test_the_usual_case_is_one_statement_and_a_moved_revision_is_told(tmp_path: Path) -> None:
     db = await open_writer(tmp_path / "store.db")
-    statements: list[str] = []
-    db.exec_trace = lambda _cursor, sql, _bindings: statements.append(sql) is None
-    with db:
+    with traced(db) as statements, db:
         event.accept(db, [make(1, [("a", "r", 0)], None), make(2, [("a", "r", 0), ("c", None, 0)], None)], 1)
-    db.exec_trace = None
-    assert len([sql for sql in statements if not sql.startswith(("BEGIN", "COMMIT"))]) == 1
+    assert len(statements) == 1
 
     with pytest.raises(RevisionMovedError):
         event.accept(db, [make(3, [("a", None, 0)], None)], 7)

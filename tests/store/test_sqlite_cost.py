@@ -13,7 +13,7 @@ from reconciler.models.flow import Pause
 from reconciler.models.health import BREAKER_FAILURES, FIRST_WAIT_MS, Health
 from reconciler.models.webhook import WebhookUid
 from reconciler.store.operate import Selection
-from reconciler.store.sqlite.finish import _PROGRAM
+from reconciler.store.sqlite.finish import FINISH
 from reconciler.store.sqlite.flow import doom
 from reconciler.store.sqlite.program import call_of
 from reconciler.store.sqlite.store import SqliteStore
@@ -191,7 +191,7 @@ async def test_no_statement_of_the_daemon_walks_a_table(store: SqliteStore) -> N
         if line.split()[:1] == ["SCAN"] and line.split()[1] in tables and "INDEX" not in line
     ]
     assert sum(len(lines) for lines in plans.values()) > 100
-    assert any("deliveries_order" in line for line in plans[call_of(_PROGRAM)])
+    assert any("deliveries_order" in line for line in plans[call_of(FINISH)])
     assert walked == []
 
 

@@ -10,7 +10,19 @@ import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_make import COMMIT, FAR, dead, delivered, make_delivery, make_event, make_lane, make_live, publish, retried
+from store_make import (
+    COMMIT,
+    FAR,
+    dead,
+    delivered,
+    make_delivery,
+    make_event,
+    make_lane,
+    make_live,
+    publish,
+    retried,
+    traced,
+)
 
 from reconciler.models.flow import Pause
 from reconciler.models.health import Health
@@ -134,9 +146,9 @@ def test_where_nothing_unusual_happens_it_takes_one_statement(tmp_path: Path, nu
     statements: list[str] = []
 
     def turned(db: apsw.Connection) -> Turned:
-        db.exec_trace = lambda _cursor, sql, _bindings: statements.append(sql) is None
-        found = turn.turn(db, [delivered(one, health=Health.WORKS) for one in claimed], limit=9, **TERMS)
-        db.exec_trace = None
+        with traced(db) as seen:
+            found = turn.turn(db, [delivered(one, health=Health.WORKS) for one in claimed], limit=9, **TERMS)
+        statements.extend(seen)
         return found
 
     found, _ = done(path, turned)

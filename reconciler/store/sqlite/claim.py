@@ -13,11 +13,13 @@ import apsw
 import orjson
 
 from reconciler.models.delivery import DeliveryId
+from reconciler.models.event import EventId
+from reconciler.models.webhook import WebhookUid
 from reconciler.store.base import Claimed
-from reconciler.store.sqlite.connection import array, pack, row, run
+from reconciler.store.sqlite.connection import array, pack, row, run, slices
 from reconciler.store.sqlite.lane import PackedLanes, put, refresh, refresh_paces, refreshing
 from reconciler.store.sqlite.program import Program, call_of
-from reconciler.store.sqlite.ready import Glance, ReadyLane, allot, look
+from reconciler.store.sqlite.ready import Glance, allot, look
 
 HELD_ROWS: Final = 1_000  # rows released from their hold in one claim; the next one goes on
 
@@ -109,7 +111,7 @@ FROM ({taken}) t WHERE paces.id = t.pace_id
     )
 
 
-_TAKING: Final = Program(
+_TAKE: Final = Program(
     "take",
     (
         "UPDATE store SET last_token = :token",
@@ -123,7 +125,7 @@ _TAKING: Final = Program(
         ),
     ),
 )
-_TAKE: Final = call_of(_TAKING)
+_CALL_TAKE: Final = call_of(_TAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,29 @@ class Lease:
     revision: int
     commit: str | None
 
+    def claimed(
+        self,
+        delivery_id: DeliveryId,
+        seq: int,
+        number: int,
+        counted: int,
+        uid: WebhookUid,
+        pace_key: str,
+        event_id: EventId,
+        raw: bytes,
+        accepted_at: int,
+        give_up_at: int | None,
+        is_probe: int = False,
+    ) -> Claimed:
+        """A delivery that it has taken."""
+        revision, commit = self.revision, self.commit
+        lease = accepted_at, self.now, give_up_at, revision, commit, bool(is_probe)
+        return Claimed(delivery_id, seq, self.token, number, counted, uid, pace_key, event_id, raw, *lease)
+
 
 def install(db: apsw.Connection) -> None:
     """Make `claim` and `claim_one` known to a writing connection."""
-    _TAKING.install(db)
+    _TAKE.install(db)
 
 
 def claim(
@@ -189,21 +210,8 @@ def claim_one(
     lease = Lease(now, lease_until, last_token + 1, revision, commit)
     _take(db, lease, seqs=[seq], taken={pace_id: 1}, lanes=[lane_id])
     number, counted, event_id, accepted_at, give_up_at, raw = facts
-    return Claimed(
-        DeliveryId(delivery_id),
-        seq,
-        lease.token,
-        number,
-        counted,
-        uid,
-        pace_key,
-        event_id,
-        raw,
-        accepted_at,
-        now,
-        give_up_at,
-        revision,
-        commit,
+    return lease.claimed(
+        DeliveryId(delivery_id), seq, number, counted, uid, pace_key, event_id, raw, accepted_at, give_up_at
     )
 
 
@@ -226,51 +234,30 @@ def _round(db: apsw.Connection, lease: Lease, glance: Glance, limit: int) -> tup
     taken: dict[int, int] = {}
     probes: dict[int, int] = {}
     claimed = []
-    for _, _, lane_id, seq, *facts, raw in picked:
+    for _, _, lane_id, seq, id_, number, counted, event_id, _, accepted_at, give_up_at, raw in picked:
         lane = lanes[lane_id]
+        uid, key, is_probe = lane.webhook_uid, lane.pace_key, lane.is_probed
         taken[lane.pace_id] = taken.get(lane.pace_id, 0) + 1
         if lane.is_probed:
             probes[lane.pace_id] = seq
-        claimed.append(_claimed(lease, lane, seq, facts, raw))
+        claimed.append(
+            lease.claimed(id_, seq, number, counted, uid, key, event_id, raw, accepted_at, give_up_at, is_probe)
+        )
     served = list({item[2] for item in picked})
     _take(db, lease, seqs=[one.seq for one in claimed], taken=taken, lanes=served, served=served, probes=probes)
     return claimed, glance.is_all and len(picked) == sum(allowances.values())
 
 
 def _pick(db: apsw.Connection, now: int, allowances: Sequence[Sequence[int]]) -> list[list[Any]]:
-    """(position, turn, lane, seq, …, the event's bytes) of the heads that go, in their order. An allowance is a lane,
+    """(position, place, lane, seq, …, the event's bytes) of the heads that go, in their order. An allowance is a lane,
     how many it may give, and whether that is a probe."""
     if not allowances:
         return []
     packed, raws = row(db, _PICK, now=now, allowances=pack(allowances)) or ("[]", b"")
     found: list[list[Any]] = orjson.loads(packed)
-    start = 0
-    for item in found:
-        size = item[8]
-        item.append(raws[start : start + size])
-        start += size
+    for item, raw in zip(found, slices(raws, [item[8] for item in found]), strict=True):
+        item.append(raw)
     return found if len(allowances) == 1 else sorted(found)
-
-
-def _claimed(lease: Lease, lane: ReadyLane, seq: int, facts: Sequence[Any], raw: bytes) -> Claimed:
-    delivery_id, number, counted, event_id, _, accepted_at, give_up_at = facts
-    return Claimed(
-        delivery_id,
-        seq,
-        lease.token,
-        number,
-        counted,
-        lane.webhook_uid,
-        lane.pace_key,
-        event_id,
-        raw,
-        accepted_at,
-        lease.now,
-        give_up_at,
-        lease.revision,
-        lease.commit,
-        bool(lane.is_probed),
-    )
 
 
 def _take(
@@ -287,7 +274,7 @@ def _take(
     delivery is the probe of a pace."""
     run(
         db,
-        _TAKE,
+        _CALL_TAKE,
         now=lease.now,
         lease_until=lease.lease_until,
         token=lease.token,

@@ -64,6 +64,16 @@ def array(db: apsw.Connection, sql: str, **bindings: Any) -> list[Any]:
     return [] if packed is None else orjson.loads(packed)
 
 
+def slices(whole: bytes | None, sizes: Sequence[int]) -> list[bytes]:
+    """The blobs of these sizes that group_concat has joined; None where there was none."""
+    found, start = [], 0
+    for size in sizes:
+        assert whole is not None
+        found.append(whole[start : start + size])
+        start += size
+    return found
+
+
 def pack(items: Sequence[Any]) -> str:
     """Rows as the one parameter that `jsonb_each` unpacks."""
     return orjson.dumps(items).decode()

@@ -188,10 +188,10 @@ def _packed(events: Sequence[NewEvent]) -> tuple[str, bytes, str]:
             for delivery_id, uid, order_key, due_at, hold_until in deliveries:
                 fan_out.append((delivery_id, place, uid, order_key, due_at, hold_until, at))
     whole = events[0].raw if len(events) == 1 else b"".join([event.raw for event in events])
-    return pack_texts(facts), whole, pack_texts(_with_turns(fan_out))
+    return pack_texts(facts), whole, pack_texts(_with_firsts(fan_out))
 
 
-def _with_turns(fan_out: Sequence[Row]) -> list[Row]:
+def _with_firsts(fan_out: Sequence[Row]) -> list[Row]:
     """The rows, each with whether it is the first of its order key here."""
     seen: set[Row] = set()
     found: list[Row] = []
@@ -212,7 +212,7 @@ def insert_deliveries(db: apsw.Connection, fan_out: Sequence[Sequence[Any]], rev
         _CALL_FAN_OUT,
         events="[]",
         raw=b"",
-        deliveries=pack_texts(_with_turns(left)),
+        deliveries=pack_texts(_with_firsts(left)),
         revision=revision,
         git_commit=commit,
         before=0,

@@ -8,7 +8,7 @@ import orjson
 
 from reconciler.models.operational import SOURCE
 from reconciler.store.base import Claimed, Finished
-from reconciler.store.sqlite.connection import array, pack, row, run, value
+from reconciler.store.sqlite.connection import array, pack, row, run, slices, value
 from reconciler.store.sqlite.health import IS_TOLD, TOLD, is_troubled, tell
 from reconciler.store.sqlite.lane import refresh, refresh_paces, refreshing
 from reconciler.store.sqlite.program import Program, call_of
@@ -32,7 +32,7 @@ _TABLE: Final = """
 CREATE TEMP TABLE finishing (seq INTEGER, token INTEGER, finished_at INTEGER, start INTEGER, length INTEGER,
     state TEXT, reason TEXT, outcome TEXT, next_attempt_at INTEGER, is_counted INTEGER, give_up_at INTEGER)
 """
-_TAKE: Final = f"""
+_FILL: Final = f"""
 INSERT INTO finishing SELECT {", ".join(f"value ->> {place}" for place in range(11))} FROM jsonb_each(:finished)
 """
 _RECORD: Final = """
@@ -64,10 +64,10 @@ UPDATE deliveries SET is_head = 1 WHERE state = 'pending' AND is_head = 0 AND se
     WHERE d.order_key IS NOT NULL AND d.state NOT IN ('pending', 'in_flight'))
 """
 NEXT_HEADS: Final = _NEXT_HEADS.format(ended="json_each(:seqs) f", seq="f.value")
-TAKE_IN: Final = ("DELETE FROM finishing", _TAKE)  # of `:finished`, as `packed` makes it
+TAKE_IN: Final = ("DELETE FROM finishing", _FILL)  # of `:finished`, as `packed` makes it
 FINISHING: Final = (_RECORD, _FINISH, _NEXT_HEADS.format(ended="finishing f", seq="f.seq"))  # of that and `:results`
-_PROGRAM: Final = Program("finish", (*TAKE_IN, *FINISHING, *refreshing()))
-_CALL_FINISH: Final = call_of(_PROGRAM)
+FINISH: Final = Program("finish", (*TAKE_IN, *FINISHING, *refreshing()))
+_CALL_FINISH: Final = call_of(FINISH)
 _BLOCK: Final = """
 UPDATE paces SET blocked_until = max(blocked_until, b.until)
 FROM (SELECT d.pace_id AS id, max(f.value ->> 1) AS until
@@ -115,7 +115,7 @@ WHERE d.state = 'in_flight' AND (:now IS NULL OR d.lease_until < :now)
 def install(db: apsw.Connection) -> None:
     """Make `finish` known to a writing connection."""
     run(db, _TABLE)
-    _PROGRAM.install(db)
+    FINISH.install(db)
 
 
 def finish(db: apsw.Connection, finished: Sequence[Finished]) -> tuple[int, ...]:
@@ -156,10 +156,9 @@ def extend(db: apsw.Connection, claimed: Sequence[Claimed], lease_until: int) ->
 def expired(db: apsw.Connection, now: int | None) -> tuple[Claimed, ...]:
     """Deliveries in flight whose lease ended before `now`; None: every one in flight."""
     packed, raws = row(db, _EXPIRED, now=now) or ("[]", b"")
-    found, start = [], 0
-    for size, *before, accepted_at, started_at, give_up_at, revision, commit, is_probe in orjson.loads(packed):
-        raw = raws[start : start + size]
-        start += size
+    found, items = [], orjson.loads(packed)
+    for item, raw in zip(items, slices(raws, [item[0] for item in items]), strict=True):
+        _, *before, accepted_at, started_at, give_up_at, revision, commit, is_probe = item
         after = accepted_at, started_at, give_up_at, revision, commit, bool(is_probe)
         found.append(Claimed._make((*before, raw, *after)))
     return tuple(sorted(found, key=lambda claimed: claimed.seq))

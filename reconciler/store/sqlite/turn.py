@@ -1,12 +1,13 @@
 """A turn of the worker: what has ended is written, and what takes its place is claimed, by one program.
 
 It does what `finish` and then `claim` do, for the usual case: every receiver is well, no lease is lost, no hold and no
-pause ends. In any other it does nothing, and they do it. As calls of their own they are seven statements, after each of
+pause ends. In any other it does nothing, and they do it. By themselves they are five statements at least, after each of
 which the store's thread queues for the interpreter's lock beside a busy event loop, which stands still while the lock
-changes hands; here they are one.
+changes hands; here they are one, and more only where one look at the lanes does not use up the limit.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import apsw
@@ -15,7 +16,7 @@ import orjson
 from reconciler.store.base import Claimed, Finished, Turned
 from reconciler.store.sqlite import claim, finish
 from reconciler.store.sqlite.claim import PICKED, Lease, taking
-from reconciler.store.sqlite.connection import row, run
+from reconciler.store.sqlite.connection import row, run, slices
 from reconciler.store.sqlite.finish import FINISHING, TAKE_IN
 from reconciler.store.sqlite.health import IS_TOLD, is_troubled
 from reconciler.store.sqlite.lane import refreshing
@@ -64,7 +65,7 @@ _IS_UNUSUAL: Final = f"""{HAS_HELD} OR {HAS_ENDED} OR EXISTS (
     SELECT 1 FROM finishing f LEFT JOIN deliveries d ON d.seq = f.seq AND d.token = f.token
     LEFT JOIN lanes l ON l.id = d.lane_id LEFT JOIN paces p ON p.id = d.pace_id
     WHERE d.seq IS NULL OR {IS_TOLD.format(is_troubled="false")})"""
-_PROGRAM: Final = Program(
+_TURN: Final = Program(
     "turn",
     (
         'UPDATE turn_args SET now = :now, "limit" = :limit',
@@ -94,14 +95,21 @@ _PROGRAM: Final = Program(
 )
 # SQLite evaluates what is returned when the program has run: the claim's token; whether nothing else can be claimed;
 # what was claimed, and the events' bytes. Nothing is returned where nothing was done.
-_CALL: Final = f"""
-{call_of(_PROGRAM)} RETURNING (SELECT last_token FROM store),
+_CALL_TURN: Final = f"""
+{call_of(_TURN)} RETURNING (SELECT last_token FROM store),
     (SELECT count(*) = 0 OR (count(DISTINCT pace_id) < (SELECT "limit" FROM turn_args) AND NOT max(is_last)
         AND (SELECT count(*) FROM turn_picked) = (SELECT sum(allowance) FROM turn_allowed)
         AND NOT EXISTS (SELECT 1 FROM turn_allowed g CROSS JOIN turn_ready r ON r.lane_id = g.lane_id
             WHERE g.allowance < min(r.free, r.tokens))) FROM turn_ready),
     (SELECT claimed FROM turn_args), (SELECT raws FROM turn_args)
 """
+
+
+def install(db: apsw.Connection) -> None:
+    """Make `turn` known to a writing connection."""
+    for statement in (*_TABLES, *_VIEWS):
+        run(db, statement)
+    _TURN.install(db)
 
 
 def turn(
@@ -116,7 +124,7 @@ def turn(
 ) -> Turned:
     """Record finished attempts and lease what is due, as `finish.finish` and then `claim.claim` do; of each lane in the
     same order."""
-    terms = Lease(now, lease_until, 0, revision, commit)
+    terms = Lease(now, lease_until, 0, revision, commit)  # the token is the store's to say
     done = None if any(_is_unusual(item) for item in finished) else _turned(db, finished, terms, limit)
     if done is None:
         lost = finish.finish(db, finished)
@@ -140,7 +148,7 @@ def _turned(
     rows, results = finish.packed(finished)
     done = row(
         db,
-        _CALL,
+        _CALL_TURN,
         now=terms.now,
         limit=limit,
         lease_until=terms.lease_until,
@@ -153,32 +161,15 @@ def _turned(
         return None
     token, is_over, packed, raws = done
     found = orjson.loads(packed)
-    lease = Lease(terms.now, terms.lease_until, token if found else token + 1, terms.revision, terms.commit)
+    lease = replace(terms, token=token if found else token + 1)
     return lease, _claimed(lease, found, raws), bool(is_over)
 
 
 def _claimed(lease: Lease, found: list[list[Any]], raws: bytes) -> list[Claimed]:
-    claimed, start = [], 0
-    for position, n, size, id_, seq, number, counted, uid, key, event_id, accepted_at, give_up_at, is_probed in found:
-        raw = raws[start : start + size]
-        start += size
-        one = Claimed(
-            id_,
-            seq,
-            lease.token,
-            number,
-            counted,
-            uid,
-            key,
-            event_id,
-            raw,
-            accepted_at,
-            lease.now,
-            give_up_at,
-            lease.revision,
-            lease.commit,
-            bool(is_probed),
-        )
+    claimed = []
+    for item, raw in zip(found, slices(raws, [item[2] for item in found]), strict=True):
+        position, n, _, id_, seq, number, counted, uid, key, event_id, accepted_at, give_up_at, is_probed = item
+        one = lease.claimed(id_, seq, number, counted, uid, key, event_id, raw, accepted_at, give_up_at, is_probed)
         claimed.append((position, n, one))
     claimed.sort(key=_in_order)
     return [one for _, _, one in claimed]
@@ -186,10 +177,3 @@ def _claimed(lease: Lease, found: list[list[Any]], raws: bytes) -> list[Claimed]
 
 def _in_order(item: tuple[int, int, Claimed]) -> tuple[int, int]:
     return item[:2]
-
-
-def install(db: apsw.Connection) -> None:
-    """Make `turn` known to a writing connection."""
-    for statement in (*_TABLES, *_VIEWS):
-        run(db, statement)
-    _PROGRAM.install(db)
