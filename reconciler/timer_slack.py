@@ -1,5 +1,5 @@
 """How late Linux may wake a thread that waits for a time: 50 microseconds unless told otherwise. Used by the daemon's
-threads, which wait for the interpreter's lock that way."""
+loop and by the threads of every store, which wait for the interpreter's lock that way."""
 
 import contextlib
 import threading

@@ -1,6 +1,6 @@
 """An attempt's end: the row made from what became of it, and its line in the log.
 
-Called by the worker for each attempt, made or not. What a result means is decided in `dispatch.retry`.
+Called by `dispatch.flights` for each attempt, made or not. What a result means is decided in `dispatch.retry`.
 """
 
 from typing import Final
@@ -29,52 +29,37 @@ def conclude(claimed: Claimed, webhook: Webhook | None, result: AttemptResult, *
     goes back to the store, which cancels it.
     """
     if webhook is not None and retry.is_well(result):
-        finished = _delivered(claimed, webhook, result, now=now)
+        judged, health = result.judged(Outcome.DELIVERED), Health.WORKS
+        give_up_at = retry.deadline_of(webhook.spec.retry, claimed.started_at, claimed.give_up_at)
+        decision = retry.Decision(State.DELIVERED, give_up_at=give_up_at)
     else:
         judged = retry.judge(result, webhook.spec.retry if webhook else None)
-        finished = _finished(claimed, webhook, judged, now=now, rand=rand)
+        health = Health.UNTOLD if webhook is None else retry.health_of(judged, webhook.spec.retry)
+        decision = _decided(claimed, webhook, judged, now=now, rand=rand)
+    assert judged.outcome is not None
+    blame = judged.detail[:BLAME_CHARACTERS]
+    finished = Finished(
+        claimed.seq, claimed.token, claimed.number, now, judged.outcome, judged, *decision, health=health, blame=blame
+    )
     log_attempt(claimed, webhook, finished)
     return finished
 
 
-def _delivered(claimed: Claimed, webhook: Webhook, result: AttemptResult, *, now: int) -> Finished:
-    """What `_finished` says of an attempt that went well."""
-    judged = result.judged(Outcome.DELIVERED)
-    give_up_at = retry.deadline_of(webhook.spec.retry, claimed.started_at, claimed.give_up_at)
-    decision = retry.Decision(State.DELIVERED, give_up_at=give_up_at)
-    return Finished(
-        claimed.seq,
-        claimed.token,
-        claimed.number,
-        now,
-        Outcome.DELIVERED,
-        judged,
-        *decision,
-        Health.WORKS,
-        result.detail[:BLAME_CHARACTERS],
-    )
-
-
-def _finished(claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float) -> Finished:
-    assert judged.outcome is not None
+def _decided(
+    claimed: Claimed, webhook: Webhook | None, judged: AttemptResult, *, now: int, rand: float
+) -> retry.Decision:
     if webhook is None:
         is_delivered = judged.outcome is Outcome.DELIVERED
-        decision = retry.Decision(
+        return retry.Decision(
             State.DELIVERED if is_delivered else State.PENDING, next_attempt_at=None if is_delivered else now
         )
-    else:
-        decision = retry.decide(
-            webhook.spec.retry,
-            judged,
-            counted=claimed.counted,
-            started_at=claimed.started_at,
-            give_up_at=claimed.give_up_at,
-            now=now,
-            rand=rand,
-            is_probe=claimed.is_probe,
-        )
-    health = Health.UNTOLD if webhook is None else retry.health_of(judged, webhook.spec.retry)
-    blame = judged.detail[:BLAME_CHARACTERS]
-    return Finished(
-        claimed.seq, claimed.token, claimed.number, now, judged.outcome, judged, *decision, health=health, blame=blame
+    return retry.decide(
+        webhook.spec.retry,
+        judged,
+        counted=claimed.counted,
+        started_at=claimed.started_at,
+        give_up_at=claimed.give_up_at,
+        now=now,
+        rand=rand,
+        is_probe=claimed.is_probe,
     )

@@ -1,4 +1,4 @@
-"""Events of several requests into the store together: what comes until the store begins is written at once.
+"""Events of several requests into the store together: what comes until the store begins is one write.
 
 Used by intake, for which it stands before the store. A request by itself is written at once; of a crowd each shares the
 statements and the commit, and waits for at most one write before its own. What cannot be written together is written

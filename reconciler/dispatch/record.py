@@ -17,7 +17,8 @@ HELD_MAX_CHARACTERS: Final = 4 * BATCH_CHARACTERS  # of them, above which a slow
 
 
 class Recorder:
-    """Finished attempts before the store. `on_result` is called when one comes that nobody waits to write yet."""
+    """Finished attempts before the store. `on_result` is called when there is something to take: when the first one
+    comes, and when `take` has left some."""
 
     def __init__(self, *, on_result: Callable[[], None]) -> None:
         self._on_result = on_result

@@ -70,7 +70,6 @@ class Worker:
         self._store = store
         self._live = live
         self._clock = clock
-        self._settings = settings
         self._lease_ms = round(settings.lease_seconds * 1000)
         self._patience = Patience(clock.monotonic)
         self._recorder = Recorder(on_result=self.wake)
@@ -102,7 +101,6 @@ class Worker:
             release=self._release,
             on_room=self.wake,
         )
-        self._draining = False
         self._stopping = asyncio.Event()
         self._turned = asyncio.Event()
         self._turned.set()
@@ -161,7 +159,7 @@ class Worker:
 
     async def drain(self, *, timeout_seconds: float) -> None:
         """Stop claiming; give back what was not written, wait for the rest, close as unknown what takes too long."""
-        self._stop()
+        self._stopping.set()
         self._patience.hurry(seconds=timeout_seconds + LAST_WRITES_SECONDS)
         await self._flights.drain()
         await self._give_back()
@@ -172,13 +170,9 @@ class Worker:
 
     def cut(self) -> None:
         """End at once what is in flight: as unknown what was written. Shortens a drain, and its wait for the store."""
-        self._stop()
+        self._stopping.set()
         self._patience.hurry(seconds=LAST_WRITES_SECONDS)
         self._flights.cut()
-
-    def _stop(self) -> None:
-        self._draining = True
-        self._stopping.set()
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -271,7 +265,7 @@ class Worker:
 
     def _room(self, unbegun: int = 0) -> int:
         """How many may be claimed, beside those that were and are not begun yet."""
-        if self._draining or self._recorder.is_full:
+        if self._stopping.is_set() or self._recorder.is_full:
             return 0
         free = self._crowd.free(now=self._clock.monotonic()) - unbegun
         return max(0, min(free, CLAIM_BATCH))
@@ -295,7 +289,7 @@ class Worker:
         return turned.claimed, snapshot
 
     async def _ask(self, batch: Sequence[Finished], limit: int, snapshot: Snapshot) -> Turned:
-        if limit == 0 or self._draining:
+        if limit == 0 or self._stopping.is_set():
             return Turned(await self._store.finish(batch) if batch else (), ())
         now = self._clock.now()
         until, revision, commit = now + self._lease_ms, snapshot.revision, snapshot.commit

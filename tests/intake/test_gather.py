@@ -159,6 +159,12 @@ class Busy(Counted):
         self.is_asked, self.may_begin, self.has_begun = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.may_end = asyncio.Event()
 
+    async def asked(self, gatherer: Gatherer, request: list[NewEvent], *, revision: int) -> asyncio.Task[Any]:
+        """Send a first request, and wait until it was asked to write that."""
+        sent = asyncio.create_task(gatherer.accept(request, revision=revision))
+        await self.is_asked.wait()
+        return sent
+
     async def accept(self, events: Sequence[NewEvent], *, revision: int) -> tuple[EventStatus, ...]:
         self.is_asked.set()
         await self.may_begin.wait()
@@ -173,9 +179,8 @@ async def test_what_comes_before_a_busy_store_has_begun_is_written_with_the_firs
     store = Busy(room)
     gatherer = Gatherer(store)
     revision = room.live.snapshot.revision
-    sent = [asyncio.create_task(gatherer.accept(rows(room, "first"), revision=revision))]
     async with asyncio.timeout(10):
-        await store.is_asked.wait()
+        sent = [await store.asked(gatherer, rows(room, "first"), revision=revision)]
         for request in (
             [],
             rows(room, "second"),
@@ -200,9 +205,8 @@ async def test_what_comes_to_a_write_that_fails_gets_an_outcome_of_its_own(room:
     store = Busy(room)
     gatherer = Gatherer(store)
     revision = room.live.snapshot.revision
-    sent = [asyncio.create_task(gatherer.accept(rows(room, "poison"), revision=revision))]
     async with asyncio.timeout(10):
-        await store.is_asked.wait()
+        sent = [await store.asked(gatherer, rows(room, "poison"), revision=revision)]
         sent.append(asyncio.create_task(gatherer.accept(rows(room, "good"), revision=revision)))
         await asyncio.sleep(0)
         store.may_begin.set()
