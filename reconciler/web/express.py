@@ -2,6 +2,7 @@
 
 Made by `web.app`, asked by `web.protocol`, which answers. What may come in is judged by those that judge it on the long
 way; what is refused, or not plain, goes the long way and is told there why. So nothing here has words of its own.
+`read_whole` reads such a request without the parser of HTTP, where it comes in one piece.
 """
 
 import re
@@ -24,7 +25,7 @@ WHOLE_MAX_BYTES: Final = 16 * 1024
 UNPLAIN: Final = frozenset(
     {b"ce-id", b"content-encoding", b"expect", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
-HEAD_MAX_BYTES: Final = 4096  # of a head that is read here; a longer one is the parser's
+WHOLE_HEAD_MAX_BYTES: Final = 4096  # of a head that is read here; a longer one is the parser's
 FIELDS_MAX: Final = 100  # lines of a head beside the first, whoever reads it
 _START: Final = b"%b %b HTTP/1.1\r\n" % (METHOD, TARGET)
 # A line of a head that can be read in one way only; fewer names than RFC 9110 has, and no value of more than ASCII.
@@ -99,7 +100,7 @@ def read_whole(data: bytes) -> tuple[dict[bytes, bytes], bytes] | None:
     """The headers, by name in lower case, and the body of a plain request for intake that these bytes are, no more and
     no less; None for all else, which a parser of HTTP is to read."""
     start = len(_START)
-    end = data.find(b"\r\n\r\n", start, HEAD_MAX_BYTES)
+    end = data.find(b"\r\n\r\n", start, WHOLE_HEAD_MAX_BYTES)
     if end < 0 or not data.startswith(_START):
         return None
     lines = data[start : end + 2]

@@ -101,9 +101,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_refused = False
         self._active: RequestResponseCycle | _Offered | None = None  # the request that is being answered, or was last
         self._offer: Offer | None = getattr(self.app, "offer", None)
-        self._whole: list[bytes] | None = None  # the body, as far as it is here, of what may go the short way
-        self._plain_head: dict[bytes, bytes] = {}
-        self._was_offered = False  # and refused: what the parser reads now is for the application to judge
+        self._kept: list[bytes] | None = None  # the body, as far as it is here, of what may go the short way
+        self._is_declined = False  # by the short way: what the parser reads now is for the application to judge
         self._idle_since = 0.0  # by the loop's clock: the last answer on the short way
 
     # What the transport calls
@@ -124,19 +123,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused or self.transport.is_closing():
             return
+        self._is_declined = False
         if not self._is_in_message and self._take_whole(data):
             return
         self._has_begun = self._has_body = False
         super().data_received(data)
         if self._is_refused:
             return
-        if self._whole is not None and self._timer is None:
+        if self._kept is not None and self._timer is None:
             self._wait(WHOLE_SECONDS)
         if not self._is_in_head:
             self._count_framing(data)
             return
-        is_idle = self._active is None or self._active.response_complete
-        if self._timer is None and (self._is_in_message or is_idle):
+        if self._timer is None and (self._is_in_message or self._is_answered()):
             self._wait(HEAD_SECONDS)
         if self._is_in_message and not self._has_begun:  # else most of it may be the end of another request
             self._unparsed -= len(data)
@@ -188,26 +187,25 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         if self._may_be_short():
-            self._whole = []
+            self._kept = []
         else:
             self._go_long()
 
     def on_body(self, body: bytes) -> None:
         self._has_body = True
-        if self._whole is not None:
-            self._whole.append(body)
+        if self._kept is not None:
+            self._kept.append(body)
         elif not self._is_refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_in_message, self._is_in_head = False, True
-        self._was_offered = False
         self._stop()
         if self._is_refused:
             return
-        if (parts := self._whole) is not None:
-            if self._go_short(self._plain_head, parts[0] if len(parts) == 1 else b"".join(parts)):
-                self._whole = None
+        if (parts := self._kept) is not None:
+            if self._go_short(dict(self.headers), parts[0] if len(parts) == 1 else b"".join(parts)):
+                self._kept = None
                 return
             self._go_long()
         super().on_message_complete()
@@ -222,7 +220,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def shutdown(self) -> None:
-        if self._whole is not None:
+        if self._kept is not None:
             self._go_long()
         super().shutdown()
 
@@ -238,21 +236,25 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         self._stop()
         is_taken = self._go_short(*whole)
-        self._was_offered = not is_taken
+        self._is_declined = not is_taken
         return is_taken
+
+    def _is_answered(self) -> bool:
+        """Whether nothing is being answered."""
+        return self._active is None or self._active.response_complete
 
     def _is_free(self) -> bool:
         """Whether an answer can be written at once."""
-        return (self._active is None or self._active.response_complete) and not self.flow.write_paused
+        return self._is_answered() and not self.flow.write_paused
 
     def _may_be_short(self) -> bool:
         """Whether what has this head is to be offered to the short way once it is here."""
-        if self._offer is None or self._was_offered or self.url != TARGET or self.parser.get_method() != METHOD:
+        if self._offer is None or self._is_declined or self.url != TARGET or self.parser.get_method() != METHOD:
             return False
         if not self._is_free() or self.parser.get_http_version() != "1.1":
             return False
-        self._plain_head = dict(self.headers)
-        return len(self._plain_head) == len(self.headers) and is_plain(self._plain_head)
+        head = dict(self.headers)
+        return len(head) == len(self.headers) and is_plain(head)
 
     def _go_short(self, head: dict[bytes, bytes], body: bytes) -> bool:
         """Offer a request that is here to its end."""
@@ -271,7 +273,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url = url
         self.headers += headers if url.startswith(b"/") else _with_host_of(url, headers)
         self.expect_100_continue = any(name == b"expect" and value.lower() == CONTINUE for name, value in headers)
-        parts, self._whole = self._whole or (), None
+        parts, self._kept = self._kept or (), None
         super().on_headers_complete()
         for part in parts:
             super().on_body(part)
@@ -294,7 +296,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(data)
         if is_last:
             self.transport.close()
-        if is_last or self._is_in_message or self.pipeline or self.flow.read_paused:
+        if self._is_in_message or self.pipeline or self.flow.read_paused:
             self.on_response_complete()
         else:
             self._be_idle()
@@ -303,7 +305,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """As uvicorn does when nothing else waits to be answered, but that the timer which runs is left running: it was
         stopped and started for each request."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():  # nobody is there any more
+        if self.transport.is_closing():  # that was the last, or nobody is there any more
             return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -317,7 +319,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = None
         rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
         # Three cases: what is being answered starts it again; something was answered meanwhile; nothing was.
-        if self._active is not None and not self._active.response_complete:
+        if not self._is_answered():
             return
         if rest > 0:
             self._close_if_idle_in(rest)
@@ -344,7 +346,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_refused = True
         self._stop()
         log("web.refused", status=status, why=detail)
-        active = self._active if self._active is not None and not self._active.response_complete else None
+        active = None if self._is_answered() else self._active
         is_its_own = active is self.cycle and self._is_in_message and not self._is_in_head
         # 1. the request before is being answered  2. this one is being answered  3. nothing is
         if active is not None and not is_its_own:
@@ -380,11 +382,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        if self._whole is not None:
+        if self._kept is not None:
             self._go_long()
         elif self._is_in_message and self._is_in_head:
             self._refuse(408, f"the head of the request did not arrive within {HEAD_SECONDS:g} s")
-        elif self._active is None or self._active.response_complete:
+        elif self._is_answered():
             self.transport.close()  # nothing was asked, or the rest of what was answered never comes
 
     def _give_up(self) -> None:

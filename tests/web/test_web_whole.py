@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from served import Room, event, raw, running
 
 from reconciler.web.app import build_app
-from reconciler.web.express import FIELDS_MAX, HEAD_MAX_BYTES, WHOLE_MAX_BYTES, read_whole
+from reconciler.web.express import FIELDS_MAX, WHOLE_HEAD_MAX_BYTES, WHOLE_MAX_BYTES, read_whole
 
 BODY = raw(event(1))
 LINES = [
@@ -122,7 +122,7 @@ def test_a_plain_event_in_one_piece_is_read(lines: list[bytes]) -> None:
     [
         *(request(BODY, line) for line in (LINES[1], *LINES[7:-2], LINES[-1])),
         request(BODY, LINES[3], LINES[4]),
-        request(BODY, b"X-Long: " + b"x" * HEAD_MAX_BYTES),
+        request(BODY, b"X-Long: " + b"x" * WHOLE_HEAD_MAX_BYTES),
         request(BODY, *(b"A%d: x" % number for number in range(FIELDS_MAX + 1))),
         request(b"x" * (WHOLE_MAX_BYTES + 1)),
         request()[:-1],
