@@ -78,11 +78,10 @@ class Recipe:
         "_blank",
         "_credentials",
         "_deliverer",
+        "_envelopes",
         "_has_body",
         "_is_body_shown_as_sent",
         "_make_body",
-        "_sent",
-        "_shown",
         "_signers",
         "_signers_from",
         "_signers_until",
@@ -102,9 +101,7 @@ class Recipe:
         self._credentials: Credentials | None = deliverer.credentials(webhook, secrets)
         self._has_body = spec.method.has_body
         self._blank = blank_secrets(webhook)
-        self._sent: Envelope | None = None  # with `_shown`, once they are wanted
-        self._shown: Envelope | None = None
-        self._make_envelopes()
+        self._envelopes: tuple[Envelope, Envelope] | None = self._made_envelopes()  # as sent, and as shown
         self._signing: Signing | None = spec.signing
         self._signers: tuple[Signer, ...] = ()
         self._signers_from, self._signers_until = 0, 0  # milliseconds since the epoch
@@ -128,7 +125,7 @@ class Recipe:
         recipe._deliverer = self._deliverer
         recipe._credentials = self._credentials
         recipe._has_body = self._has_body
-        recipe._sent = recipe._shown = None
+        recipe._envelopes = None
         recipe._blank = self._blank
         recipe._signing = self._signing
         recipe._signers = self._signers
@@ -162,16 +159,15 @@ class Recipe:
 
     def prepared(self, draft: Draft) -> tuple[Prepared, Prepared]:
         """The request of a draft, and the same as people are shown it."""
-        if self._sent is None or self._shown is None:
-            self._make_envelopes()
-        assert self._sent is not None and self._shown is not None
-        sent = self._sent.of(draft, draft.body)
-        return sent, self._shown.of(draft, draft.shown_body) if self._blank else sent
+        if self._envelopes is None:
+            self._envelopes = self._made_envelopes()
+        sent, shown = self._envelopes
+        request = sent.of(draft, draft.body)
+        return request, shown.of(draft, draft.shown_body) if self._blank else request
 
-    def _make_envelopes(self) -> None:
-        self._sent = self._shown = envelope_of(self.webhook, self.secrets)
-        if self._blank:
-            self._shown = envelope_of(self.webhook, self._blank)
+    def _made_envelopes(self) -> tuple[Envelope, Envelope]:
+        sent = envelope_of(self.webhook, self.secrets)
+        return sent, envelope_of(self.webhook, self._blank) if self._blank else sent
 
     def _form(self, credentials: Credentials) -> Form | None:
         """None where `Deliverer.send` is to see each request as a whole."""

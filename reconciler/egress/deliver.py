@@ -137,9 +137,9 @@ class Deliverer:
         shown: Prepared,
         *,
         timeout_seconds: float,
-        validators: Sequence[ResponseValidator] = (),
-        credentials: Credentials = ANONYMOUS,
-        is_signed: bool = False,
+        validators: Sequence[ResponseValidator],
+        credentials: Credentials,
+        is_signed: bool,
     ) -> Form | None:
         """What `begin` fills in, from the request of `form.EXAMPLE` (or UNSIGNED) and the same as people are shown it;
         the rest as for `send`.
@@ -186,8 +186,7 @@ class Deliverer:
         validators: Sequence[ResponseValidator],
         before_write: Callable[[], Awaitable[None]] | None,
     ) -> AttemptResult:
-        exchange = Exchange(before_write, identity)
-        exchange.ends_at = exchange.started_at + timeout_seconds
+        exchange = Exchange(before_write, identity, seconds=timeout_seconds)
         response = Received(self._masker, judged_max=ANSWER_MAX_BYTES if validators else 0)
         met = await self._try(prepared, exchange, response, timeout_seconds)
         return result_of(
@@ -203,8 +202,7 @@ class Deliverer:
 
     async def _ask(self, prepared: Prepared, *, timeout_seconds: float) -> Answered:
         """Send a request for an access token, as `send` does any other; its answer as it came."""
-        exchange = Exchange()
-        exchange.ends_at = exchange.started_at + timeout_seconds
+        exchange = Exchange(seconds=timeout_seconds)
         response = Received(self._masker, judged_max=ANSWER_MAX_BYTES)
         fault, detail = await self._try(prepared, exchange, response, timeout_seconds)
         is_whole = fault is None

@@ -56,15 +56,15 @@ class Exchange:
         before_write: Callable[[], Awaitable[None]] | None = None,
         identity: "Identity | None" = None,
         *,
+        seconds: float | None = None,
         connect_seconds: float | None = None,
         first_byte_seconds: float | None = None,
     ) -> None:
-        """It starts now."""
+        """It starts now, and has so many seconds for all phases together."""
         self.before_write = before_write
         self.identity = identity  # by whose TLS the connection is made, where not by the operator's alone
         self.connect_seconds = connect_seconds  # for the way to a verified one, beside the limits of `egress.dial`
         self.first_byte_seconds = first_byte_seconds  # from the write to the first byte of the answer
-        self.ends_at: float | None = None  # for all phases together
         self.held_seconds = 0.0
         self.phase = Phase.RESOLVE
         self.is_late = False  # `ends_at` has passed
@@ -80,7 +80,8 @@ class Exchange:
         self.secured_ms: float | None = None
         self.first_byte_ms: float | None = None
         self.clock = clock = asyncio.get_running_loop().time
-        self.started_at = clock()
+        self.started_at = started_at = clock()
+        self.ends_at = None if seconds is None else started_at + seconds
 
     def mark(self) -> float:
         """Milliseconds since the start."""

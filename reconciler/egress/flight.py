@@ -35,8 +35,7 @@ class Flight:
         self._answers = answers
         self._now = now
         self._on_end = on_end
-        self._exchange = exchange = Exchange()
-        exchange.ends_at = exchange.started_at + form.timeout_seconds
+        self._exchange = Exchange(seconds=form.timeout_seconds)
         self._reading: asyncio.Task[None] | None = None
         self._abort: Callable[[], None] | None = None
 

@@ -1,7 +1,8 @@
 """A webhook's requests as bytes and as people are shown them, with blanks for what each delivery has of its own.
 
-Made by `egress.deliver` from an example by the code that makes any request, so that both are the same; filled in by
-`egress.flight`. What stands in it was checked once; what is filled in cannot break it.
+Made by `egress.deliver` from an example by the code that makes any request, so that both are the same, or by another
+form for the same host; filled in by `egress.flight`. What stands in it was checked once; what is filled in cannot break
+it.
 """
 
 import re
@@ -56,8 +57,6 @@ class Form:
         self.masker = masker
         self._head = _with_blanks(head, blanks)
         self._has_body = head.endswith(_NO_LENGTH)
-        self._shown_url = example.url
-        self._is_url_seen = False  # by the masker; by `show` with the rest
         self._example = self._shown = example
         self._masked_at = -1  # the masker's version
         values = [value for _, value in example.headers]
@@ -77,8 +76,8 @@ class Form:
         head = self._head
         target_at, version_at = head.index(b" ") + 1, head.index(b" HTTP/1.1\r\n")
         form._head = b"%b%b%b" % (head[:target_at], url[start:].encode("ascii"), head[version_at:])
-        form._shown = SentRequest(self._shown.method, url, self._shown.headers, "")
-        form._shown_url, form._is_url_seen = url, False
+        form._example = SentRequest(self._example.method, url, self._example.headers, "")
+        form._shown = SentRequest(self._shown.method, self.masker.mask(url), self._shown.headers, "")
         return form
 
     def fill(self, draft: Draft) -> bytes:
@@ -95,11 +94,7 @@ class Form:
             self._mask()
         own = draft.own
         body = (draft.shown_body or b"").decode("utf-8", "replace")
-        if masker.is_clean("\n".join((*own, body) if self._is_url_seen else (*own, body, self._shown_url))):
-            self._is_url_seen = True
-        else:
-            if not self._is_url_seen:
-                self._mask()
+        if not masker.is_clean("\n".join((*own, body))):
             own, body = tuple([masker.mask(value) for value in own]), masker.mask(body)
         headers = list(self._shown.headers)
         for place, name, value in zip(self._places, self._names, own, strict=True):
@@ -111,8 +106,7 @@ class Form:
         masker, example = self.masker, self._example
         self._masked_at = masker.version
         headers = tuple([masker.mask_header(header) for header in example.headers])
-        self._shown = SentRequest(example.method, masker.mask(self._shown_url), headers, "")
-        self._is_url_seen = True
+        self._shown = SentRequest(example.method, masker.mask(example.url), headers, "")
 
 
 def _with_blanks(head: bytes, blanks: tuple[str, ...]) -> bytes:

@@ -1,7 +1,8 @@
 """HTTP/1.1 as bytes: a request's head out, responses in. No I/O; called by `egress.wire` and `egress.fast`.
 
 Responses are parsed by httptools (llhttp), which is strict where a wrong guess could turn one answer into two. Nothing
-here decompresses, and what it keeps is bounded by the caller, who takes the body away piece by piece.
+here decompresses. What it keeps of an answer is bounded by the caller, who takes the body away piece by piece; short
+ones that came whole are remembered as they were parsed, up to REMEMBERED_MAX (`egress.received` remembers them masked).
 """
 
 import re

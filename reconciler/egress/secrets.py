@@ -1,4 +1,4 @@
-"""The operator's binding file and the values behind `${secret:name}`, read when a request is about to be sent.
+"""The operator's binding file and the values behind `${secret:name}`, read for each claim, or when a request is made.
 
 Called by the commands and the worker that send. A name is resolved only for the hosts it is bound to. No value is
 logged or put into an error; what was read is remembered for the masker, to hide it, and to know it again.
@@ -78,8 +78,7 @@ class SecretResolver:
         bindings = self._allowed.get((wanted, route))
         if bindings is None:
             bindings = self._judged((wanted, route))
-        if read is None:
-            return {binding.name: self._read(binding) for binding in bindings}
+        read = {} if read is None else read
         for binding in bindings:
             if binding.name not in read:
                 read[binding.name] = self._read(binding)

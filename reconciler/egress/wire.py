@@ -100,8 +100,7 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange
         self._waiter = on_head
         self.reader.begin()
-        seconds = exchange.first_byte_seconds
-        self._wait_until(exchange.ends_at if seconds is None else exchange.earliest_end(seconds))
+        self._wait_until(exchange.earliest_end(exchange.first_byte_seconds))
         exchange.wrote = True
         transport.write(data)
 

@@ -80,7 +80,7 @@ class _Log:
         self._render = _json_line if format == "json" else _text_line
 
     def now(self) -> str:
-        return _text_of(self._clock() // 1_000_000)
+        return _moment_text(self._clock() // 1_000_000)
 
     def write(self, event: str, facts: dict[str, Any]) -> None:
         self.pen.write(f"{self._render(self.now(), event, facts)}\n")
@@ -99,7 +99,7 @@ def configure(
 
 
 @lru_cache(maxsize=4)
-def _text_of(milliseconds: int) -> str:
+def _moment_text(milliseconds: int) -> str:
     """A moment since the epoch; several lines come in one millisecond."""
     seconds, milliseconds = divmod(milliseconds, 1000)
     return f"{_seconds_text(seconds)}.{milliseconds:03d}Z"
@@ -160,6 +160,7 @@ class Pattern:
         self._forms: dict[Format, str] = {"text": f"{''.join(text)}\n", "json": f"{''.join(json_)}}}\n"}
         kinds = [value for value in facts.values() if isinstance(value, type)]
         texts = [index for index, kind in enumerate(kinds) if kind is str]
+        assert len(texts) != 1  # itemgetter of one gives no tuple
         self._texts_of = itemgetter(*texts) if texts else None
 
     def write(self, *values: str | float | None) -> bool:

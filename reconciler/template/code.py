@@ -88,7 +88,6 @@ class Code:
         """The function, once everything has been written: it gives the pieces of the output."""
         if self.is_straight:  # one tuple, and nothing to measure
             self._lines[: len(_PREAMBLE)] = [""] * len(_PREAMBLE)
-            self._gather_text()
             self.is_in_utf8 = all(part.spot is None or part.in_utf8 for part in self._parts)
             self.flush("return")
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trustme
-from worker_room import START, flow
+from worker_room import START, claimed_of, flow
 
 from reconciler.dispatch.recipe import Recipe, Recipes
 from reconciler.egress import identity
@@ -16,7 +16,6 @@ from reconciler.egress.deliver import Deliverer
 from reconciler.egress.mask import Masker
 from reconciler.errors import SecretError, TemplateError
 from reconciler.models.delivery import DeliveryId
-from reconciler.models.event import EventId
 from reconciler.models.webhook import WebhookUid
 from reconciler.request.render import Prepared
 from reconciler.settings import EgressSettings
@@ -31,22 +30,7 @@ DELIVERER = Deliverer(EgressSettings(), masker=Masker())
 
 
 def claimed(delivery: str = "dlv_1") -> Claimed:
-    return Claimed(
-        delivery_id=DeliveryId(delivery),
-        seq=1,
-        token=1,
-        number=1,
-        counted=0,
-        webhook_uid=UID,
-        pace_key="",
-        event_id=EventId("evt_1"),
-        raw=json.dumps(EVENT).encode(),
-        accepted_at=START,
-        started_at=START,
-        give_up_at=None,
-        revision=1,
-        commit=None,
-    )
+    return claimed_of(EVENT, delivery_id=DeliveryId(delivery))
 
 
 @pytest.fixture

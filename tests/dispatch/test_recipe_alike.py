@@ -2,44 +2,25 @@
 
 import base64
 import itertools
-import json
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_room import HOST, START, flow
+from worker_room import HOST, START, claimed_of, flow
 
 from reconciler.dispatch.recipe import Recipe, Recipes
 from reconciler.egress.deliver import Deliverer, _to_request
 from reconciler.egress.http1 import request_bytes
 from reconciler.egress.mask import Masker
 from reconciler.errors import SecretError, TemplateError
-from reconciler.models.delivery import DeliveryId
-from reconciler.models.event import EventId
 from reconciler.models.webhook import Webhook, WebhookUid, host_of
 from reconciler.settings import EgressSettings
-from reconciler.store.base import Claimed
 
 EVENT = {"event_type": "AccessRequestCreated", "event_time": 1.50, "data": {"id": "r1"}}
 SECRETS = {name: "whsec_" + base64.b64encode(name.encode() * 24).decode() for name in ("a", "b")}
-CLAIMED = Claimed(
-    delivery_id=DeliveryId("dlv_1"),
-    seq=1,
-    token=1,
-    number=1,
-    counted=0,
-    webhook_uid=WebhookUid("u1"),
-    pace_key="",
-    event_id=EventId("evt_1"),
-    raw=json.dumps(EVENT).encode(),
-    accepted_at=START,
-    started_at=START,
-    give_up_at=None,
-    revision=1,
-    commit=None,
-)
+CLAIMED = claimed_of(EVENT)
 PLAIN: dict[str, Any] = {
     "headers": {"x-api-client-token": "${secret:a}"},
     "body_template": '{"type": "{{event_type}}", "at": "{{event_time}}"}',

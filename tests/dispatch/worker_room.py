@@ -18,8 +18,9 @@ from reconciler.dispatch.worker import Worker, WorkerSettings
 from reconciler.egress.deliver import Deliverer
 from reconciler.egress.secrets import SecretResolver
 from reconciler.errors import StoreError
-from reconciler.models.delivery import Attempt, Delivery
-from reconciler.models.webhook import Webhook
+from reconciler.models.delivery import Attempt, Delivery, DeliveryId
+from reconciler.models.event import EventId
+from reconciler.models.webhook import Webhook, WebhookUid
 from reconciler.sandbox.okta import OktaSandbox, SandboxSettings
 from reconciler.settings import EgressSettings
 from reconciler.store.base import Claimed, DeliveryFilter, Page, Turned
@@ -190,6 +191,27 @@ class WorkerRoom:
     def received_ids(self) -> list[str]:
         """The friendly ids that came in, in order."""
         return [body["data"]["friendly_id"] for body in self.received()]
+
+
+def claimed_of(event: dict[str, Any], **facts: Any) -> Claimed:
+    """The first attempt of an event's delivery, as a claim gives it."""
+    given: dict[str, Any] = {
+        "delivery_id": DeliveryId("dlv_1"),
+        "seq": 1,
+        "token": 1,
+        "number": 1,
+        "counted": 0,
+        "webhook_uid": WebhookUid("u1"),
+        "pace_key": "",
+        "event_id": EventId("evt_1"),
+        "raw": json.dumps(event).encode(),
+        "accepted_at": START,
+        "started_at": START,
+        "give_up_at": None,
+        "revision": 1,
+        "commit": None,
+    }
+    return Claimed(**{**given, **facts})
 
 
 def alias(name: str) -> str:
