@@ -1,8 +1,8 @@
 """What the store alone costs a delivery, by verb: `python tests/benchmarks/store.py [--batch N] [--webhooks N]`.
 
 An event with one delivery is accepted, then finished and claimed by turns, in batches, as the daemon's writer does.
-Told are CPU microseconds a delivery, and how many of them run inside SQLite, where a thread holds no interpreter's lock: the
-rest is taken from the event loop, and after each statement the thread queues for the lock again.
+Told are CPU microseconds a delivery, and how many of them run inside SQLite, where a thread holds no interpreter's
+lock: the rest is taken from the event loop, and after each statement the thread queues for the lock again.
 """
 
 import argparse
